@@ -1,0 +1,1 @@
+"""What drivers promise: Protocol classes and value types, no logic."""

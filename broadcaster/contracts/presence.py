@@ -1,0 +1,176 @@
+"""Who is in each presence channel, and which channels are occupied, as every node sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Lease(NamedTuple):
+    """
+    What a node needs to write presence.
+
+    Attributes:
+        node: name of this process, unique per start.
+        epoch: rises when the node registers everything anew.
+        until_ms: Redis time at which Redis starts refusing this epoch's writes.
+    """
+
+    node: str
+    epoch: int
+    until_ms: int
+
+
+class Renewal(NamedTuple):
+    """
+    The answer to a renewal.
+
+    Attributes:
+        lease: with the new end.
+        existed: False when Redis did not know this node and epoch (swept, or data lost).
+        incarnation: identifies the data set; it changes when Redis came back empty.
+        run_id: identifies the server process; it changes with every restart.
+    """
+
+    lease: Lease
+    existed: bool
+    incarnation: str
+    run_id: str
+
+
+class Member(NamedTuple):
+    """
+    A user of a presence channel.
+
+    Attributes:
+        user_id: canonical text, the key everywhere (``10`` and ``"10"`` are one member).
+        data: JSON text ``{"user_id":...,"user_info":...}`` with the id in its original type;
+            what ``member_added`` carries.
+    """
+
+    user_id: str
+    data: str
+
+
+class Snapshot(NamedTuple):
+    """
+    A presence channel at one moment.
+
+    Attributes:
+        version: rises with each member_added and member_removed; deltas carry it too.
+        members: `Member.data` by user id, oldest first.
+    """
+
+    version: int
+    members: Mapping[str, str]
+
+
+class Refused(NamedTuple):
+    """A join that was not made because the channel is full."""
+
+    members: int
+
+
+class PresenceStore(Protocol):
+    """
+    Presence and occupancy over all nodes.
+
+    A member is present while at least one of their connections is. Every call is atomic
+    per channel and safe to repeat. `member_added` and `member_removed` are published by
+    the same script that changes the list (as presence envelopes that carry the version),
+    so no crash can fall between the two. A write whose lease has ended raises
+    `LeaseLost`; a store that cannot be reached raises `DriverUnavailable`.
+    """
+
+    async def renew(self, node: str, epoch: int) -> Renewal:
+        """Start or extend the lease of `node` in `epoch`."""
+        ...
+
+    async def join(
+        self,
+        lease: Lease,
+        app_id: str,
+        channel: str,
+        *,
+        socket_id: str,
+        member: Member,
+        added_frame: bytes,
+        max_members: int,
+        announce: bool = True,
+    ) -> Snapshot | Refused:
+        """
+        Add one connection of `member`.
+
+        Args:
+            added_frame: the ``member_added`` frame, published when this is the member's
+                first connection and they are not just reloading (see `leave`); the
+                joining socket is excluded.
+            max_members: a *new* member over this count is refused; a further connection
+                of a present member never is.
+            announce: False when a node registers everything again after data loss.
+        """
+        ...
+
+    async def leave(
+        self, lease: Lease, app_id: str, channel: str, *, socket_id: str, grace: float
+    ) -> float | None:
+        """
+        Remove one connection.
+
+        Returns:
+            None while the member has other connections (or was not there), else the
+            seconds until `finish` may announce that they are gone.
+        """
+        ...
+
+    async def finish(self, app_id: str, channel: str) -> float | None:
+        """
+        Announce members whose grace is over as removed.
+
+        Returns:
+            Seconds until the next one is due, or None when nobody is leaving.
+        """
+        ...
+
+    async def snapshot(self, app_id: str, channel: str) -> Snapshot:
+        """Return the member list."""
+        ...
+
+    async def index_add(self, lease: Lease, app_id: str, channel: str) -> None:
+        """Note, before a first join, that this node has members in `channel`."""
+        ...
+
+    async def index_remove(self, lease: Lease, app_id: str, channel: str) -> None:
+        """Forget it, after the last one left and was announced."""
+        ...
+
+    async def sweep(self) -> float:
+        """
+        Finish what dead nodes left behind, one bounded step under a lock.
+
+        Returns:
+            Seconds until the next step is due.
+        """
+        ...
+
+    async def retire(self, lease: Lease) -> None:
+        """End this node's lease now; its connections are swept at once, grace included."""
+        ...
+
+    async def occupy(self, lease: Lease, app_id: str, counts: Mapping[str, int]) -> None:
+        """Set this node's number of connections for each given channel; 0 forgets it."""
+        ...
+
+    async def occupied(self, app_id: str, prefix: str = "") -> Mapping[str, int]:
+        """Return connections per occupied channel over all live nodes."""
+        ...
+
+    async def counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
+        """Return connections of each given channel over all live nodes."""
+        ...
+
+    async def member_counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
+        """Return the number of distinct members of each given presence channel."""
+        ...

@@ -1,0 +1,258 @@
+"""
+Every exception of broadcaster.
+
+::
+
+    BroadcasterError
+    ├── ConfigurationError          settings are missing or wrong (exit code 78)
+    │   ├── NotConfigured           no credentials or no Redis were found
+    │   └── UnknownDriver           a driver name nobody registered
+    ├── DriverError                 the world outside failed
+    │   ├── DriverUnavailable       cannot be reached, or answered too late (exit code 69)
+    │   ├── LeaseLost               Redis refused a write of a node whose lease ended
+    │   └── PublishRefused          a remote server answered, and said no
+    ├── ProtocolError               what a client, a backend or a node sent is not acceptable
+    │   ├── MalformedMessage        not the documented shape
+    │   ├── MessageTooLarge         over a size limit
+    │   ├── InvalidChannel          a channel name outside the grammar
+    │   ├── InvalidSocketId         not two runs of digits around a dot
+    │   ├── InvalidSignature        wrong, malformed, stale or missing credentials
+    │   ├── WebSocketViolation      broken RFC 6455 framing; carries a close code
+    │   └── RequestRefused          an HTTP API request that cannot be served; carries a status
+    ├── PublicationError            an event cannot be broadcast as it is
+    │   ├── PayloadTooLarge         data over the limit, naming the fattest field
+    │   └── InvalidPayload          NaN, lone surrogates, or a type that has no JSON form
+    ├── AuthorizationError
+    │   ├── Denied                  this user may not enter this channel
+    │   └── InvalidToken            a grant that is expired, forged, or not for this
+    └── JobError
+        ├── UnknownJob              a name that is in no registry
+        ├── InvalidJob              a body that does not fit its job class
+        ├── JobFailed               given up on purpose by ``fail()``
+        ├── JobTimedOut             ran longer than its ``timeout``
+        └── StaleToken              another worker holds the job now
+
+Leaves name a state. Each error carries its data as attributes; the message says
+what was wrong, with what value, and what to do. `code` is stable and documented in
+docs/errors.md.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BroadcasterError(Exception):
+    """Base of everything raised on purpose."""
+
+    code: str = "error"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+
+class ConfigurationError(BroadcasterError):
+    """Settings are missing or wrong."""
+
+    code = "bad_configuration"
+    exit_code: ClassVar[int] = 78
+
+
+class NotConfigured(ConfigurationError):
+    """No credentials, or no Redis server, could be found."""
+
+    code = "not_configured"
+
+
+class UnknownDriver(ConfigurationError):
+    """A driver was asked for by a name that nobody registered."""
+
+    code = "unknown_driver"
+
+
+class DriverError(BroadcasterError):
+    """Something outside this process failed."""
+
+    code = "driver_error"
+
+
+class DriverUnavailable(DriverError):
+    """The server behind a driver cannot be reached, or answered too late."""
+
+    code = "driver_unavailable"
+    exit_code: ClassVar[int] = 69
+
+
+class LeaseLost(DriverError):
+    """Redis refused a write because this node's lease had ended."""
+
+    code = "lease_lost"
+
+
+class PublishRefused(DriverError):
+    """
+    A remote Pusher-compatible server answered and refused.
+
+    Attributes:
+        status: its HTTP status.
+    """
+
+    code = "publish_refused"
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ProtocolError(BroadcasterError):
+    """What came from a client, a backend or another node is not acceptable."""
+
+    code = "protocol_error"
+
+
+class MalformedMessage(ProtocolError):
+    """A frame, body or envelope that does not have the documented shape."""
+
+    code = "malformed_message"
+
+
+class MessageTooLarge(ProtocolError):
+    """A frame, body or field over its limit."""
+
+    code = "message_too_large"
+
+
+class InvalidChannel(ProtocolError):
+    """A channel name outside the grammar."""
+
+    code = "invalid_channel"
+
+
+class InvalidSocketId(ProtocolError):
+    """A socket id that is not two runs of digits around a dot."""
+
+    code = "invalid_socket_id"
+
+
+class InvalidSignature(ProtocolError):
+    """Credentials that are wrong, malformed, stale or missing."""
+
+    code = "invalid_signature"
+
+
+class WebSocketViolation(ProtocolError):
+    """
+    Bytes that break RFC 6455.
+
+    Attributes:
+        close_code: the code to close the connection with (1002, 1003, 1007, 1009).
+    """
+
+    code = "websocket_violation"
+
+    def __init__(self, message: str, *, close_code: int) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+
+
+class RequestRefused(ProtocolError):
+    """
+    An HTTP API request that cannot be served.
+
+    Attributes:
+        status: HTTP status to answer with.
+    """
+
+    code = "bad_request"
+
+    def __init__(self, message: str, *, status: int = 400, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.status = status
+
+
+class PublicationError(BroadcasterError):
+    """An event cannot be broadcast as it is."""
+
+    code = "invalid_publication"
+
+
+class PayloadTooLarge(PublicationError):
+    """
+    The event's data is over the limit.
+
+    Attributes:
+        size: bytes of the encoded data.
+        limit: bytes allowed.
+        field: name of the largest top-level field, or None if data has no fields.
+    """
+
+    code = "payload_too_large"
+
+    def __init__(self, message: str, *, size: int, limit: int, field: str | None = None) -> None:
+        super().__init__(message)
+        self.size = size
+        self.limit = limit
+        self.field = field
+
+
+class InvalidPayload(PublicationError):
+    """The event's data has no JSON form."""
+
+    code = "invalid_payload"
+
+
+class AuthorizationError(BroadcasterError):
+    """A request to enter a channel was refused."""
+
+    code = "unauthorized"
+
+
+class Denied(AuthorizationError):
+    """This user may not enter this channel."""
+
+    code = "denied"
+
+
+class InvalidToken(AuthorizationError):
+    """A grant that is expired, forged, or meant for something else."""
+
+    code = "invalid_token"
+
+
+class JobError(BroadcasterError):
+    """A job could not be dispatched, decoded or finished."""
+
+    code = "job_error"
+
+
+class UnknownJob(JobError):
+    """A payload names a job that is in no registry of this worker."""
+
+    code = "unknown_job"
+
+
+class InvalidJob(JobError):
+    """A payload that does not fit its job class."""
+
+    code = "invalid_job"
+
+
+class JobFailed(JobError):
+    """The job gave up on purpose; it is not tried again."""
+
+    code = "job_failed"
+
+
+class JobTimedOut(JobError):
+    """The job ran longer than its `timeout`."""
+
+    code = "job_timed_out"
+
+
+class StaleToken(JobError):
+    """The job's lease lapsed and another worker holds it now."""
+
+    code = "stale_token"

@@ -1,0 +1,1 @@
+"""Shells around other people's frameworks."""

@@ -1,0 +1,1 @@
+"""Composition roots: settings in, running parts out."""

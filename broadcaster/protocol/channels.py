@@ -139,6 +139,6 @@ def _explain(name: str) -> str:
         )
     bad = next((char for char in name if not _NAME.fullmatch(char)), "")
     return (
-        f"channel name {shown(name)} contains {ascii(bad)}; allowed are letters, digits "
+        f"channel name {shown(name)} contains {bad!a}; allowed are letters, digits "
         "and _ - = @ , . ;"
     )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import msgspec
 
 from broadcaster.errors import MalformedMessage
+from broadcaster.protocol.channels import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +130,7 @@ def parse_client_message(text: bytes) -> ClientMessage:
         data = _object(frame)
         return SignIn(data.auth or "", data.user_data or "")
     raise MalformedMessage(
-        f"event {_shown(event)} cannot be sent by a client; client events begin with 'client-'"
+        f"event {shown(event)} cannot be sent by a client; client events begin with 'client-'"
     )
 
 
@@ -153,14 +154,14 @@ def _channel(data: _Data, event: str) -> str:
 
 def _client_event(frame: _Frame) -> ClientEvent:
     if frame.channel is None:
-        raise MalformedMessage(f"client event {_shown(frame.event)} has no 'channel'")
+        raise MalformedMessage(f"client event {shown(frame.event)} has no 'channel'")
     raw = bytes(frame.data)
     try:
         # Raw data has only been skipped, not checked: lone surrogates would reach others.
         _decode_any(raw)
     except (ValueError, RecursionError) as error:
         raise MalformedMessage(
-            f"data of {_shown(frame.event)} is not JSON: {_cause(error)}"
+            f"data of {shown(frame.event)} is not JSON: {_cause(error)}"
         ) from error
     return ClientEvent(frame.channel, frame.event, raw)
 
@@ -333,10 +334,6 @@ def parse_user_data(user_data: str) -> str:
     if not isinstance(user_id, str) or not user_id:
         raise MalformedMessage("user_data must be a JSON object with a non-empty string 'id'")
     return user_id
-
-
-def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 60 else text[:60] + "...")
 
 
 def _cause(error: Exception) -> str:

@@ -1,0 +1,19 @@
+# Aliases of scripts/do.py, which works without make as well: python3 scripts/do.py test
+PYTHON ?= python3
+
+.PHONY: help dev test quick check build bench clean
+
+help:
+	@echo "make dev     bring up Redis, gateway, worker and the demo page"
+	@echo "make test    everything: format, lint, types, all tests"
+	@echo "make quick   only the tests that need no server, process or browser"
+	@echo "make check   format, lint and types"
+	@echo "make build   wheel and sdist in dist/"
+	@echo "make bench   benchmarks, as ratios to a relay written in C"
+	@echo "make clean   remove caches and build results"
+
+dev test check build bench clean:
+	@$(PYTHON) scripts/do.py $@ $(ARGS)
+
+quick:
+	@$(PYTHON) scripts/do.py test --quick

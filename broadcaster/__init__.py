@@ -1,0 +1,1 @@
+"""Real-time broadcasting for Python backends."""

@@ -1,0 +1,96 @@
+"""
+The ``broadcaster`` command.
+
+Subcommands are imported when they are asked for, so that ``broadcaster version`` does
+not pay for a web server. Exit codes: 0 done or stopped on request; 1 failure; 2 wrong
+usage; 69 a server cannot be reached; 78 bad configuration.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from broadcaster.errors import BroadcasterError
+from broadcaster.settings_sources import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "dev": ("broadcaster.cli.dev:dev", "Start everything for development, with one Ctrl-C."),
+    "serve": ("broadcaster.cli.serve:serve", "Serve WebSockets and the HTTP API."),
+    "work": ("broadcaster.cli.work:work", "Run queued jobs and broadcasts."),
+    "trigger": ("broadcaster.cli.trigger:trigger", "Broadcast one event."),
+    "listen": ("broadcaster.cli.listen:listen", "Show the events of channels as they come."),
+    "failed": ("broadcaster.cli.failed:failed", "List and retry failed jobs."),
+    "token": ("broadcaster.cli.token:token", "Make and check grants."),
+    "config": ("broadcaster.cli.config:config", "Show settings and where they come from."),
+    "version": ("broadcaster.cli.version:version", "Show the version."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported by name when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, or None for a name that does not exist."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        target, _ = COMMANDS[cmd_name]
+        module_name, _, attribute = target.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name != module_name:
+                raise
+            raise click.ClickException(f"'{cmd_name}' is not part of this build") from error
+        command: click.Command = getattr(module, attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Add a suggestion to the complaint about an unknown name."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def broadcaster() -> None:
+    """Real-time broadcasting for Python backends."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """
+    Run the command line and exit.
+
+    An error of ours is one line on stderr; its class decides the exit code.
+    """
+    try:
+        broadcaster.main(args=None if args is None else list(args), prog_name="broadcaster")
+    except BroadcasterError as error:
+        click.echo(f"broadcaster: {error.message}", err=True)
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: BroadcasterError) -> int:
+    """Return the exit code of an error: its class's, else 1."""
+    code: Any = getattr(error, "exit_code", 1)
+    return int(code)

@@ -1,0 +1,271 @@
+"""
+Every setting, where it may come from, and the only reader of the environment.
+
+For each setting the first source that has it wins::
+
+    command line > environment > .env > broadcaster.toml or [tool.broadcaster] >
+    .broadcaster/dev.json of a running ``broadcaster dev`` > default
+
+Settings are named by their path (``gateway.port``). The environment name of a path is
+``BROADCASTER_`` and the path in capitals with ``__`` for the dot
+(``BROADCASTER_GATEWAY__PORT``); names of Laravel, Reverb, Pusher and soketi are read
+too (`broadcaster.settings_sources`). App id, key and secret count as one set: sets of
+different origin are never mixed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from broadcaster.contracts.apps import App, AppLimits
+from broadcaster.contracts.history import HistoryLimits
+from broadcaster.errors import ConfigurationError, NotConfigured
+from broadcaster.settings_sources import (
+    Found,
+    Layer,
+    dev_layer,
+    did_you_mean,
+    environment_layers,
+    file_layer,
+    pick_app,
+    read_dotenv,
+)
+from broadcaster.settings_values import check_app, convert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroadcastSettings:
+    """
+    How `broadcast()` sends.
+
+    Attributes:
+        driver: brings publications to subscribers.
+        event_namespace: put before the class name of an event, dots becoming
+            backslashes; Echo's ``namespace`` option must say the same. Empty for none.
+        queue: name of the queue that queued broadcasts wait in.
+        max_data_bytes: longest data of one event, encoded.
+    """
+
+    driver: Literal["redis", "pusher", "log", "null"] = "redis"
+    event_namespace: str = "App.Events"
+    queue: str = "broadcasts"
+    max_data_bytes: int = 10_240
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSettings:
+    """
+    Where a Pusher-compatible server is reached by the ``pusher`` driver and by ``listen``.
+
+    Attributes:
+        path: put before ``/apps`` and ``/app``, for servers behind a prefix.
+        timeout: seconds to connect, and to wait for each part of an answer.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    scheme: Literal["http", "https"] = "http"
+    path: str = ""
+    timeout: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """
+    What ``serve`` does.
+
+    Attributes:
+        workers: processes sharing the port; each is a node of its own.
+        drain_seconds: over how long connections are closed at a graceful stop.
+        lease_seconds: after how long a silent node's members count as gone.
+        presence_grace: seconds a member may be away (a page reload) unannounced.
+        log_format: ``auto`` is ``human`` on a terminal and ``json`` elsewhere.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    drain_seconds: float = 10.0
+    lease_seconds: float = 15.0
+    presence_grace: float = 3.0
+    log_format: Literal["auto", "human", "json"] = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """
+    How jobs wait and are taken.
+
+    Attributes:
+        driver: ``sync`` runs jobs at once in the calling process, without Redis.
+        default: queue of a job that names none.
+        lease: seconds after which a silent worker's job is given to another.
+        max_crashes: lapsed leases after which a job counts as failed.
+    """
+
+    driver: Literal["redis", "sync"] = "redis"
+    default: str = "default"
+    lease: float = 30.0
+    max_crashes: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """
+    Everything a process was told.
+
+    Attributes:
+        app: the tenant this process serves or publishes for, or None if no complete set
+            of credentials was found; use `require_app` where one is needed.
+        redis_url: ``redis://``, ``rediss://`` or ``unix:///path?db=0``, or None.
+        prefix: begins every Redis key.
+        debug: answers explain refusals; for development only.
+        imports: modules that a worker imports to find jobs and listeners.
+        sources: where each setting came from, by path.
+        app_problem: why `app` is None, as one sentence.
+    """
+
+    app: App | None = None
+    redis_url: str | None = None
+    prefix: str = "broadcaster"
+    debug: bool = False
+    broadcast: BroadcastSettings = BroadcastSettings()
+    endpoint: EndpointSettings = EndpointSettings()
+    history: HistoryLimits = field(default_factory=HistoryLimits)
+    gateway: GatewaySettings = GatewaySettings()
+    queue: QueueSettings = QueueSettings()
+    imports: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict[str, str])
+    app_problem: str = ""
+
+    def require_app(self) -> App:
+        """Return the app; `NotConfigured` says what to set."""
+        if self.app is None:
+            problem = f" ({self.app_problem})" if self.app_problem else ""
+            raise NotConfigured(
+                f"no app credentials were found{problem}: set BROADCASTER_APP_ID, "
+                "BROADCASTER_APP_KEY and BROADCASTER_APP_SECRET, or start `broadcaster dev`"
+            )
+        return self.app
+
+    def require_redis(self) -> str:
+        """Return the Redis URL; `NotConfigured` says what to set."""
+        if self.redis_url is None:
+            raise NotConfigured(
+                "no Redis server was found: set REDIS_URL (for example "
+                "redis://127.0.0.1:6379/0), or start `broadcaster dev`"
+            )
+        return self.redis_url
+
+
+_SECTIONS: Mapping[str, type] = MappingProxyType(
+    {
+        "app.limits": AppLimits,
+        "broadcast": BroadcastSettings,
+        "endpoint": EndpointSettings,
+        "history": HistoryLimits,
+        "gateway": GatewaySettings,
+        "queue": QueueSettings,
+    }
+)
+_CREDENTIALS = ("app.id", "app.key", "app.secret", "app.grant_key")
+_TOP: Mapping[str, object] = MappingProxyType(
+    {"redis_url": str, "prefix": str, "debug": bool, "imports": tuple[str, ...]}
+)
+
+
+def setting_types() -> dict[str, object]:
+    """Return the type of every setting by path."""
+    types: dict[str, object] = {**dict.fromkeys(_CREDENTIALS, str), **_TOP}
+    for section, cls in _SECTIONS.items():
+        types |= {f"{section}.{name}": hint for name, hint in get_type_hints(cls).items()}
+    return types
+
+
+def load_settings(
+    overrides: Mapping[str, object] | None = None,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """
+    Read all sources.
+
+    Args:
+        overrides: what the command line said, by path (``{"gateway.port": 9000}``);
+            None values count as not said.
+        cwd: where ``.env`` is and the upward search for files begins; default is the
+            working directory.
+        environ: instead of this process's environment.
+
+    Raises:
+        ConfigurationError: an unknown name, or a value of the wrong type or out of
+            range; the message names the source and what is allowed.
+    """
+    here = Path.cwd() if cwd is None else cwd
+    types = setting_types()
+    env = os.environ if environ is None else environ
+    layers = [
+        _overrides_layer(overrides or {}, types),
+        *environment_layers(env, read_dotenv(here), types),
+        file_layer(here, types),
+        dev_layer(here),
+    ]
+    credentials, problem = pick_app(layers)
+    found: dict[str, Found] = {}
+    for layer in reversed(layers):
+        found |= {path: item for path, item in layer.values.items() if path not in _CREDENTIALS}
+    found |= credentials or {}
+    values = {path: convert(path, item, types[path]) for path, item in found.items()}
+    sources = dict.fromkeys(types, "default")
+    sources |= {path: item.source for path, item in found.items()}
+    return _build(values, found, sources, problem)
+
+
+def _overrides_layer(overrides: Mapping[str, object], paths: Iterable[str]) -> Layer:
+    known = set(paths)
+    for path in overrides:
+        if path not in known:
+            raise ConfigurationError(f"unknown setting {path!r}{did_you_mean(path, known)}")
+    said = {path: value for path, value in overrides.items() if value is not None}
+    return Layer.of(
+        "the command line", {path: Found(value, "command line") for path, value in said.items()}
+    )
+
+
+def _build(
+    values: dict[str, Any], found: Mapping[str, Found], sources: dict[str, str], problem: str
+) -> Settings:
+    if "endpoint.port" not in values:
+        values["endpoint.port"] = _endpoint_port(values)
+    sections: dict[str, Any] = {
+        name: cls(
+            **{
+                path.removeprefix(f"{name}."): value
+                for path, value in values.items()
+                if path.rpartition(".")[0] == name
+            }
+        )
+        for name, cls in _SECTIONS.items()
+    }
+    limits = sections.pop("app.limits")
+    return Settings(
+        app=check_app(found, limits) if "app.id" in found else None,
+        sources=MappingProxyType(sources),
+        app_problem=problem,
+        **{name: values[name] for name in _TOP if name in values},
+        **sections,
+    )
+
+
+def _endpoint_port(values: Mapping[str, Any]) -> int:
+    if values.get("endpoint.scheme") == "https":
+        return 443
+    port: int = values.get("gateway.port") or EndpointSettings().port
+    return port

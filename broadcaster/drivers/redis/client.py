@@ -1,0 +1,240 @@
+"""
+Connections to one Redis server: sync, async, and blocking ones of their own.
+
+What redis-py does by default is wrong here, so everything is said out loud: it would
+send a command again up to ten times when the answer was lost (duplicating writes) and
+end blocking reads after five seconds. Here nothing is retried except where a caller
+says that its script may be repeated (see `scripts_loader`), and RESP2 is spoken without
+greetings beyond AUTH, SELECT and the client's name.
+
+Time: connecting takes at most 0.5 s, each answer at most 1 s, and a call through
+`scripts_loader` less than 2 s in all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from broadcaster.drivers.redis.keys import Keys
+from broadcaster.errors import ConfigurationError, DriverUnavailable, LeaseLost
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+CONNECT_SECONDS = 0.5
+ANSWER_SECONDS = 1.0
+VERB_SECONDS = 1.9
+HEALTH_SECONDS = 15
+MAX_CONNECTIONS = 100
+_SCHEMES = ("redis", "rediss", "unix")
+
+
+class RedisClients:
+    """
+    The clients of one process for one server, made when first used.
+
+    Args:
+        url: ``redis://[user:password@]host:port/db``, ``rediss://...`` or
+            ``unix:///path?db=0``.
+        prefix: what all keys begin with.
+
+    Raises:
+        ConfigurationError: the URL has another scheme.
+    """
+
+    def __init__(self, url: str, prefix: str = "broadcaster") -> None:
+        if urlsplit(url).scheme not in _SCHEMES:
+            raise ConfigurationError(
+                f"the Redis URL must begin with one of {', '.join(f'{s}://' for s in _SCHEMES)}; "
+                f"it begins with {url.partition(':')[0][:20]!r}"
+            )
+        self.url = url
+        self.keys = Keys(prefix)
+        self._sync: redis.Redis | None = None
+        self._by_loop: dict[asyncio.AbstractEventLoop | None, redis.asyncio.Redis] = {}
+        self._blocking: list[redis.asyncio.Redis] = []
+
+    @property
+    def prefix(self) -> str:
+        """What all keys begin with."""
+        return self.keys.prefix
+
+    @property
+    def address(self) -> str:
+        """Where the server is, without credentials: for messages."""
+        return address_of(self.sync)
+
+    @property
+    def sync(self) -> redis.Redis:
+        """The client for code without an event loop; safe to share between threads."""
+        if self._sync is None:
+            self._sync = redis.Redis.from_url(
+                self.url, retry=Retry(NoBackoff(), 0), **_options(ANSWER_SECONDS)
+            )
+        return self._sync
+
+    @property
+    def aio(self) -> redis.asyncio.Redis:
+        """
+        The client of the running event loop.
+
+        Connections belong to the loop that opened them, so each loop has its own client;
+        those of closed loops are dropped.
+        """
+        try:
+            loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        client = self._by_loop.get(loop)
+        if client is None:
+            for dead in [one for one in self._by_loop if one is not None and one.is_closed()]:
+                del self._by_loop[dead]
+            client = self._by_loop[loop] = self._new_aio(ANSWER_SECONDS)
+        return client
+
+    def blocking(self) -> redis.asyncio.Redis:
+        """
+        Return a new async client whose reads wait for ever: for BLPOP.
+
+        It is closed by `aclose`, or by its user before that.
+        """
+        client = self._new_aio(None)
+        self._blocking.append(client)
+        return client
+
+    async def aclose(self) -> None:
+        """Close the clients of this event loop, and the sync one."""
+        mine = [self._by_loop.pop(loop, None) for loop in (asyncio.get_running_loop(), None)]
+        blocking, self._blocking = self._blocking, []
+        for client in (*mine, *blocking):
+            if client is not None:
+                await client.aclose()
+        self.close()
+
+    def close(self) -> None:
+        """Close the sync client; it opens again when used."""
+        if self._sync is not None:
+            self._sync.close()
+            self._sync = None
+
+    def _new_aio(self, answer_seconds: float | None) -> redis.asyncio.Redis:
+        return redis.asyncio.Redis.from_url(
+            self.url, retry=AsyncRetry(NoBackoff(), 0), **_options(answer_seconds)
+        )
+
+
+class ServerFacts(NamedTuple):
+    """
+    What was learned about the server at start-up.
+
+    Attributes:
+        version: e.g. ``9.1.2``.
+        run_id: identifies the server process; it changes with every restart.
+        appendonly: whether accepted writes survive a restart.
+    """
+
+    version: str
+    run_id: str
+    appendonly: bool
+
+
+async def check_server(clients: RedisClients) -> ServerFacts:
+    """
+    Make sure that the server can be trusted with what is written to it.
+
+    Raises:
+        ConfigurationError: it evicts keys when memory is short, or is a replica.
+        DriverUnavailable: it cannot be reached.
+    """
+    client = clients.aio
+    with translated(client):
+        async with asyncio.timeout(VERB_SECONDS):
+            info: dict[str, Any] = await client.info()
+    where = address_of(client)
+    policy = str(info.get("maxmemory_policy", ""))
+    if policy != "noeviction":
+        raise ConfigurationError(
+            f"Redis at {where} has maxmemory-policy {policy!r} and would drop queued jobs and "
+            "positions when memory is short; run: redis-cli CONFIG SET maxmemory-policy noeviction "
+            "(and set it in redis.conf)"
+        )
+    if info.get("role") != "master":
+        raise ConfigurationError(
+            f"Redis at {where} is a {info.get('role')} and refuses writes; "
+            f"use its master {info.get('master_host')}:{info.get('master_port')}"
+        )
+    version = str(info.get("valkey_version") or info.get("redis_version"))
+    return ServerFacts(version, str(info["run_id"]), bool(info.get("aof_enabled")))
+
+
+def address_of(client: redis.Redis | redis.asyncio.Redis) -> str:
+    """Return host and port, or the socket's path; never credentials."""
+    where = client.connection_pool.connection_kwargs
+    if "path" in where:
+        return str(where["path"])
+    return f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
+
+
+@contextmanager
+def translated(client: redis.Redis | redis.asyncio.Redis) -> Generator[None, None, None]:
+    """
+    Turn every exception of redis-py and of the network into ours.
+
+    Raises:
+        LeaseLost: a script's error reply begins with ``LEASE``.
+        DriverUnavailable: everything else that redis-py or the network raises.
+    """
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise _our(error, address_of(client)) from error
+
+
+def _our(error: Exception, where: str) -> DriverUnavailable | LeaseLost:
+    text = str(error).removeprefix("ERR ")
+    if isinstance(error, ResponseError) and text.startswith("LEASE"):
+        return LeaseLost(text)
+    if isinstance(error, (RedisTimeoutError, TimeoutError)):
+        return DriverUnavailable(
+            f"Redis at {where} did not answer in time; see whether it is running, frozen or overloaded"
+        )
+    if isinstance(error, (AuthenticationError, AuthorizationError)):
+        return DriverUnavailable(
+            f"Redis at {where} refused the credentials; check user and password in the Redis URL"
+        )
+    if isinstance(error, (RedisConnectionError, OSError)):
+        return DriverUnavailable(
+            f"Redis at {where} cannot be reached ({text}); start it, or correct the Redis URL"
+        )
+    return DriverUnavailable(f"Redis at {where} refused a command: {text}")
+
+
+def _options(answer_seconds: float | None) -> dict[str, Any]:
+    return {
+        "decode_responses": False,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": answer_seconds,
+        "socket_keepalive": True,
+        "health_check_interval": HEALTH_SECONDS,
+        "max_connections": MAX_CONNECTIONS,
+        "client_name": "broadcaster",
+        "protocol": 2,
+        "driver_info": None,
+    }

@@ -1,0 +1,109 @@
+"""
+The one place that spells Redis keys and pub/sub channel names.
+
+================================  =====================================================
+``{prefix}:{<app>:<channel>}``    pub/sub topic of a channel
+``...:m  :h  :c  :d:<id>``        its position, history, cached event, dedupe marks
+``{prefix}:{<app>:}``             pub/sub topic of an app's control messages
+``{prefix}:{<app>}:<suffix>``     what an app has once (occupied channels)
+``{prefix}:{q:<queue>}:<suffix>`` a queue
+``{prefix}:{node:<node>}:...``    what one gateway has written
+``{prefix}:{nodes}:<suffix>``     the list of gateways
+================================  =====================================================
+
+The braces are part of the key: Redis Cluster hashes what stands between them, so all
+keys of one channel (or queue, or node) live in one slot and one script may use them.
+App ids, queue and node names have no colon and no brace, channel names neither, so no
+name can spell another's key.
+"""
+
+from __future__ import annotations
+
+import re
+
+from broadcaster.errors import ConfigurationError, MalformedMessage
+from broadcaster.protocol.channels import shown
+
+_PREFIX = re.compile(r"[-A-Za-z0-9_.:/]{1,64}")
+_NAME = re.compile(r"[-A-Za-z0-9_.@]{1,128}")
+_CHANNEL = re.compile(r"#?[-a-zA-Z0-9_=@,.;]{1,200}")
+_RESERVED = frozenset({"q", "node", "nodes"})
+
+
+class Keys:
+    """
+    Keys under one prefix.
+
+    Every method raises `ConfigurationError` for a name that could spell another's key:
+    names are checked where they enter the program, and this is the second lock.
+    """
+
+    __slots__ = ("prefix",)
+
+    def __init__(self, prefix: str = "broadcaster") -> None:
+        if not _PREFIX.fullmatch(prefix):
+            raise ConfigurationError(
+                f"Redis prefix {shown(prefix)} must be 1 to 64 of letters, digits and - _ . : /"
+            )
+        self.prefix = prefix
+
+    def channel(self, app_id: str, channel: str, suffix: str) -> str:
+        """Return the key of one thing of one channel."""
+        return f"{self._topic(app_id, channel)}:{suffix}"
+
+    def topic(self, app_id: str, channel: str) -> bytes:
+        """Return the pub/sub topic of a channel."""
+        return self._topic(app_id, channel).encode()
+
+    def control(self, app_id: str) -> bytes:
+        """Return the pub/sub topic of an app's control messages."""
+        return f"{self.prefix}:{{{_app(app_id)}:}}".encode()
+
+    def parse_topic(self, topic: bytes) -> tuple[str, str]:
+        """
+        Return ``(app_id, channel)``; the channel is empty for the control topic.
+
+        Raises:
+            MalformedMessage: not a topic of this prefix.
+        """
+        text = topic.decode("ascii", "replace")
+        start = f"{self.prefix}:{{"
+        app_id, colon, channel = text[len(start) : -1].partition(":")
+        if not (text.startswith(start) and text.endswith("}") and app_id and colon):
+            raise MalformedMessage(f"{shown(text)} is no topic under the prefix {self.prefix!r}")
+        return app_id, channel
+
+    def app(self, app_id: str, suffix: str) -> str:
+        """Return the key of something an app has once."""
+        return f"{self.prefix}:{{{_app(app_id)}}}:{suffix}"
+
+    def queue(self, name: str, suffix: str) -> str:
+        """Return the key of one thing of one queue."""
+        return f"{self.prefix}:{{q:{_name(name)}}}:{suffix}"
+
+    def node(self, name: str, suffix: str) -> str:
+        """Return the key of one thing of one gateway."""
+        return f"{self.prefix}:{{node:{_name(name)}}}:{suffix}"
+
+    def nodes(self, suffix: str) -> str:
+        """Return the key of something all gateways share."""
+        return f"{self.prefix}:{{nodes}}:{suffix}"
+
+    def _topic(self, app_id: str, channel: str) -> str:
+        if not _CHANNEL.fullmatch(channel):
+            raise ConfigurationError(f"channel name {shown(channel)} cannot be part of a Redis key")
+        return f"{self.prefix}:{{{_app(app_id)}:{channel}}}"
+
+
+def _app(app_id: str) -> str:
+    if app_id in _RESERVED or not _NAME.fullmatch(app_id):
+        raise ConfigurationError(f"app id {shown(app_id)} cannot be part of a Redis key")
+    return app_id
+
+
+def _name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"name {shown(name)} must be 1 to 128 of letters, digits and - _ . @"
+        )
+    return name

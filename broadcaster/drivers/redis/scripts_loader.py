@@ -1,0 +1,188 @@
+"""
+Lua scripts by name, run by hash, sent whole when the server does not know them.
+
+A restarted server has forgotten every script: EVALSHA then answers NOSCRIPT and nothing
+was done, so sending the source is always safe. `repeat_lost` is another matter: the
+connection broke and the script may or may not have run. It repeats the call once on a
+fresh connection, and only scripts whose effect is bound to an id may ask for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+
+from broadcaster.drivers.redis.client import VERB_SECONDS, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import redis
+    import redis.asyncio
+
+REPEAT_WITHIN = 0.3
+
+
+class Script(NamedTuple):
+    """One Lua script; `sha` is what EVALSHA calls it by."""
+
+    name: str
+    source: str
+    sha: str
+
+
+class Call(NamedTuple):
+    """One script with its keys and arguments."""
+
+    script: Script
+    keys: Sequence[str | bytes]
+    args: Sequence[str | bytes | int | float]
+
+
+@cache
+def load_script(name: str) -> Script:
+    """Return the script in ``scripts/<name>.lua`` of this package."""
+    file = resources.files("broadcaster.drivers.redis").joinpath("scripts", f"{name}.lua")
+    source = file.read_text(encoding="utf-8")
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+async def arun(
+    client: redis.asyncio.Redis,
+    script: Script,
+    keys: Sequence[str | bytes],
+    args: Sequence[str | bytes | int | float],
+    *,
+    repeat_lost: bool = False,
+) -> Any:
+    """
+    Run one script; return Redis's reply in the shape that the script's head documents.
+
+    Raises `LeaseLost` and `DriverUnavailable`, within 2 s.
+    """
+    replies = await arun_many(client, [Call(script, keys, args)], repeat_lost=repeat_lost)
+    return replies[0]
+
+
+def run(
+    client: redis.Redis,
+    script: Script,
+    keys: Sequence[str | bytes],
+    args: Sequence[str | bytes | int | float],
+    *,
+    repeat_lost: bool = False,
+) -> Any:
+    """See `arun`; for code without an event loop."""
+    return run_many(client, [Call(script, keys, args)], repeat_lost=repeat_lost)[0]
+
+
+async def arun_many(
+    client: redis.asyncio.Redis, calls: Sequence[Call], *, repeat_lost: bool = False
+) -> list[Any]:
+    """
+    Run several scripts in one round trip; return their replies in order.
+
+    All of them are sent, whatever one of them answers; the first error reply is raised
+    after the others have run. Two calls on the same keys may change places when the
+    script had been forgotten: put what must stay in order into one call.
+    """
+    started = time.monotonic()
+    with translated(client):
+        async with asyncio.timeout(VERB_SECONDS):
+            try:
+                replies = await _asend(client, [_evalsha(call) for call in calls])
+            except RedisConnectionError as error:
+                if not _may_repeat(error, started, repeat_lost=repeat_lost):
+                    raise
+                replies = await _asend(client, [_evalsha(call) for call in calls])
+            if unknown := _unknown(replies):
+                again = await _asend(client, _resend(calls, unknown))
+                replies = _merged(replies, unknown, again)
+        return _checked(replies)
+
+
+def run_many(client: redis.Redis, calls: Sequence[Call], *, repeat_lost: bool = False) -> list[Any]:
+    """See `arun_many`; for code without an event loop."""
+    started = time.monotonic()
+    with translated(client):
+        try:
+            replies = _send(client, [_evalsha(call) for call in calls])
+        except RedisConnectionError as error:
+            if not _may_repeat(error, started, repeat_lost=repeat_lost):
+                raise
+            replies = _send(client, [_evalsha(call) for call in calls])
+        if unknown := _unknown(replies):
+            replies = _merged(replies, unknown, _send(client, _resend(calls, unknown)))
+        return _checked(replies)
+
+
+def _evalsha(call: Call) -> tuple[Any, ...]:
+    return ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
+
+
+def _resend(calls: Sequence[Call], unknown: Sequence[int]) -> list[tuple[Any, ...]]:
+    """Each script's source goes once; the calls after it find it loaded."""
+    commands: list[tuple[Any, ...]] = []
+    sent: set[str] = set()
+    for call in (calls[index] for index in unknown):
+        if call.script.sha in sent:
+            commands.append(_evalsha(call))
+        else:
+            sent.add(call.script.sha)
+            commands.append(("EVAL", call.script.source, len(call.keys), *call.keys, *call.args))
+    return commands
+
+
+def _unknown(replies: Sequence[Any]) -> list[int]:
+    return [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+
+
+def _merged(replies: Sequence[Any], unknown: Sequence[int], again: Sequence[Any]) -> list[Any]:
+    merged = list(replies)
+    for index, reply in zip(unknown, again, strict=True):
+        merged[index] = reply
+    return merged
+
+
+def _checked(replies: list[Any]) -> list[Any]:
+    for reply in replies:
+        if isinstance(reply, RedisError):
+            raise reply
+    return replies
+
+
+def _may_repeat(error: RedisConnectionError, started: float, *, repeat_lost: bool) -> bool:
+    """Only a broken connection, found early: refused credentials do not get better."""
+    early = time.monotonic() - started < REPEAT_WITHIN
+    return repeat_lost and early and type(error) is RedisConnectionError
+
+
+async def _asend(client: redis.asyncio.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    if len(commands) == 1:
+        try:
+            return [await client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]  # not annotated by redis-py
+        except NoScriptError as error:
+            return [error]
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)  # type: ignore[no-untyped-call]  # not annotated by redis-py
+    return list(await pipeline.execute(raise_on_error=False))
+
+
+def _send(client: redis.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    if len(commands) == 1:
+        try:
+            return [client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]  # not annotated by redis-py
+        except NoScriptError as error:
+            return [error]
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)  # type: ignore[no-untyped-call]  # not annotated by redis-py
+    return list(pipeline.execute(raise_on_error=False))

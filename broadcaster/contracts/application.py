@@ -1,0 +1,76 @@
+"""What the verbs (`broadcast`, `dispatch`) need of the process they are called in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from broadcaster.contracts.publisher import Publisher
+    from broadcaster.contracts.queue import Queue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroadcastRules:
+    """
+    How events become publications.
+
+    Attributes:
+        event_namespace: put before a class name, dots becoming backslashes; may be empty.
+        queue: where queued broadcasts wait unless the event names another.
+        max_data_bytes: longest data of one event, encoded as UTF-8.
+    """
+
+    event_namespace: str = "App.Events"
+    queue: str = "broadcasts"
+    max_data_bytes: int = 10_240
+
+
+class Application(Protocol):
+    """
+    The backend's side of one app: credentials, queue and publishers.
+
+    Queue and publishers are opened when they are first used and may be used from several
+    threads and event loops.
+    """
+
+    @property
+    def app_id(self) -> str:
+        """The app that events are published to; `NotConfigured` without credentials."""
+        ...
+
+    @property
+    def rules(self) -> BroadcastRules:
+        """How events become publications."""
+        ...
+
+    @property
+    def default_queue(self) -> str:
+        """Queue of a job that names none."""
+        ...
+
+    @property
+    def queue(self) -> Queue:
+        """Where jobs wait; `NotConfigured` without a Redis server."""
+        ...
+
+    def publisher(self, connection: str | None = None) -> Publisher:
+        """
+        Return the publisher of a driver (``redis``, ``pusher``, ``log``, ``null``).
+
+        Args:
+            connection: a driver's name, or None for the configured one.
+
+        Raises:
+            UnknownDriver: no driver has this name.
+            NotConfigured: the driver needs a setting that is missing.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close connections that were opened from code without an event loop."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection, those of the running loop included."""
+        ...

@@ -1,0 +1,61 @@
+"""A skip is allowed on a laptop and a failure where nothing may be missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parent
+
+SKIPS = """
+import pytest
+
+@pytest.mark.skip(reason="no server here")
+def test_marked(): ...
+
+def test_inside():
+    pytest.skip("no browser here")
+
+def test_fine(): ...
+
+@pytest.mark.xfail(reason="known", strict=True)
+def test_known():
+    assert False
+"""
+
+
+def run(folder: Path, code: str, ci: str) -> subprocess.CompletedProcess[str]:
+    (folder / "test_sample.py").write_text(code)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no_skips", "-p", "no:cacheprovider", "."],
+        cwd=folder,
+        env={"PYTHONPATH": str(PLUGINS), "CI": ci},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_skip_fails_under_ci(tmp_path: Path) -> None:
+    answer = run(tmp_path, SKIPS, ci="true")
+
+    assert answer.returncode == 1
+    assert "1 failed, 1 passed, 1 xfailed, 1 error" in answer.stdout
+    assert "skipped under CI: Skipped: no server here" in answer.stdout
+
+
+def test_a_skip_stays_a_skip_on_a_laptop(tmp_path: Path) -> None:
+    answer = run(tmp_path, SKIPS, ci="")
+
+    assert answer.returncode == 0
+    assert "1 passed, 2 skipped, 1 xfailed" in answer.stdout
+
+
+@pytest.mark.parametrize(("ci", "code"), [("true", 2), ("", 5)])
+def test_a_module_that_skips_itself_counts_too(tmp_path: Path, ci: str, code: int) -> None:
+    body = "import pytest\npytest.skip('no tool here', allow_module_level=True)\n"
+
+    assert run(tmp_path, body, ci).returncode == code

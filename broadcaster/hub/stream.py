@@ -115,6 +115,8 @@ class Stream:
         """
         Compare with what Redis knows and go LIVE.
 
+        The stream stays CHECKING when held messages show that more is missing.
+
         Args:
             last: the channel's last position, read after the acknowledgement.
             history: kept envelopes, oldest first, read after `last`; only needed (and only
@@ -126,30 +128,38 @@ class Stream:
         self.state = State.LIVE
         if known is None:
             self._baseline = last
-            return self._release(held, seen=set(), missed=[], gap=_overflow(overflowed))
+            return self._release(held, seen=set(), missed=[], gap=None, again=overflowed)
         if known.event_id == last.event_id:
             self.position = known
             return self._release(
-                held, seen=_up_to(known, held), missed=[], gap=_overflow(overflowed)
+                held, seen=_up_to(known, held), missed=[], gap=None, again=overflowed
             )
         missed = _missed(known, history)
         if missed is None:
             self.position = None
             self._baseline = last
-            return self._release(held, seen=set(), missed=[], gap=_cause(known, last))
+            return self._release(
+                held, seen=set(), missed=[], gap=_cause(known, last), again=overflowed
+            )
         self.position = known
         seen = {envelope.event_id for envelope in history}
-        return self._release(held, seen=seen, missed=missed, gap=_overflow(overflowed))
+        return self._release(held, seen=seen, missed=missed, gap=None, again=overflowed)
 
     def _hold(self, envelope: Envelope) -> None:
         if len(self._held) < MAX_HELD:
             self._held.append(envelope)
         else:
-            # Named policy: the newest are dropped, and the channel is told of a gap.
+            # Named policy: the newest are dropped, and the next check fetches them from history.
             self._overflowed = True
 
     def _release(
-        self, held: list[Envelope], *, seen: set[bytes], missed: list[Envelope], gap: str | None
+        self,
+        held: list[Envelope],
+        *,
+        seen: set[bytes],
+        missed: list[Envelope],
+        gap: str | None,
+        again: bool,
     ) -> Checked:
         deliver: list[Envelope] = []
         for envelope in missed:
@@ -163,6 +173,8 @@ class Stream:
             elif self.state is State.CHECKING:
                 self._held += held[index + 1 :]
                 break
+        if again:
+            self.state = State.CHECKING
         return Checked(deliver, gap)
 
 
@@ -186,7 +198,3 @@ def _cause(known: Position, last: Position) -> str:
     return (
         "data_lost" if last.offset < known.offset or last.event_id == NO_ID else "history_trimmed"
     )
-
-
-def _overflow(overflowed: bool) -> str | None:  # noqa: FBT001 (private, one argument)
-    return "buffer_overflow" if overflowed else None

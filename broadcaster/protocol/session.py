@@ -40,6 +40,7 @@ from broadcaster.protocol.channels import (
 )
 from broadcaster.protocol.close_codes import CLIENT_EVENT_REFUSED, INVALID_MESSAGE
 from broadcaster.protocol.signing import verify_user
+from broadcaster.protocol.subscription_auth import MAX_USER_ID, Verified
 
 if TYPE_CHECKING:
     from broadcaster.protocol.app import App
@@ -47,23 +48,8 @@ if TYPE_CHECKING:
 AUTH_ERROR, LIMIT_REACHED, INVALID = "AuthError", "LimitReached", "InvalidChannel"
 
 
-class Granted(NamedTuple):
-    """
-    What a verifier found in a valid ``auth``.
-
-    Attributes:
-        member_data: the ``channel_data`` that identifies a presence member, if any.
-        expires_at: Unix seconds after which the subscription ends, or None.
-        user_id: whose it is, if known.
-    """
-
-    member_data: str | None = None
-    expires_at: float | None = None
-    user_id: str | None = None
-
-
-# (auth, channel, channel_data) -> Granted; raises ProtocolError or AuthorizationError.
-Verify: TypeAlias = Callable[[str, str, "str | None"], Granted]
+# (auth, channel, channel_data) -> Verified; raises ProtocolError or AuthorizationError.
+Verify: TypeAlias = Callable[[str, str, "str | None"], Verified]
 
 
 class Reply(NamedTuple):
@@ -243,19 +229,19 @@ class Session:
             )
         try:
             channel = parse_channel(name)
-            granted = self._authorize(channel, message)
-            member = self._member(channel, granted)
+            verified = self._authorize(channel, message)
+            member = self._member(channel, verified)
         except InvalidChannel as error:
             return _denied(name, INVALID, error.code, str(error), 4009)
         except (ProtocolError, AuthorizationError) as error:
             return _denied(name, AUTH_ERROR, error.code, str(error), 401)
         self._generation += 1
         self.subscriptions[channel.name] = Subscription(
-            self._generation, member.user_id if member else granted.user_id, granted.expires_at
+            self._generation, verified.user_id, verified.expires_at
         )
         return [Join(channel, self._generation, member)]
 
-    def _authorize(self, channel: ChannelName, message: messages.Subscribe) -> Granted:
+    def _authorize(self, channel: ChannelName, message: messages.Subscribe) -> Verified:
         if channel.needs_auth:
             return self._verify(message.auth, channel.name, message.channel_data)
         if channel.kind is ChannelKind.USER:
@@ -266,17 +252,17 @@ class Session:
                     "this connection",
                     code="not_signed_in",
                 )
-        return _NOTHING_GRANTED
+        return _NOTHING_PROVED
 
-    def _member(self, channel: ChannelName, granted: Granted) -> messages.MemberData | None:
+    def _member(self, channel: ChannelName, verified: Verified) -> messages.MemberData | None:
         if not channel.is_presence:
             return None
-        if granted.member_data is None:
+        if verified.member_data is None or verified.user_id is None:
             raise MalformedMessage(
                 "channel_data is missing: a presence channel needs it to know the member",
                 code="member_missing",
             )
-        member = messages.parse_channel_data(granted.member_data)
+        member = messages.MemberData(verified.user_id, verified.member_data, verified.info_size)
         limits = self._app.limits
         if not 0 < len(member.user_id) <= MAX_USER_ID:
             raise MalformedMessage(
@@ -374,8 +360,7 @@ class Session:
         return True
 
 
-MAX_USER_ID = 128
-_NOTHING_GRANTED = Granted()
+_NOTHING_PROVED = Verified()
 
 
 def _error(message: str, code: int | None = None) -> Reply:

@@ -1,0 +1,206 @@
+"""One channel on this node: who gets its frames, and what is waiting to be written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from broadcaster.hub.fanout import fan_out
+from broadcaster.hub.stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_BUFFERED = 2_000
+
+
+class Subscriber(Protocol):
+    """
+    What the hub needs of a connection.
+
+    `write` must not block and must accept frames while the peer is not reading; a
+    subscriber whose peer does not read sets `paused` and is then given `deliver` instead,
+    which applies the slow-consumer policy.
+    """
+
+    socket_id: str
+    paused: bool
+    write: Callable[[bytes], None]
+
+    def deliver(self, data: bytes) -> None:
+        """Write to a paused connection, within its bound."""
+        ...
+
+
+class Buffered(NamedTuple):
+    """A frame kept for a subscriber who is still joining."""
+
+    frame: bytes
+    version: int  # presence version, or 0
+    excluded: tuple[str, ...]
+
+
+class Joining:
+    """A connection between the start of its presence join and the snapshot's arrival."""
+
+    __slots__ = ("frames", "overflowed")
+
+    def __init__(self) -> None:
+        self.frames: list[Buffered] = []
+        self.overflowed = False
+
+    def keep(self, buffered: Buffered) -> None:
+        """Keep a frame; over the bound the join is marked and its connection will be closed."""
+        if len(self.frames) < MAX_BUFFERED:
+            self.frames.append(buffered)
+        else:
+            self.overflowed = True
+
+    def after(self, version: int, socket_id: str) -> list[bytes]:
+        """Return what `socket_id` must still see after a snapshot of presence `version`."""
+        return [
+            kept.frame
+            for kept in self.frames
+            if socket_id not in kept.excluded and (kept.version == 0 or kept.version > version)
+        ]
+
+
+class LocalChannel:
+    """
+    One channel's subscribers on this node.
+
+    Frames published within one tick are joined into one write per connection. The list of
+    bound writes is rebuilt only after subscribers changed; paused ones are not in it.
+
+    Attributes:
+        topic: its pub/sub name.
+        app_id: its app.
+        name: its channel name.
+        stream: its continuity.
+        roster: presence version that subscribers here have seen, None before a snapshot.
+        ahead: subscribers whose snapshot was newer than `roster`, with its version.
+        joining: connections whose presence join is under way.
+        waiting: joins that wait for the stream to go live, oldest first.
+    """
+
+    __slots__ = (
+        "_excluded",
+        "_pending",
+        "_writes",
+        "ahead",
+        "app_id",
+        "joining",
+        "name",
+        "roster",
+        "stream",
+        "subscribers",
+        "topic",
+        "waiting",
+    )
+
+    def __init__(self, topic: bytes, app_id: str, name: str) -> None:
+        self.topic = topic
+        self.app_id = app_id
+        self.name = name
+        self.stream = Stream()
+        self.roster: int | None = None
+        self.ahead: dict[Subscriber, int] = {}
+        self.subscribers: dict[Subscriber, None] = {}
+        self.joining: dict[Subscriber, Joining] = {}
+        self.waiting: dict[Subscriber, Callable[[], None]] = {}
+        self._writes: list[Callable[[bytes], None]] | None = None
+        self._pending: list[bytes] = []
+        self._excluded: list[tuple[int, str]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody here needs the channel any more."""
+        return not (self.subscribers or self.joining or self.waiting)
+
+    def __len__(self) -> int:
+        return len(self.subscribers)
+
+    def add(self, subscriber: Subscriber) -> None:
+        """Add a subscriber; what is pending for this tick must have been flushed."""
+        self.subscribers[subscriber] = None
+        self._writes = None
+
+    def add_member(self, subscriber: Subscriber, version: int) -> None:
+        """Add a subscriber who has just been given the member list of `version`."""
+        self.add(subscriber)
+        if self.roster is None or len(self.subscribers) == 1:
+            self.roster = version
+        elif version > self.roster:
+            self.ahead[subscriber] = version
+
+    def knowing(self, version: int) -> tuple[str, ...]:
+        """Return who already knows the presence delta of `version` from their snapshot."""
+        if not self.ahead:
+            return ()
+        ids = tuple(s.socket_id for s, seen in self.ahead.items() if seen >= version)
+        self.ahead = {s: seen for s, seen in self.ahead.items() if seen > version}
+        return ids
+
+    def discard(self, subscriber: Subscriber) -> bool:
+        """Remove a connection from everything here; return whether it was subscribed."""
+        self.waiting.pop(subscriber, None)
+        self.ahead.pop(subscriber, None)
+        self.joining.pop(subscriber, None)
+        if subscriber not in self.subscribers:
+            return False
+        del self.subscribers[subscriber]
+        self._writes = None
+        return True
+
+    def pace_changed(self) -> None:
+        """A subscriber was paused or resumed."""
+        self._writes = None
+
+    def append(self, frame: bytes, *, excluded: tuple[str, ...] = (), version: int = 0) -> bool:
+        """
+        Queue a WebSocket frame for this tick.
+
+        Returns:
+            True when it is the first of the tick, so that the caller schedules a flush.
+        """
+        for joining in self.joining.values():
+            joining.keep(Buffered(frame, version, excluded))
+        if not self.subscribers:
+            return False
+        for socket_id in excluded:
+            self._excluded.append((len(self._pending), socket_id))
+        self._pending.append(frame)
+        return len(self._pending) == 1
+
+    def flush(self) -> int:
+        """Write what is pending; return the number of connections written to."""
+        pending = self._pending
+        if not pending:
+            return 0
+        excluded, self._pending, self._excluded = self._excluded, [], []
+        data = pending[0] if len(pending) == 1 else b"".join(pending)
+        if excluded:
+            return self._flush_but(excluded, pending, data)
+        writes = self._writes
+        if writes is None:
+            writes = self._writes = [s.write for s in self.subscribers if not s.paused]
+        fan_out(writes, data)
+        if len(writes) < len(self.subscribers):
+            for subscriber in [s for s in self.subscribers if s.paused]:
+                subscriber.deliver(data)
+        return len(self.subscribers)
+
+    def _flush_but(self, excluded: list[tuple[int, str]], pending: list[bytes], data: bytes) -> int:
+        """Flush when some frames skip a connection; the cached list stays valid."""
+        ids = {socket_id for _, socket_id in excluded}
+        skipping = [s for s in self.subscribers if s.socket_id in ids]
+        others = [s for s in self.subscribers if s.socket_id not in ids]
+        fan_out([s.write for s in others if not s.paused], data)
+        for subscriber in others:
+            if subscriber.paused:
+                subscriber.deliver(data)
+        for subscriber in skipping:
+            left_out = {index for index, socket_id in excluded if socket_id == subscriber.socket_id}
+            own = b"".join(frame for i, frame in enumerate(pending) if i not in left_out)
+            if own:
+                (subscriber.deliver if subscriber.paused else subscriber.write)(own)
+        return len(self.subscribers)

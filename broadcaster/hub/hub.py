@@ -1,0 +1,187 @@
+"""
+This process's connections and subscriptions.
+
+Synchronous, so that no check can be separated from the write it guards. The hub knows nothing of Redis. What happens on the wire comes in as `received`,
+`acknowledged`, `interrupted` and `checked`; what must be asked of the store goes out
+through `HubOwner`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from broadcaster.hub.channel import LocalChannel
+from broadcaster.hub.stream import State
+from broadcaster.protocol.envelope import Envelope, Flag, Position
+from broadcaster.protocol.messages import encode_resync
+from broadcaster.protocol.websocket import encode_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broadcaster.hub.channel import Subscriber
+    from broadcaster.hub.stream import Checked
+
+
+class HubOwner(Protocol):
+    """What the hub asks of the process around it. Calls return at once and never raise."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Run `callback` at the end of this tick."""
+        ...
+
+    def channel_opened(self, channel: LocalChannel) -> None:
+        """The first connection here wants `channel`: subscribe to its topic."""
+        ...
+
+    def channel_closed(self, channel: LocalChannel) -> None:
+        """The last one left: unsubscribe."""
+        ...
+
+    def check_wanted(self, channel: LocalChannel) -> None:
+        """`channel` is CHECKING: read its position and call `Hub.checked`."""
+        ...
+
+    def roster_wanted(self, channel: LocalChannel) -> None:
+        """Presence deltas of `channel` were missed: read its member list again."""
+        ...
+
+    def count_changed(self, channel: LocalChannel) -> None:
+        """The number of subscribers of `channel` here has changed."""
+        ...
+
+    def delivered(self, channel: LocalChannel, sockets: int) -> None:
+        """What was pending for `channel` was written to this many connections."""
+        ...
+
+
+class Hub:
+    """See the module."""
+
+    def __init__(self, owner: HubOwner) -> None:
+        self._owner = owner
+        self._dirty: list[LocalChannel] = []
+        self.channels: dict[bytes, LocalChannel] = {}
+
+    # -- joining and leaving ----------------------------------------------------------
+
+    def open(self, topic: bytes, app_id: str, name: str) -> LocalChannel:
+        """Return the channel of `topic`, opening it if nobody here had it."""
+        channel = self.channels.get(topic)
+        if channel is None:
+            channel = self.channels[topic] = LocalChannel(topic, app_id, name)
+            self._owner.channel_opened(channel)
+        return channel
+
+    def add(self, channel: LocalChannel, subscriber: Subscriber) -> None:
+        """Make `subscriber` receive what comes from now on, and nothing from before."""
+        self.flush()
+        channel.add(subscriber)
+        self._owner.count_changed(channel)
+
+    def remove(self, topic: bytes, subscriber: Subscriber) -> None:
+        """Take a connection out of a channel, in whatever state it is there."""
+        channel = self.channels.get(topic)
+        if channel is None:
+            return
+        if channel.discard(subscriber):
+            self._owner.count_changed(channel)
+        self.close_if_empty(channel)
+
+    def close_if_empty(self, channel: LocalChannel) -> None:
+        """Forget a channel that nobody here needs."""
+        if channel.is_empty and self.channels.get(channel.topic) is channel:
+            del self.channels[channel.topic]
+            self._owner.channel_closed(channel)
+
+    # -- what comes from the other nodes ----------------------------------------------
+
+    def received(self, topic: bytes, envelope: Envelope) -> None:
+        """Take one envelope from Redis."""
+        channel = self.channels.get(topic)
+        if channel is None:
+            return
+        stream = channel.stream
+        if stream.received(envelope):
+            self._deliver(channel, envelope)
+        elif stream.state is State.CHECKING:
+            self._owner.check_wanted(channel)
+
+    def acknowledged(self, topic: bytes) -> None:
+        """Redis acknowledged the subscription to `topic`."""
+        channel = self.channels.get(topic)
+        if channel is not None:
+            channel.stream.acknowledged()
+            self._owner.check_wanted(channel)
+
+    def interrupted(self) -> None:
+        """The pub/sub connection fell."""
+        for channel in self.channels.values():
+            channel.stream.interrupted()
+
+    def checked(
+        self, channel: LocalChannel, last: Position, history: Sequence[Envelope]
+    ) -> Checked:
+        """Take the answer to `HubOwner.check_wanted`; see `Stream.checked`."""
+        outcome = channel.stream.checked(last, history)
+        self._admit(channel)
+        if outcome.gap is not None:
+            self._append(channel, encode_text(encode_resync(channel.name, outcome.gap)))
+        for envelope in outcome.deliver:
+            self._deliver(channel, envelope)
+        if channel.stream.state is State.CHECKING:
+            self._owner.check_wanted(channel)
+        return outcome
+
+    def _admit(self, channel: LocalChannel) -> None:
+        """Let in who waited for the stream, before anything newer is delivered."""
+        waiting, channel.waiting = channel.waiting, {}
+        for proceed in waiting.values():
+            proceed()
+
+    def _deliver(self, channel: LocalChannel, envelope: Envelope) -> None:
+        if envelope.flags & Flag.PRESENCE:
+            self._deliver_presence(channel, envelope)
+        else:
+            excluded = (envelope.excluded,) if envelope.excluded else ()
+            self._append(channel, encode_text(envelope.frame), excluded=excluded)
+
+    def _deliver_presence(self, channel: LocalChannel, envelope: Envelope) -> None:
+        """Deltas reach subscribers in version order; a missing one means reading the list."""
+        version = envelope.offset
+        if channel.roster is not None:
+            if version <= channel.roster:
+                return
+            if version > channel.roster + 1:
+                self._owner.roster_wanted(channel)
+                return
+            channel.roster = version
+        excluded = (*channel.knowing(version), envelope.excluded)
+        self._append(channel, encode_text(envelope.frame), excluded=excluded, version=version)
+
+    def _append(
+        self,
+        channel: LocalChannel,
+        frame: bytes,
+        *,
+        excluded: tuple[str, ...] = (),
+        version: int = 0,
+    ) -> None:
+        if channel.append(frame, excluded=excluded, version=version):
+            self._dirty.append(channel)
+            if len(self._dirty) == 1:
+                self._owner.call_soon(self.flush)
+
+    # -- writing ----------------------------------------------------------------------
+
+    def broadcast(self, channel: LocalChannel, frame: bytes) -> None:
+        """Send one frame from this node to a channel's subscribers here."""
+        self._append(channel, encode_text(frame))
+
+    def flush(self) -> None:
+        """Write everything pending: at the end of a tick, and before any direct write."""
+        if not self._dirty:
+            return
+        dirty, self._dirty = self._dirty, []
+        for channel in dirty:
+            self._owner.delivered(channel, channel.flush())

@@ -86,7 +86,7 @@ class RedisClients:
         """The client for code without an event loop; safe to share between threads."""
         if self._sync is None:
             self._sync = redis.Redis.from_url(
-                self.url, retry=Retry(NoBackoff(), 0), **_options(ANSWER_SECONDS)
+                self.url, retry=Retry(NoBackoff(), 0), **_options(self.url, ANSWER_SECONDS)
             )
         return self._sync
 
@@ -136,7 +136,7 @@ class RedisClients:
 
     def _new_aio(self, answer_seconds: float | None) -> redis.asyncio.Redis:
         return redis.asyncio.Redis.from_url(
-            self.url, retry=AsyncRetry(NoBackoff(), 0), **_options(answer_seconds)
+            self.url, retry=AsyncRetry(NoBackoff(), 0), **_options(self.url, answer_seconds)
         )
 
 
@@ -226,12 +226,13 @@ def _our(error: Exception, where: str) -> DriverUnavailable | LeaseLost:
     return DriverUnavailable(f"Redis at {where} refused a command: {text}")
 
 
-def _options(answer_seconds: float | None) -> dict[str, Any]:
+def _options(url: str, answer_seconds: float | None) -> dict[str, Any]:
+    keepalive = {} if urlsplit(url).scheme == "unix" else {"socket_keepalive": True}
     return {
+        **keepalive,
         "decode_responses": False,
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": answer_seconds,
-        "socket_keepalive": True,
         "health_check_interval": HEALTH_SECONDS,
         "max_connections": MAX_CONNECTIONS,
         "client_name": "broadcaster",

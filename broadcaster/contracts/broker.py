@@ -41,12 +41,16 @@ class Broker(Protocol):
         """Publish with position, history and dedupe; one script call per channel, pipelined."""
         ...
 
-    async def relay(self, message: Outgoing) -> None:
-        """Publish at most once, without position or history: client events."""
+    async def relay(self, messages: Sequence[Outgoing]) -> None:
+        """Publish at most once, in order, without position or history: client events."""
         ...
 
     async def control(self, app_id: str, body: bytes) -> None:
         """Publish one control message (JSON with a schema) to every node of the app."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when Redis answers; raises `DriverUnavailable` within a second otherwise."""
         ...
 
 

@@ -171,15 +171,16 @@ class LocalChannel:
         self._pending.append(frame)
         return len(self._pending) == 1
 
-    def flush(self) -> int:
-        """Write what is pending; return the number of connections written to."""
+    def flush(self) -> None:
+        """Write what is pending to everybody, once."""
         pending = self._pending
         if not pending:
-            return 0
+            return
         excluded, self._pending, self._excluded = self._excluded, [], []
         data = pending[0] if len(pending) == 1 else b"".join(pending)
         if excluded:
-            return self._flush_but(excluded, pending, data)
+            self._flush_but(excluded, pending, data)
+            return
         writes = self._writes
         if writes is None:
             writes = self._writes = [s.write for s in self.subscribers if not s.paused]
@@ -187,9 +188,10 @@ class LocalChannel:
         if len(writes) < len(self.subscribers):
             for subscriber in [s for s in self.subscribers if s.paused]:
                 subscriber.deliver(data)
-        return len(self.subscribers)
 
-    def _flush_but(self, excluded: list[tuple[int, str]], pending: list[bytes], data: bytes) -> int:
+    def _flush_but(
+        self, excluded: list[tuple[int, str]], pending: list[bytes], data: bytes
+    ) -> None:
         """Flush when some frames skip a connection; the cached list stays valid."""
         ids = {socket_id for _, socket_id in excluded}
         skipping = [s for s in self.subscribers if s.socket_id in ids]
@@ -203,4 +205,3 @@ class LocalChannel:
             own = b"".join(frame for i, frame in enumerate(pending) if i not in left_out)
             if own:
                 (subscriber.deliver if subscriber.paused else subscriber.write)(own)
-        return len(self.subscribers)

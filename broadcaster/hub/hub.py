@@ -50,10 +50,6 @@ class HubOwner(Protocol):
         """The number of subscribers of `channel` here has changed."""
         ...
 
-    def delivered(self, channel: LocalChannel, sockets: int) -> None:
-        """What was pending for `channel` was written to this many connections."""
-        ...
-
 
 class Hub:
     """See the module."""
@@ -184,4 +180,4 @@ class Hub:
             return
         dirty, self._dirty = self._dirty, []
         for channel in dirty:
-            self._owner.delivered(channel, channel.flush())
+            channel.flush()

@@ -57,10 +57,11 @@ class Checked(NamedTuple):
 class Stream:
     """See the module."""
 
-    __slots__ = ("_baseline", "_held", "_overflowed", "position", "state")
+    __slots__ = ("_baseline", "_held", "_overflowed", "generation", "position", "state")
 
     def __init__(self) -> None:
         self.state = State.OPENING
+        self.generation = 0  # rises with each life of the subscription; stale answers show by it
         self.position: Position | None = None
         self._baseline: Position | None = None
         self._held: list[Envelope] = []
@@ -74,12 +75,14 @@ class Stream:
     def interrupted(self) -> None:
         """The pub/sub connection fell: nothing arrives until the next acknowledgement."""
         self.state = State.OPENING
+        self.generation += 1
         self._held.clear()
         self._overflowed = False
 
     def acknowledged(self) -> None:
         """SUBSCRIBE was acknowledged: hold what arrives until `checked`."""
         self.state = State.CHECKING
+        self.generation += 1
         self._held.clear()
         self._overflowed = False
 

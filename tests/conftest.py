@@ -1,0 +1,58 @@
+"""Fixtures that more than one package of tests needs: a Redis-protocol server and its clients."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.embedded import EmbeddedServer, find_server_binary
+from broadcaster.errors import NotConfigured
+from tests.faults import FaultyServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """One server for the whole session; tests keep apart by `prefix` and never flush."""
+    _require_server()
+    with EmbeddedServer() as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[FaultyServer]:
+    """A server of this test's own, with an append-only file."""
+    _require_server()
+    server = FaultyServer(tmp_path / "redis")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A key prefix that nobody else uses."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def clients(redis_url: str, prefix: str) -> AsyncIterator[RedisClients]:
+    """Clients of the session's server under a prefix of their own."""
+    made = RedisClients(redis_url, prefix)
+    yield made
+    await made.aclose()
+
+
+def _require_server() -> None:
+    try:
+        find_server_binary()
+    except NotConfigured as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))

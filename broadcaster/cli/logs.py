@@ -1,0 +1,182 @@
+"""
+Log lines: one readable line each on a terminal, one JSON object each elsewhere.
+
+Library code logs a readable message with ``extra={"event": ..., ...}``; the fields that
+may come are in `FIELDS`. Payloads, tokens and secrets are never among them. Both forms
+are made from the same mapping, so ``broadcaster dev`` reads its children's JSON lines
+and shows them with `render`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Format = Literal["auto", "human", "json"]
+
+# In the order in which they are written.
+FIELDS = (
+    *("event", "app", "channel", "socket_id", "user_id", "cause", "code", "close_code"),
+    *("job", "job_id", "queue", "attempt", "delay", "error", "trace_id"),
+    *("node", "sockets", "bytes", "count", "dur_ms"),
+)
+_ALWAYS = ("ts", "level", "event", "msg")
+# What every record carries; anything else came through `extra`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    *("message", "asctime", "taskName", "color_message", "websocket"),
+}
+
+_RESET, _DIM = "\x1b[0m", "\x1b[2m"
+_RED, _GREEN, _YELLOW, _BLUE, _CYAN = (f"\x1b[{code}m" for code in (31, 32, 33, 34, 36))
+_LEVEL_COLOURS = {"warning": _YELLOW, "error": _RED, "critical": _RED}
+# First part of an event's name -> colour of its tag.
+_EVENT_COLOURS = {
+    "connected": _CYAN,
+    "disconnected": _DIM,
+    "subscribed": _GREEN,
+    "unsubscribed": _DIM,
+    "denied": _RED,
+    "refused": _RED,
+    "published": _BLUE,
+    "delivered": _BLUE,
+    "job_done": _GREEN,
+    "job_started": _DIM,
+    "job_retry": _YELLOW,
+    "job_failed": _RED,
+}
+_TAG_WIDTH = 14
+
+
+def configure(format: Format = "auto", level: int | str = logging.INFO) -> None:  # noqa: A002
+    """
+    Send this process's log records to stdout.
+
+    Args:
+        format: ``auto`` is ``human`` when stdout is a terminal and ``json`` otherwise.
+        level: of broadcaster's own loggers; other libraries are heard from warnings on.
+    """
+    is_terminal = sys.stdout.isatty()
+    human = format == "human" or (format == "auto" and is_terminal)
+    handler = _QuietHandler(sys.stdout)
+    handler.setFormatter(HumanFormatter(colour=is_terminal) if human else JsonFormatter())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("broadcaster").setLevel(level)
+    logging.getLogger("broadcaster_auth").setLevel(level)
+    logging.captureWarnings(capture=True)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ``ts, level, event, msg`` and the fields that apply."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of `record`."""
+        return json.dumps(fields_of(record), ensure_ascii=True, default=str)
+
+
+class HumanFormatter(logging.Formatter):
+    """One line for a reader; a traceback follows its record."""
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of `record`."""
+        return render(fields_of(record), colour=self._colour)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return what a record says as the mapping that both forms are made from."""
+    moment = datetime.fromtimestamp(record.created, UTC)
+    extras = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    found: dict[str, object] = {
+        "ts": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "event": extras.pop("event", record.name),
+        "msg": record.getMessage(),
+    }
+    found |= {name: extras.pop(name) for name in FIELDS if name in extras}
+    found |= extras
+    if record.exc_info and record.exc_info[0] is not None:
+        found["traceback"] = logging.Formatter().formatException(record.exc_info)
+    return found
+
+
+def render(fields: Mapping[str, object], *, colour: bool, source: str = "") -> str:
+    """
+    Return a line for a reader.
+
+    Args:
+        fields: as from `fields_of`, or a parsed JSON line of another process.
+        source: who said it, when several processes share the terminal.
+
+    Control characters are shown escaped: a client's text must not steer the terminal.
+    """
+    level, event = str(fields.get("level", "info")), str(fields.get("event", ""))
+    message = printable(str(fields.get("msg", "")))
+    tag = printable(event.replace("_", " "))[: _TAG_WIDTH * 2].ljust(_TAG_WIDTH)
+    details = _details(fields, message)
+    parts = [_clock(str(fields.get("ts", "")))]
+    if source:
+        parts.append(source.ljust(8))
+    parts = [_paint(" ".join(parts), _DIM, colour=colour)]
+    parts.append(_paint(tag, _EVENT_COLOURS.get(event, ""), colour=colour))
+    parts.append(_paint(message, _LEVEL_COLOURS.get(level, ""), colour=colour))
+    if details:
+        parts.append(_paint(details, _DIM, colour=colour))
+    line = " ".join(parts)
+    traceback = fields.get("traceback")
+    if isinstance(traceback, str):
+        line += "\n" + "\n".join(f"    {printable(part)}" for part in traceback.splitlines())
+    return line
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters, separators and lone surrogates escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+class _QuietHandler(logging.StreamHandler[TextIO]):
+    """Writes to stdout and gives up silently when nobody reads it any more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - named by logging
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+
+
+def _details(fields: Mapping[str, object], message: str) -> str:
+    """Return the fields that the message does not say already."""
+    skipped = {*_ALWAYS, "app", "node", "traceback"}
+    return " ".join(
+        f"{name}={printable(str(value))}"
+        for name, value in fields.items()
+        if name not in skipped and value is not None and str(value) not in message
+    )
+
+
+def _clock(stamp: str) -> str:
+    """Return the time of day here, of an ISO time in UTC."""
+    try:
+        moment = datetime.fromisoformat(stamp).timestamp()
+    except ValueError:
+        moment = time.time()
+    return time.strftime("%H:%M:%S", time.localtime(moment))
+
+
+def _paint(text: str, code: str, *, colour: bool) -> str:
+    return f"{code}{text}{_RESET}" if colour and code else text

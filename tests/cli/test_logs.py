@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.cli import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _untouched_root() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+def record(message: str = "one joined", **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord(
+        "broadcaster.gateway", logging.INFO, "f.py", 1, message, None, None, "f"
+    )
+    made.created = 1_700_000_000.25
+    vars(made).update(extra)
+    return made
+
+
+def test_a_json_line_has_the_fields_in_their_order() -> None:
+    line = logs.JsonFormatter().format(
+        record(sockets=2, event="subscribed", channel="private-a", dur_ms=1.5)
+    )
+
+    assert list(json.loads(line)) == ["ts", "level", "event", "msg", "channel", "sockets", "dur_ms"]
+    assert json.loads(line)["ts"] == "2023-11-14T22:13:20.250Z"
+
+
+def test_a_record_without_event_is_named_by_its_logger() -> None:
+    assert logs.fields_of(record())["event"] == "broadcaster.gateway"
+
+
+def test_a_json_line_is_one_line_whatever_a_client_sends() -> None:
+    line = logs.JsonFormatter().format(record("a\nb\u2028c\ud800", event="denied"))
+
+    assert line.isascii()
+    assert len(line.splitlines()) == 1
+
+
+def test_unusual_extras_do_not_stop_a_line() -> None:
+    line = logs.JsonFormatter().format(record(cause=ValueError("x"), other={1, 2}))
+
+    assert json.loads(line)["cause"] == "x"
+
+
+def test_a_traceback_follows_the_line() -> None:
+    failed = record(event="job_failed")
+    try:
+        raise ValueError("no")  # noqa: TRY301 - the traceback is what is tested
+    except ValueError:
+        failed.exc_info = sys.exc_info()
+
+    text = logs.HumanFormatter(colour=False).format(failed)
+
+    assert text.splitlines()[-1].strip() == "ValueError: no"
+
+
+def test_a_human_line_says_what_the_message_does_not() -> None:
+    line = logs.HumanFormatter(colour=False).format(
+        record("private-a joined", event="subscribed", channel="private-a", socket_id="1.2")
+    )
+
+    assert line.endswith("subscribed     private-a joined socket_id=1.2")
+
+
+def test_a_client_cannot_steer_the_terminal() -> None:
+    line = logs.render({"event": "x\x1b[2J", "msg": "\x1b]0;gotcha\x07", "user": "\r"}, colour=True)
+
+    plain = line.replace("\x1b[2m", "").replace("\x1b[0m", "")
+    assert plain.isprintable()
+
+
+def test_colour_is_only_used_when_asked_for() -> None:
+    fields = {"event": "denied", "msg": "no", "level": "warning"}
+
+    assert "\x1b[31m" in logs.render(fields, colour=True)
+    assert "\x1b" not in logs.render(fields, colour=False)
+
+
+def test_auto_means_json_when_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+
+    logs.configure()
+    logging.getLogger("broadcaster.gateway").info("up", extra={"event": "ready"})
+    logging.getLogger("elsewhere").info("not heard")
+
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["ready"]
+
+
+def test_configuring_twice_does_not_double_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+
+    logs.configure("human")
+    logs.configure("human", logging.DEBUG)
+    logging.getLogger("broadcaster.x").debug("once")
+
+    assert out.getvalue().count("once") == 1
+
+
+def test_a_reader_that_went_away_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(text)
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    logs.configure()
+    logging.getLogger("broadcaster.x").warning("anyone?")
+
+    assert capsys.readouterr().err == ""

@@ -54,8 +54,7 @@ def configure(settings: Settings | None = None) -> Application:
 
 def application() -> Application:
     """
-    Return the current application, made from what the environment and files say if
-    `configure` was not called.
+    Return the current application; make it if `configure` was not called.
 
     Raises:
         ConfigurationError: a setting is wrong.

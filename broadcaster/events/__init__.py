@@ -1,1 +1,1 @@
-"""Events as the backend raises them."""
+"""The backend's side: events, what becomes of them, and the verbs that send them."""

@@ -1,0 +1,1 @@
+"""Publishing over HTTP to any server that speaks the Pusher Channels HTTP API."""

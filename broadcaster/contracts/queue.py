@@ -27,14 +27,16 @@ Guarantees of every driver:
 - **Ordered lane** (`StepRequest.ordered`): jobs leave in the order in which they became
   ready, and nobody reserves while any job of the queue is held, so one worker at a time
   has the lane. A job that is given back, or whose lease lapsed, returns to the front, and
-  with it everything held behind it; a delay of its retry holds up the whole lane.
+  with it everything held behind it; a delay of its retry holds up the whole lane. A
+  suspect of a lane keeps its place: it is handed out alone at once, but its lapse counts
+  as a crash only if its worker was `StepRequest.idle`.
 
 Drivers raise `DriverUnavailable` when the store cannot be reached, and nothing else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -109,12 +111,14 @@ class Fail(NamedTuple):
     Attributes:
         reason: a stable word (``exception``, ``timeout``, ``unknown_job``, ...).
         error: one readable line (type and text of the exception); no payload.
+        attempts: tries that were used up, this one included.
     """
 
     id: str
     token: int
     reason: str
     error: str
+    attempts: int = 0
 
 
 Settlement = Done | Retry | Release | Fail
@@ -131,7 +135,8 @@ class StepRequest:
         reserve: jobs it can start now; 0 to settle only.
         lease: seconds until what it reserves lapses.
         worker: a name for this worker, unique among the living.
-        idle: it holds nothing of any queue beyond `settlements`, so it may take a suspect.
+        idle: nothing else runs in this worker that a crash could be blamed on, so it may
+            take a suspect.
         ordered: the queue is an ordered lane.
         max_crashes: lapses of a job while alone that fail it.
     """
@@ -189,17 +194,17 @@ class QueueSizes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueLimits:
+class FailedLimits:
     """
     How much a queue keeps of its failed jobs.
 
     Attributes:
-        failed_count: failed jobs kept per queue.
-        failed_seconds: age of the oldest failed job kept.
+        count: failed jobs kept per queue.
+        seconds: age of the oldest failed job kept.
     """
 
-    failed_count: int = 10_000
-    failed_seconds: float = field(default=7 * 86_400.0)
+    count: int = 10_000
+    seconds: float = 7 * 86_400.0
 
 
 class Queue(Protocol):

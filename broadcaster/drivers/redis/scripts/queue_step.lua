@@ -1,0 +1,395 @@
+-- One round trip of a worker: settle, reap lapsed leases, move what is due, reserve.
+--
+-- KEYS, all of one queue and so in one slot ({q:<name>}); nothing expires by itself:
+--   1  jobs         HASH  id -> body                    from push until settled
+--   2  ready        LIST  ids, the next one at the left
+--   3  delayed      ZSET  id -> due time, ms
+--   4  reserved     ZSET  id -> end of the lease, ms
+--   5  held         HASH  id -> fencing token; "a" after it: reserved alone
+--   6  attempts     HASH  id -> tries used up           absent means 0
+--   7  crashes      HASH  id -> lapses while alone      present means suspect
+--   8  suspects     LIST  suspects that are ready       (a lane keeps them in `ready`, in order)
+--   9  meta         HASH  token, seen, reap_after, lane_wait, drain_worker, drain_until
+--   10 notify       LIST  at most one token, wakes one waiting worker
+--   11 failed       ZSET  id -> when it failed, ms      trimmed here by age and count
+--   12 failed_jobs  HASH  id -> body
+--   13 failed_notes HASH  id -> JSON {"reason","error","attempts"}
+-- ARGV:
+--   1 lease ms   2 jobs to reserve   3 worker   4 idle 0/1: a crash from now on can be blamed
+--   on what is reserved alone   5 ordered 0/1   6 max crashes
+--   7 failed jobs to keep   8 ms to keep them   9 note for a job that crashed too often
+--   10 Redis time in ms after which nothing may be reserved, for the caller no longer waits
+--      for the reply (a frozen server runs such a call when it wakes up); 0: no limit
+--   11 number of Done settlements, then id, token for each
+--   then for each other settlement: kind, id, token, delay ms or "", note or ""
+--     kinds: "retry" (uses up a try), "release" (does not), "fail"
+-- Reply: {now ms, reserved, refused ids, crashed ids, lapsed count, ready count,
+--   ms to what is next or -1, drain 0/1, came too late to reserve 0/1}
+--   reserved is flat: id, body, token, attempts, alone 0/1
+--
+-- Rules:
+--   * A settlement counts only if its token is the one in `held`.
+--   * Tokens rise for ever: max(last + 1, Redis time in us), so even a server that lost its
+--     last writes does not hand out a token twice.
+--   * A lane (ordered) reserves only while nothing is held; whatever is given back returns
+--     to the front with everything that was held behind it.
+--   * Nobody seen for a third of the lease: an outage; leases lapse only after another third.
+
+local k_jobs, k_ready, k_delayed, k_reserved, k_held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local k_attempts, k_crashes, k_suspects, k_meta = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local k_notify, k_failed, k_failed_jobs, k_failed_notes = KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+
+local lease, want, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local idle, ordered = ARGV[4] == '1', ARGV[5] == '1'
+local max_crashes, keep_count, keep_ms = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local crash_note, valid_until = ARGV[9], tonumber(ARGV[10])
+
+local REAP_LIMIT, DUE_LIMIT, TRIM_LIMIT, CHUNK = 200, 500, 200, 4000
+
+local clock = redis.call('TIME')
+local now_us = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+local now = math.floor(now_us / 1000)
+
+local late = valid_until > 0 and now > valid_until
+if late then want = 0 end
+
+local function text(number) return string.format('%.0f', number) end
+
+-- Variadic call in pieces that fit the Lua stack.
+local function many(command, key, list)
+  for first = 1, #list, CHUNK do
+    redis.call(command, key, unpack(list, first, math.min(first + CHUNK - 1, #list)))
+  end
+end
+
+local function read(key, ids)
+  local values = {}
+  for first = 1, #ids, CHUNK do
+    local part = redis.call('HMGET', key, unpack(ids, first, math.min(first + CHUNK - 1, #ids)))
+    for i = 1, #part do values[first + i - 1] = part[i] end
+  end
+  return values
+end
+
+local function token_of(value) return value and string.match(value, '^%d+') or nil end
+
+local function push_left(key, ids)
+  local reversed = {}
+  for i = #ids, 1, -1 do reversed[#reversed + 1] = ids[i] end
+  many('LPUSH', key, reversed)
+end
+
+local meta = redis.call('HMGET', k_meta, 'token', 'seen', 'reap_after', 'lane_wait', 'drain_worker', 'drain_until')
+local last_token, seen, reap_after = tonumber(meta[1]) or 0, tonumber(meta[2]), tonumber(meta[3]) or 0
+local lane_wait, drain_worker, drain_until = tonumber(meta[4]) or 0, meta[5], tonumber(meta[6]) or 0
+local changes = {'seen', text(now)}
+
+local function note(field, value)
+  changes[#changes + 1] = field
+  changes[#changes + 1] = value
+end
+
+if seen and now - seen > lease / 3 then
+  reap_after = now + math.floor(lease / 3)
+  note('reap_after', text(reap_after))
+end
+
+-- No longer held; what the caller does with the ids is its own business.
+local function drop_holds(ids)
+  many('ZREM', k_reserved, ids)
+  many('HDEL', k_held, ids)
+end
+
+local function forget(ids)
+  many('HDEL', k_jobs, ids)
+  if redis.call('EXISTS', k_attempts) == 1 then many('HDEL', k_attempts, ids) end
+  if redis.call('EXISTS', k_crashes) == 1 then many('HDEL', k_crashes, ids) end
+end
+
+local function trim_failed()
+  local old = redis.call('ZRANGEBYSCORE', k_failed, '-inf', text(now - keep_ms), 'LIMIT', 0, TRIM_LIMIT)
+  local over = redis.call('ZCARD', k_failed) - #old - keep_count
+  if over > 0 then
+    local first = #old
+    local more = redis.call('ZRANGE', k_failed, first, first + math.min(over, TRIM_LIMIT) - 1)
+    for i = 1, #more do old[#old + 1] = more[i] end
+  end
+  if #old > 0 then
+    redis.call('ZREM', k_failed, unpack(old))
+    redis.call('HDEL', k_failed_jobs, unpack(old))
+    redis.call('HDEL', k_failed_notes, unpack(old))
+  end
+end
+
+local function fail(id, body, reason)
+  redis.call('ZADD', k_failed, now, id)
+  redis.call('HSET', k_failed_jobs, id, body)
+  redis.call('HSET', k_failed_notes, id, reason)
+  forget({id})
+end
+
+-- Into the queue again: suspects apart, unless the queue is a lane.
+local function enqueue(ids, at_front)
+  if #ids == 0 then return end
+  local plain, suspect = ids, {}
+  if not ordered and redis.call('EXISTS', k_crashes) == 1 then
+    plain = {}
+    local counts = read(k_crashes, ids)
+    for i = 1, #ids do
+      local list = counts[i] and suspect or plain
+      list[#list + 1] = ids[i]
+    end
+  end
+  if at_front then push_left(k_ready, plain) else many('RPUSH', k_ready, plain) end
+  many('RPUSH', k_suspects, suspect)
+end
+
+---------------------------------------------------------------------------- settle
+
+local refused, returned, failures = {}, {}, 0 -- returned: {id, token} of a lane, {id} else
+local done_count = tonumber(ARGV[11])
+local next_arg = 12
+
+local function settle_done()
+  if done_count == 0 then return end
+  local ids, tokens, mine = {}, {}, {}
+  for i = 1, done_count do
+    ids[i], tokens[i] = ARGV[next_arg], ARGV[next_arg + 1]
+    next_arg = next_arg + 2
+  end
+  local held = read(k_held, ids)
+  for i = 1, done_count do
+    local list = token_of(held[i]) == tokens[i] and mine or refused
+    list[#list + 1] = ids[i]
+  end
+  drop_holds(mine)
+  if #mine > 0 then forget(mine) end
+end
+
+-- A try that ended without killing its worker clears a suspect that never crashed alone.
+local function count_try(id)
+  redis.call('HINCRBY', k_attempts, id, 1)
+  if redis.call('HGET', k_crashes, id) == '0' then redis.call('HDEL', k_crashes, id) end
+end
+
+local front, back = {}, {}
+
+local function give_back(kind, id, token, delay)
+  if kind == 'retry' then count_try(id) end
+  if ordered then
+    returned[#returned + 1] = {id, tonumber(token)}
+    if delay > 0 then
+      lane_wait = math.max(lane_wait, now + delay)
+      note('lane_wait', text(lane_wait))
+    end
+  elseif delay > 0 then
+    redis.call('ZADD', k_delayed, now + delay, id)
+  elseif kind == 'release' then
+    front[#front + 1] = id
+  else
+    back[#back + 1] = id
+  end
+end
+
+local function settle_others()
+  while next_arg <= #ARGV do
+    local kind, id, token = ARGV[next_arg], ARGV[next_arg + 1], ARGV[next_arg + 2]
+    local delay, reason = tonumber(ARGV[next_arg + 3]) or 0, ARGV[next_arg + 4]
+    next_arg = next_arg + 5
+    if token_of(redis.call('HGET', k_held, id)) ~= token then
+      refused[#refused + 1] = id
+    else
+      drop_holds({id})
+      local body = kind == 'fail' and redis.call('HGET', k_jobs, id)
+      if body then
+        fail(id, body, reason)
+        failures = failures + 1
+      elseif kind ~= 'fail' then
+        give_back(kind, id, token, delay)
+      end
+    end
+  end
+end
+
+settle_done()
+settle_others()
+enqueue(front, true)
+enqueue(back, false)
+
+---------------------------------------------------------------------------- reap
+
+local crashed, lapsed = {}, {}
+
+-- Counts a lapse; false when the job is out of crashes (or its body is lost).
+local function suspect(id, value)
+  local body_there = redis.call('HEXISTS', k_jobs, id) == 1
+  if not body_there then
+    forget({id})
+    return false
+  end
+  if string.sub(value or '', -1) ~= 'a' then
+    redis.call('HSETNX', k_crashes, id, 0)
+    return true
+  end
+  if redis.call('HINCRBY', k_crashes, id, 1) < max_crashes then return true end
+  fail(id, redis.call('HGET', k_jobs, id), crash_note)
+  failures = failures + 1
+  crashed[#crashed + 1] = id
+  return false
+end
+
+if now >= reap_after then
+  lapsed = redis.call('ZRANGEBYSCORE', k_reserved, '-inf', now, 'LIMIT', 0, REAP_LIMIT)
+end
+if #lapsed > 0 then
+  local values, again = read(k_held, lapsed), {}
+  drop_holds(lapsed)
+  for i = 1, #lapsed do
+    if suspect(lapsed[i], values[i]) then
+      if ordered then
+        returned[#returned + 1] = {lapsed[i], tonumber(token_of(values[i])) or 0}
+      else
+        again[#again + 1] = lapsed[i]
+      end
+    end
+  end
+  enqueue(again, false)
+end
+
+-- A lane takes back what was held behind a returned job, and keeps the order of tokens.
+if ordered and (#returned > 0 or #lapsed > 0) then
+  local lowest = 0
+  if #lapsed == 0 then
+    lowest = returned[1][2]
+    for i = 2, #returned do lowest = math.min(lowest, returned[i][2]) end
+  end
+  local held, behind = redis.call('HGETALL', k_held), {}
+  for i = 1, #held, 2 do
+    local token = tonumber(token_of(held[i + 1]))
+    if token > lowest then
+      returned[#returned + 1] = {held[i], token}
+      behind[#behind + 1] = held[i]
+    end
+  end
+  drop_holds(behind)
+  table.sort(returned, function(one, other) return one[2] < other[2] end)
+  local ids = {}
+  for i = 1, #returned do ids[i] = returned[i][1] end
+  push_left(k_ready, ids)
+end
+if failures > 0 then trim_failed() end
+
+---------------------------------------------------------------------------- move due
+
+local due = redis.call('ZRANGEBYSCORE', k_delayed, '-inf', now, 'LIMIT', 0, DUE_LIMIT)
+if #due > 0 then
+  many('ZREM', k_delayed, due)
+  enqueue(due, false)
+end
+
+---------------------------------------------------------------------------- reserve
+
+local reserved, taken, drain = {}, 0, 0
+
+local function reserve(ids, alone)
+  if #ids == 0 then return end
+  local bodies, attempts = read(k_jobs, ids), {}
+  if redis.call('EXISTS', k_attempts) == 1 then attempts = read(k_attempts, ids) end
+  local ends, holds = {}, {}
+  last_token = math.max(last_token, now_us - 1)
+  for i = 1, #ids do
+    if bodies[i] then
+      last_token = last_token + 1
+      local token = text(last_token)
+      ends[#ends + 1], ends[#ends + 2] = text(now + lease), ids[i]
+      holds[#holds + 1], holds[#holds + 2] = ids[i], alone and token .. 'a' or token
+      local at = #reserved
+      reserved[at + 1], reserved[at + 2], reserved[at + 3] = ids[i], bodies[i], token
+      reserved[at + 4], reserved[at + 5] = attempts[i] or '0', alone and 1 or 0
+      taken = taken + 1
+    end
+  end
+  many('ZADD', k_reserved, ends)
+  many('HSET', k_held, holds)
+  note('token', text(last_token))
+end
+
+-- May this busy worker stop reserving until it is idle? One at a time, for one lease, and
+-- then a lease of rest, so that a job of an hour does not stall the slots beside it.
+local function must_drain()
+  if drain_worker == worker and now < drain_until then return true end
+  if now < drain_until + lease then return false end
+  note('drain_worker', worker)
+  note('drain_until', text(now + lease))
+  return true
+end
+
+local function reserve_plain()
+  if redis.call('LLEN', k_suspects) > 0 then
+    if idle then
+      reserve({redis.call('LPOP', k_suspects)}, true)
+      note('drain_until', '0')
+      if taken > 0 then return end
+    elseif must_drain() then
+      drain = 1
+      return
+    end
+  end
+  while taken < want do
+    local ids = redis.call('LRANGE', k_ready, 0, want - taken - 1)
+    if #ids == 0 then return end
+    redis.call('LTRIM', k_ready, #ids, -1)
+    reserve(ids, false)
+  end
+end
+
+local function reserve_lane()
+  if now < lane_wait or redis.call('ZCARD', k_reserved) > 0 then return end
+  while taken == 0 do
+    local ids, alone = redis.call('LRANGE', k_ready, 0, want - 1), false
+    if #ids == 0 then return end
+    if redis.call('EXISTS', k_crashes) == 1 then
+      local counts = read(k_crashes, ids)
+      alone = counts[1] and true or false
+      for i = 1, #ids do
+        if (alone and i > 1) or counts[i] and not alone then
+          for j = #ids, i, -1 do ids[j] = nil end
+          break
+        end
+      end
+    end
+    redis.call('LTRIM', k_ready, #ids, -1)
+    reserve(ids, alone and idle)
+  end
+end
+
+if want > 0 then
+  if ordered then reserve_lane() else reserve_plain() end
+end
+
+---------------------------------------------------------------------------- wake, reply
+
+redis.call('HSET', k_meta, unpack(changes))
+
+local ready = redis.call('LLEN', k_ready) + redis.call('LLEN', k_suspects)
+-- Somebody else may take what is left: wake one waiting worker. Not when this worker got
+-- less than it wanted, for then nobody may have the rest now.
+local lane_busy = ordered and (taken > 0 or now < lane_wait)
+if ready > 0 and not lane_busy and (want == 0 or taken > 0 or drain == 1)
+    and redis.call('LLEN', k_notify) == 0 then
+  redis.call('LPUSH', k_notify, '1')
+end
+
+local next_ms = -1
+local function at(moment)
+  local wait = math.max(0, moment - now)
+  if next_ms < 0 or wait < next_ms then next_ms = wait end
+end
+
+local head = redis.call('ZRANGE', k_delayed, 0, 0, 'WITHSCORES')
+if head[2] then at(tonumber(head[2])) end
+head = redis.call('ZRANGE', k_reserved, 0, 0, 'WITHSCORES')
+if head[2] then at(math.max(tonumber(head[2]), reap_after)) end
+if ordered and now < lane_wait then at(lane_wait) end
+
+return {now, reserved, refused, crashed, #lapsed, ready, next_ms, drain, late and 1 or 0}

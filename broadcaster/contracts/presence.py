@@ -73,6 +73,17 @@ class Refused(NamedTuple):
     members: int
 
 
+class Joining(NamedTuple):
+    """One connection to add; the attributes are the arguments of `PresenceStore.join`."""
+
+    app_id: str
+    channel: str
+    socket_id: str
+    member: Member
+    added_frame: bytes
+    max_members: int
+
+
 class PresenceStore(Protocol):
     """
     Presence and occupancy over all nodes.
@@ -113,6 +124,23 @@ class PresenceStore(Protocol):
         """
         ...
 
+    async def join_many(
+        self, lease: Lease, joins: Sequence[Joining], *, announce: bool = False
+    ) -> list[Refused | None]:
+        """
+        Add many connections, of one or more channels, in few round trips.
+
+        For a node that registers everything again after an outage: its connections in
+        the epoch before are taken over, so nobody comes or goes. The channels are noted
+        in the node's index first. Member lists are not answered; read a `snapshot` of each
+        channel when all nodes had time to come back.
+
+        Returns:
+            Per connection None, or `Refused` when its channel is full. A call that raises
+            may have added some; it can be repeated.
+        """
+        ...
+
     async def leave(
         self, lease: Lease, app_id: str, channel: str, *, socket_id: str, grace: float
     ) -> float | None:
@@ -120,8 +148,10 @@ class PresenceStore(Protocol):
         Remove one connection.
 
         Returns:
-            None while the member has other connections (or was not there), else the
-            seconds until `finish` may announce that they are gone.
+            None while the member has other connections, or when they were announced at
+            once because `grace` is 0; else the seconds until `finish` may announce that
+            they are gone. A repeat for a connection that is no longer there answers when
+            the next member of the channel is due, None when nobody is leaving.
         """
         ...
 

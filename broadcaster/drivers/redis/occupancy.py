@@ -1,0 +1,114 @@
+"""How many connections each channel has: kept per node, added up when somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from broadcaster.drivers.redis.client import VERB_SECONDS, translated
+from broadcaster.drivers.redis.leases import NodeKeys, entry, node_name, read_entry
+from broadcaster.drivers.redis.scripts_loader import Call, arun_many, load_script
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from redis.asyncio.client import Pipeline
+
+    from broadcaster.contracts.presence import Lease
+    from broadcaster.drivers.redis.client import RedisClients
+
+_PAGE = 1_000
+_GLOB = re.compile(r"([\\*?\[\]])")
+
+
+class Occupancy:
+    """
+    Connections per channel and node.
+
+    Args:
+        clients: where the counts are kept.
+        keep_seconds: how long what a node wrote outlives its lease.
+        batch: channels per script call.
+    """
+
+    def __init__(self, clients: RedisClients, *, keep_seconds: float, batch: int) -> None:
+        self._clients = clients
+        self._keys = NodeKeys(clients)
+        self._keep_ms = round(keep_seconds * 1000)
+        self._batch = batch
+
+    async def occupy(self, lease: Lease, app_id: str, counts: Mapping[str, int]) -> None:
+        """See `PresenceStore.occupy`."""
+        name = node_name(lease.node, lease.epoch)
+        pairs = [(entry(app_id, channel), count) for channel, count in counts.items()]
+        for first in range(0, len(pairs), self._batch):
+            flat = [part for pair in pairs[first : first + self._batch] for part in pair]
+            call = Call(
+                load_script("lease_occupy"),
+                (self._keys.nodes, self._keys.occupancy(name)),
+                (name, lease.until_ms, self._keep_ms, *flat),
+            )
+            await arun_many(self._clients.aio, [call], repeat_lost=True)
+
+    async def occupied(self, app_id: str, prefix: str) -> Mapping[str, int]:
+        """See `PresenceStore.occupied`."""
+        pattern = _GLOB.sub(r"\\\1", entry(app_id, prefix)) + "*"
+        found: dict[str, dict[str, int]] = {}
+        cursors = dict.fromkeys(await self._live(), 0)
+        while cursors:
+            names = list(cursors)
+            pipeline = self._pipeline()
+            for name, cursor in cursors.items():
+                pipeline.hscan(self._keys.occupancy(name), cursor, pattern, _PAGE)
+            pages = await self._sent(pipeline)
+            cursors = {}
+            for name, (cursor, fields) in zip(names, pages, strict=True):
+                node = found.setdefault(_node(name), {})
+                for field, count in fields.items():
+                    channel = read_entry(field)[1]
+                    node[channel] = max(node.get(channel, 0), int(count))
+                if int(cursor):
+                    cursors[name] = int(cursor)
+        total: Counter[str] = Counter()
+        for node in found.values():
+            total.update(node)
+        return dict(total)
+
+    async def counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
+        """See `PresenceStore.counts`."""
+        names = await self._live() if channels else []
+        fields = [entry(app_id, channel) for channel in channels]
+        pipeline = self._pipeline()
+        for name in names:
+            pipeline.hmget(self._keys.occupancy(name), fields)
+        replies = await self._sent(pipeline)
+        # While a node registers anew, its two epochs count the same connections.
+        nodes: dict[str, list[int]] = {}
+        for name, reply in zip(names, replies, strict=True):
+            counts = [int(count or 0) for count in reply]
+            before = nodes.setdefault(_node(name), counts)
+            nodes[_node(name)] = [max(pair) for pair in zip(before, counts, strict=True)]
+        return [sum(column) for column in zip([0] * len(channels), *nodes.values(), strict=True)]
+
+    async def _live(self) -> list[str]:
+        """Return ``node:epoch`` of every lease that has not ended."""
+        pipeline = self._pipeline()
+        pipeline.time()
+        pipeline.zrange(self._keys.nodes, 0, -1, withscores=True)
+        (seconds, microseconds), nodes = await self._sent(pipeline)
+        now_ms = seconds * 1000 + microseconds // 1000
+        return [name.decode() for name, until_ms in nodes if until_ms > now_ms]
+
+    def _pipeline(self) -> Pipeline:
+        return self._clients.aio.pipeline(transaction=False)
+
+    async def _sent(self, pipeline: Pipeline) -> list[Any]:
+        with translated(self._clients.aio):
+            async with asyncio.timeout(VERB_SECONDS):
+                return list(await pipeline.execute())
+
+
+def _node(name: str) -> str:
+    return name.rpartition(":")[0]

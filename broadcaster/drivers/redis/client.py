@@ -42,7 +42,8 @@ CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 VERB_SECONDS = 1.9
 HEALTH_SECONDS = 15
-MAX_CONNECTIONS = 100
+MAX_CONNECTIONS = 50  # calls beyond them wait, POOL_SECONDS at most, instead of failing at once
+POOL_SECONDS = 1.0
 _SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -85,9 +86,13 @@ class RedisClients:
     def sync(self) -> redis.Redis:
         """The client for code without an event loop; safe to share between threads."""
         if self._sync is None:
-            self._sync = redis.Redis.from_url(
-                self.url, retry=Retry(NoBackoff(), 0), **_options(self.url, ANSWER_SECONDS)
+            pool = redis.BlockingConnectionPool.from_url(
+                self.url,
+                retry=Retry(NoBackoff(), 0),
+                timeout=POOL_SECONDS,
+                **_options(self.url, ANSWER_SECONDS),
             )
+            self._sync = redis.Redis.from_pool(pool)
         return self._sync
 
     @property
@@ -135,9 +140,13 @@ class RedisClients:
             self._sync = None
 
     def _new_aio(self, answer_seconds: float | None) -> redis.asyncio.Redis:
-        return redis.asyncio.Redis.from_url(
-            self.url, retry=AsyncRetry(NoBackoff(), 0), **_options(self.url, answer_seconds)
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            self.url,
+            retry=AsyncRetry(NoBackoff(), 0),
+            timeout=POOL_SECONDS,
+            **_options(self.url, answer_seconds),
         )
+        return redis.asyncio.Redis.from_pool(pool)
 
 
 class ServerFacts(NamedTuple):

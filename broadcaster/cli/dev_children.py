@@ -1,0 +1,183 @@
+"""
+The processes that ``broadcaster dev`` runs: started, listened to, restarted, stopped.
+
+A child is alive -> dead -> (pause) -> alive ... until it is stopped. The pause doubles
+from 0.5 s to 8 s and is forgotten once a child has lived for ten seconds. Each child has
+a session of its own, so that Ctrl-C in the terminal reaches ``dev`` alone, which then
+stops them in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
+LONG_LIFE = 10.0
+KILL_SECONDS = 1.0
+LONGEST_LINE = 1_048_576
+# Lines that are no log record: what a dying process says last.
+LAST_WORDS = 20
+
+
+class Listener(Protocol):
+    """Hears what children say."""
+
+    def heard(self, child: str, fields: Mapping[str, object]) -> None:
+        """One log record of a child, or one plain line as ``{"msg": line}``."""
+        ...
+
+    def died(self, child: str, reason: str, pause: float) -> None:
+        """A child ended by itself and starts again after `pause` seconds."""
+        ...
+
+
+@dataclass
+class Child:
+    """
+    One process and how it is to be stopped.
+
+    Attributes:
+        name: what the log calls it.
+        arguments: for `broadcaster.cli.tether`.
+        environment: set for this child besides what it inherits.
+        grace: seconds between being asked to stop and being made to.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    grace: float = 2.0
+
+    def __post_init__(self) -> None:
+        self.process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+        self._again = asyncio.Event()
+        self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
+
+    @property
+    def command(self) -> list[str]:
+        """The command line, environment included."""
+        settings = [f"{name}={value}" for name, value in self.environment.items()]
+        tether = [sys.executable, "-m", "broadcaster.cli.tether", *self.arguments]
+        return ["env", *settings, *tether] if settings else tether
+
+    async def run(self, listener: Listener) -> None:
+        """Keep the child alive until it is stopped or this task is cancelled."""
+        loop = asyncio.get_running_loop()
+        pause = FIRST_PAUSE
+        try:
+            while not self._stopping:
+                born = loop.time()
+                code = await self._live(listener)
+                if self._stopping:
+                    break
+                if self._again.is_set():
+                    self._again.clear()
+                    continue
+                pause = FIRST_PAUSE if loop.time() - born > LONG_LIFE else pause
+                listener.died(self.name, explain_exit(code, self._last_words), pause)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._again.wait(), pause)
+                self._again.clear()
+                pause = min(LONGEST_PAUSE, pause * 2)
+        finally:
+            self.kill()
+
+    async def stop(self) -> None:
+        """Ask the child to end, insist after `grace`, and return when it is gone."""
+        self._stopping = True
+        self._again.set()
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        for wait in (self.grace, KILL_SECONDS):
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), wait)
+                return
+        self.kill()
+        await process.wait()
+
+    async def restart(self) -> None:
+        """End the child; `run` starts it again at once, out of its pause if need be."""
+        self._again.set()
+        process = self.process
+        if process is not None and process.returncode is None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), self.grace)
+            self.kill()
+
+    def kill(self) -> None:
+        """End the child now."""
+        self._signal(signal.SIGKILL)
+
+    async def _live(self, listener: Listener) -> int:
+        self._last_words.clear()
+        # stdin is the tether: the child ends when this process does.
+        process = await asyncio.create_subprocess_exec(
+            *self.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=LONGEST_LINE,
+            start_new_session=True,
+        )
+        self.process = process
+        if self._stopping:
+            self.kill()
+        if process.stdout is not None:
+            await self._listen(process.stdout, listener)
+        return await process.wait()
+
+    async def _listen(self, stdout: asyncio.StreamReader, listener: Listener) -> None:
+        while True:
+            try:
+                line = await stdout.readline()
+            except ValueError:  # a line over the limit; the reader dropped it
+                continue
+            if not line:
+                return
+            fields = parse_line(line)
+            if "ts" not in fields:
+                self._last_words.append(str(fields["msg"]))
+            listener.heard(self.name, fields)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+
+def parse_line(line: bytes) -> dict[str, object]:
+    """Return a child's JSON log line, or ``{"msg": text}`` of anything else."""
+    text = line.decode(errors="replace").rstrip("\r\n")
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            record: object = json.loads(text)
+            if isinstance(record, dict) and "msg" in record:
+                return cast("dict[str, object]", record)
+    return {"msg": text}
+
+
+def explain_exit(code: int, last_words: Sequence[str]) -> str:
+    """Return why a child ended: its signal or exit code, and the last line it said."""
+    if code < 0:
+        try:
+            how = f"ended by {signal.Signals(-code).name}"
+        except ValueError:
+            how = f"ended by signal {-code}"
+    else:
+        how = f"ended with exit code {code}"
+    said = next((line for line in reversed(last_words) if line.strip()), "")
+    return f"{how}: {said}" if said else how

@@ -1,0 +1,79 @@
+"""What ``broadcaster dev`` says first: one panel of text with everything to copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WIDTH = 92
+_BOLD, _DIM, _GREEN, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[0m"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """
+    What runs where.
+
+    Attributes:
+        app_url: the page: the demo's, or the user's application's; None without either.
+        app_label: what to call it.
+        gateway_host: where browsers connect.
+        redis: which server is in use, and why that one.
+        problems: what is not as wished for, such as a port that was taken.
+    """
+
+    app_url: str | None
+    app_label: str
+    gateway_host: str
+    gateway_port: int
+    app_id: str
+    key: str
+    redis: str
+    folder: str
+    problems: tuple[str, ...] = ()
+
+    def text(self, *, colour: bool) -> str:
+        """Return the panel as it is printed."""
+        bold, dim, green, reset = (_BOLD, _DIM, _GREEN, _RESET) if colour else ("",) * 4
+        rows = [("Gateway", f"http://{self.gateway_host}:{self.gateway_port}")]
+        if self.app_url:
+            rows.insert(0, (self.app_label, self.app_url))
+        rows += [
+            ("App", f"id {self.app_id}, key {self.key}  (secret in {self.folder})"),
+            ("Redis", self.redis),
+        ]
+        lines = [f"{bold}broadcaster dev{reset}  is running; Ctrl-C stops everything", ""]
+        lines += [f"  {label:<9}{green}{value}{reset}" for label, value in rows]
+        lines += [f"  {'Note':<9}{problem}" for problem in self.problems]
+        lines += ["", f"  {dim}Paste into the .env of your front-end:{reset}"]
+        lines += [f"    {line}" for line in self.front_end_env()]
+        lines += ["", f"  {dim}Try, in another terminal of this folder:{reset}"]
+        lines += [f"    {self.try_command()}"]
+        lines += ["", f"  {dim}For production: broadcaster serve  and  broadcaster work{reset}"]
+        rule = "─" * WIDTH
+        return "\n".join([rule, *lines, rule])
+
+    def front_end_env(self) -> list[str]:
+        """Return the lines that Echo's ``reverb`` broadcaster reads through Vite."""
+        return [
+            f"VITE_REVERB_APP_KEY={self.key}",
+            f"VITE_REVERB_HOST={self.gateway_host}",
+            f"VITE_REVERB_PORT={self.gateway_port}",
+            "VITE_REVERB_SCHEME=http",
+        ]
+
+    def try_command(self) -> str:
+        """Return a command that shows something at once."""
+        return """broadcaster trigger orders OrderShipped '{"order_id": 1, "status": "shipped"}'"""
+
+    def fields(self) -> dict[str, object]:
+        """Return the panel as one record for machines; secrets are not in it."""
+        return {
+            "event": "ready",
+            "msg": "broadcaster dev is running",
+            "app_url": self.app_url,
+            "gateway_url": f"http://{self.gateway_host}:{self.gateway_port}",
+            "app_id": self.app_id,
+            "key": self.key,
+            "redis": self.redis,
+            "problems": list(self.problems),
+        }

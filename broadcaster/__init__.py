@@ -1,1 +1,121 @@
-"""Real-time broadcasting for Python backends."""
+"""
+Real-time broadcasting for Python backends.
+
+::
+
+    from broadcaster import PrivateChannel, ShouldBroadcast, broadcast
+
+The names below are imported when they are first used, so that ``import broadcaster``
+costs nothing and needs neither Redis nor a web framework. Who may listen is decided with
+``from broadcaster_auth import channel``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broadcaster.current import configure
+    from broadcaster.errors import (
+        BroadcasterError,
+        ConfigurationError,
+        DriverUnavailable,
+        InvalidChannel,
+        InvalidPayload,
+        NotConfigured,
+        PayloadTooLarge,
+        PublicationError,
+        PublishRefused,
+    )
+    from broadcaster.events.anonymous import on, presence, private
+    from broadcaster.events.broadcast import (
+        abroadcast,
+        abroadcast_if,
+        abroadcast_unless,
+        broadcast,
+        broadcast_if,
+        broadcast_unless,
+    )
+    from broadcaster.events.channels import (
+        Channel,
+        EncryptedPrivateChannel,
+        PresenceChannel,
+        PrivateChannel,
+    )
+    from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
+
+# Grouped by noun: events, channels, verbs, process, errors.
+__all__ = [  # noqa: RUF022 - grouped for the reader
+    "ShouldBroadcast",
+    "ShouldBroadcastNow",
+    "ShouldRescue",
+    "Channel",
+    "PrivateChannel",
+    "PresenceChannel",
+    "EncryptedPrivateChannel",
+    "broadcast",
+    "abroadcast",
+    "broadcast_if",
+    "abroadcast_if",
+    "broadcast_unless",
+    "abroadcast_unless",
+    "on",
+    "private",
+    "presence",
+    "configure",
+    "BroadcasterError",
+    "ConfigurationError",
+    "NotConfigured",
+    "DriverUnavailable",
+    "PublishRefused",
+    "PublicationError",
+    "PayloadTooLarge",
+    "InvalidPayload",
+    "InvalidChannel",
+]
+
+_HOMES = {
+    "broadcaster.events.event": ("ShouldBroadcast", "ShouldBroadcastNow", "ShouldRescue"),
+    "broadcaster.events.channels": (
+        "Channel",
+        "PrivateChannel",
+        "PresenceChannel",
+        "EncryptedPrivateChannel",
+    ),
+    "broadcaster.events.broadcast": (
+        "broadcast",
+        "abroadcast",
+        "broadcast_if",
+        "abroadcast_if",
+        "broadcast_unless",
+        "abroadcast_unless",
+    ),
+    "broadcaster.events.anonymous": ("on", "private", "presence"),
+    "broadcaster.current": ("configure",),
+    "broadcaster.errors": (
+        "BroadcasterError",
+        "ConfigurationError",
+        "NotConfigured",
+        "DriverUnavailable",
+        "PublishRefused",
+        "PublicationError",
+        "PayloadTooLarge",
+        "InvalidPayload",
+        "InvalidChannel",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'broadcaster' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -65,8 +65,10 @@ class EndpointSettings:
     Where a Pusher-compatible server is reached by the ``pusher`` driver and by ``listen``.
 
     Attributes:
+        host: a name or address.
+        port: default is 443 with https, else the port of [gateway].
         path: put before ``/apps`` and ``/app``, for servers behind a prefix.
-        timeout: seconds to connect, and to wait for each part of an answer.
+        timeout: seconds that one request may take in all.
     """
 
     host: str = "127.0.0.1"
@@ -74,6 +76,23 @@ class EndpointSettings:
     scheme: Literal["http", "https"] = "http"
     path: str = ""
     timeout: float = 2.0
+
+    @property
+    def authority(self) -> str:
+        """Host and port as in a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL that ``/apps/...`` is appended to."""
+        return f"{self.scheme}://{self.authority}{self.prefix}"
+
+    @property
+    def prefix(self) -> str:
+        """`path` with a slash before and none behind, or nothing."""
+        path = self.path.strip("/")
+        return f"/{path}" if path else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +146,7 @@ class Settings:
         redis_url: ``redis://``, ``rediss://`` or ``unix:///path?db=0``, or None.
         prefix: begins every Redis key.
         debug: answers explain refusals; for development only.
+        limits: what clients of the app may do; `app` carries them too.
         imports: modules that a worker imports to find jobs and listeners.
         sources: where each setting came from, by path.
         app_problem: why `app` is None, as one sentence.
@@ -142,6 +162,7 @@ class Settings:
     gateway: GatewaySettings = GatewaySettings()
     queue: QueueSettings = QueueSettings()
     imports: tuple[str, ...] = ()
+    limits: AppLimits = field(default_factory=AppLimits)
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
     app_problem: str = ""
 
@@ -259,6 +280,7 @@ def _build(
         app=check_app(found, limits) if "app.id" in found else None,
         sources=MappingProxyType(sources),
         app_problem=problem,
+        limits=limits,
         **{name: values[name] for name in _TOP if name in values},
         **sections,
     )

@@ -17,7 +17,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from broadcaster import context, current
+from broadcaster import current
+from broadcaster.context import socket_id as socket_id_of_request
 from broadcaster.contracts.queue import NewJob
 from broadcaster.errors import DriverError
 from broadcaster.events.shaping import Shaped, draft, finish
@@ -168,7 +169,7 @@ def _shape(
 ) -> list[Shaped]:
     excluded = socket_id
     if to_others and excluded is None:
-        excluded = context.socket_id.get()
+        excluded = socket_id_of_request.get()
         if excluded is None:
             _warn_about_missing_socket_id(said.name)
     return finish(said, app_id=app.app_id, rules=app.rules, socket_id=excluded, new_id=_new_id)

@@ -1,0 +1,78 @@
+"""``broadcaster config``: what the settings are, and who said so."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+
+from broadcaster.settings import Settings, load_settings, setting_types
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MASK = "********"
+_SECRET = frozenset({"app.secret", "app.grant_key"})
+
+
+@click.group()
+def config() -> None:
+    """Show settings and where they come from."""
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+def show(*, as_json: bool) -> None:
+    """Show every setting, its value and its source. Secrets are masked."""
+    settings = load_settings()
+    rows = list(rows_of(settings))
+    if as_json:
+        table = {path: {"value": value, "source": source} for path, value, source in rows}
+        click.echo(json.dumps(table, indent=2, ensure_ascii=False))
+        return
+    width = max(len(path) for path, _, _ in rows)
+    for path, value, source in rows:
+        click.echo(f"{path:<{width}}  {_readable(value):<32}  {source}")
+    if settings.app is None and settings.app_problem:
+        click.echo(f"no app: {settings.app_problem}", err=True)
+
+
+def rows_of(settings: Settings) -> Iterator[tuple[str, object, str]]:
+    """Yield path, value and source of every setting; secrets masked, None for not set."""
+    for path in setting_types():
+        yield path, _value(settings, path), settings.sources.get(path, "default")
+
+
+def _value(settings: Settings, path: str) -> object:
+    if path == "app.grant_key":
+        return _MASK if settings.app is not None and settings.app.grant_keys else None
+    value: object = settings
+    for name in path.replace("app.limits.", "limits.").split("."):
+        value = getattr(value, name) if value is not None else None
+    if value is not None and path in _SECRET:
+        return _MASK
+    if path == "redis_url" and isinstance(value, str):
+        return mask_password(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def mask_password(url: str) -> str:
+    """Return `url` with the password, if any, replaced."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    login, _, host = parts.netloc.rpartition("@")
+    user = login.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}:{_MASK}@{host}"))
+
+
+def _readable(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "-"
+    return str(value)

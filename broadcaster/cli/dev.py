@@ -94,7 +94,11 @@ class Plan:
 
     def children(self) -> list[Child]:
         """Return the processes to run, in the order in which they stop."""
-        common = {"BROADCASTER_DEBUG": "true", "PYTHONUNBUFFERED": "1"}
+        common = {
+            "BROADCASTER_DEBUG": "true",
+            "BROADCASTER_GATEWAY__PORT": str(self.gateway_port),
+            "PYTHONUNBUFFERED": "1",
+        }
         gateway = dict(common)
         if self.settings.sources.get("gateway.drain_seconds", "default") == "default":
             gateway["BROADCASTER_GATEWAY__DRAIN_SECONDS"] = "0.5"

@@ -92,6 +92,8 @@ class Child:
                 pause = min(LONGEST_PAUSE, pause * 2)
         finally:
             self.kill()
+            if self.process is not None:
+                await self.process.wait()
 
     async def stop(self) -> None:
         """Ask the child to end, insist after `grace`, and return when it is gone."""

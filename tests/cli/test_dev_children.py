@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.cli import dev_children
+from broadcaster.cli.dev_children import Child, explain_exit, parse_line
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+pytestmark = pytest.mark.process
+
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+FOREVER = "import time; print('up', flush=True); time.sleep(600)"
+
+
+class Program(Child):
+    """A child that is any Python program."""
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", self.arguments[0]]
+
+
+@dataclass
+class Ear:
+    lines: list[Mapping[str, object]] = field(default_factory=list)
+    deaths: list[str] = field(default_factory=list)
+
+    def heard(self, child: str, fields: Mapping[str, object]) -> None:
+        self.lines.append({"child": child, **fields})
+
+    def died(self, child: str, reason: str, pause: float) -> None:
+        self.deaths.append(f"{child} {reason} {pause:g}")
+
+
+@pytest.fixture
+def ear() -> Ear:
+    return Ear()
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dev_children, "FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
+async def start(ear: Ear) -> AsyncIterator[Callable[[str], Program]]:
+    tasks: list[asyncio.Task[None]] = []
+
+    def begin(code: str) -> Program:
+        child = Program("sample", [code], grace=0.2)
+        tasks.append(asyncio.create_task(child.run(ear)))
+        return child
+
+    yield begin
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the child is another process
+            await asyncio.sleep(0.01)
+
+
+async def test_a_child_is_heard_line_by_line(start: Callable[[str], Program], ear: Ear) -> None:
+    start('print(\'{"ts": "t", "msg": "hello"}\'); print(\'plain\'); ' + FOREVER)
+
+    await until(lambda: len(ear.lines) == 3)
+
+    assert ear.lines[0] == {"child": "sample", "ts": "t", "msg": "hello"}
+    assert ear.lines[1] == {"child": "sample", "msg": "plain"}
+
+
+async def test_a_child_that_dies_starts_again_ever_later(
+    start: Callable[[str], Program], ear: Ear
+) -> None:
+    start("raise SystemExit('no database')")
+
+    await until(lambda: len(ear.deaths) >= 3)
+
+    assert ear.deaths[0] == "sample ended with exit code 1: no database 0.01"
+    assert [death.split()[-1] for death in ear.deaths[:3]] == ["0.01", "0.02", "0.04"]
+
+
+async def test_a_stopped_child_stays_away(start: Callable[[str], Program], ear: Ear) -> None:
+    child = start(FOREVER)
+    await until(lambda: ear.lines)
+
+    await child.stop()
+
+    assert child.process is not None
+    assert child.process.returncode is not None
+    assert ear.deaths == []
+
+
+async def test_a_child_that_will_not_stop_is_made_to(
+    start: Callable[[str], Program], ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dev_children, "KILL_SECONDS", 0.2)
+    child = start(STUBBORN + FOREVER)
+    await until(lambda: ear.lines)
+
+    await child.stop()
+
+    assert child.process is not None
+    assert child.process.returncode == -9
+
+
+async def test_a_restart_is_no_death(start: Callable[[str], Program], ear: Ear) -> None:
+    child = start(FOREVER)
+    await until(lambda: ear.lines)
+
+    await child.restart()
+    await until(lambda: len(ear.lines) == 2)
+
+    assert ear.deaths == []
+
+
+async def test_a_restart_ends_the_pause_of_a_dead_child(
+    start: Callable[[str], Program], ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dev_children, "FIRST_PAUSE", 600)
+    child = start("raise SystemExit(3)")
+    await until(lambda: ear.deaths)
+
+    await child.restart()
+
+    await until(lambda: len(ear.deaths) == 2)
+
+
+async def test_an_endless_line_does_not_end_the_listening(
+    start: Callable[[str], Program], ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dev_children, "LONGEST_LINE", 1024)
+    start("print('x' * 100_000); print('after'); " + FOREVER)
+
+    await until(lambda: any(line["msg"] == "after" for line in ear.lines))
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[1]", b'{"a": 1}', b"\xff{", b"[" * 5_000])
+def test_what_is_no_record_is_a_plain_line(line: bytes) -> None:
+    assert list(parse_line(line)) == ["msg"]
+
+
+def test_the_reason_of_an_end_is_its_last_line() -> None:
+    assert explain_exit(78, ["Traceback", "no Redis", ""]) == "ended with exit code 78: no Redis"
+    assert explain_exit(-9, []) == "ended by SIGKILL"
+    assert explain_exit(-64, []) == "ended by SIGRTMAX"

@@ -47,7 +47,7 @@ class World:
 
     def listen(self, channel: str = ROOM) -> None:
         """Begin to hear what is announced on a channel."""
-        ear = self.clients.sync.pubsub(ignore_subscribe_messages=False)
+        ear: PubSub = self.clients.sync.pubsub()  # type: ignore[no-untyped-call]  # not annotated by redis-py
         ear.subscribe(self.clients.keys.topic(APP, channel).decode())
         assert ear.get_message(timeout=2) is not None
         self._ears[channel] = ear
@@ -118,7 +118,7 @@ class World:
         """Let everybody's time to come back be over."""
         key = self.clients.keys.channel(APP, channel, "p:leaving")
         for user in self.clients.sync.zrange(key, 0, -1):
-            self.clients.sync.zadd(key, {user: 1})
+            self.clients.sync.execute_command("ZADD", key, 1, user)  # type: ignore[no-untyped-call]  # not annotated by redis-py
 
     def lose_everything(self) -> None:
         """Delete all keys, as FLUSHALL or a restart without an append-only file does."""

@@ -75,6 +75,12 @@ class Hub:
         channel.add(subscriber)
         self._owner.count_changed(channel)
 
+    def add_member(self, channel: LocalChannel, subscriber: Subscriber, version: int) -> None:
+        """Like `add`, for a subscriber who was just given the member list of `version`."""
+        self.flush()
+        channel.add_member(subscriber, version)
+        self._owner.count_changed(channel)
+
     def remove(self, topic: bytes, subscriber: Subscriber) -> None:
         """Take a connection out of a channel, in whatever state it is there."""
         channel = self.channels.get(topic)

@@ -114,6 +114,7 @@ class Session:
 
     __slots__ = (
         "_app",
+        "_expiring",
         "_generation",
         "_tokens",
         "_tokens_at",
@@ -130,6 +131,7 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}
         self.user_id: str | None = None
         self._generation = 0
+        self._expiring = False
         self._tokens = float(app.limits.client_event_rate)
         self._tokens_at = 0.0
 
@@ -185,6 +187,11 @@ class Session:
             Denied(channel, "limit_reached", error),
         ]
 
+    @property
+    def may_expire(self) -> bool:
+        """Whether any subscription came with a grant that ends."""
+        return self._expiring
+
     def expire(self, now: float) -> list[Effect]:
         """End the subscriptions whose grant has expired at `now` (Unix seconds)."""
         ended = [
@@ -236,6 +243,7 @@ class Session:
         except (ProtocolError, AuthorizationError) as error:
             return _denied(name, AUTH_ERROR, error.code, str(error), 401)
         self._generation += 1
+        self._expiring |= verified.expires_at is not None
         self.subscriptions[channel.name] = Subscription(
             self._generation, verified.user_id, verified.expires_at
         )

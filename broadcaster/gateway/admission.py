@@ -1,0 +1,119 @@
+"""
+May this socket stay?
+
+Decided after the handshake, because a refused handshake leaves stock clients without a
+reason and waiting for 15 seconds and more.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from broadcaster.protocol import close_codes
+from broadcaster.protocol.app import App
+from broadcaster.protocol.channels import shown
+
+if TYPE_CHECKING:
+    from broadcaster.contracts.apps import AppProvider
+    from broadcaster.protocol.close_codes import CloseCode
+    from broadcaster.protocol.websocket import Upgrade
+
+# Whose limits apply to a socket that belongs to no app, until it is closed.
+NOBODY = App(id="0", key="", secret="")
+
+_OLDEST, _NEWEST = 4, 7
+_PROTOCOL = re.compile(r"[0-9]{1,3}")
+_VERSION = re.compile(r"[0-9]+(\.[0-9A-Za-z-]+)*([-+][0-9A-Za-z.-]+)?")
+_random = random.SystemRandom()
+
+
+class Refusal(NamedTuple):
+    """Why a socket is closed at once, and the app it meant, if any."""
+
+    code: CloseCode
+    message: str
+    app: App = NOBODY
+
+
+class Admission:
+    """
+    Decides about new sockets.
+
+    Args:
+        apps: who may be meant.
+        path_prefix: what stands before ``/app/<key>``, without the final slash.
+    """
+
+    def __init__(self, apps: AppProvider, path_prefix: str = "") -> None:
+        self._apps = apps
+        self._start = f"{path_prefix}/app/"
+
+    def decide(self, upgrade: Upgrade, *, connections: int, draining: bool) -> App | Refusal:
+        """
+        Return the app that the socket belongs to, or why it may not stay.
+
+        Args:
+            upgrade: the request.
+            connections: sockets that this process holds.
+            draining: whether this process is about to stop.
+        """
+        path, _, query = upgrade.target.partition("?")
+        if not path.startswith(self._start) or "/" in path[len(self._start) :]:
+            return _refuse(close_codes.PATH_NOT_FOUND, f"no sockets at {shown(path)}")
+        app = self._apps.by_key(path[len(self._start) :])
+        if app is None:
+            return _refuse(close_codes.UNKNOWN_APP, f"key {shown(path[len(self._start) :])}")
+        refusal = _check_protocol(query)
+        if refusal is not None:
+            return refusal
+        if not _origin_allowed(upgrade.origin, app.limits.allowed_origins):
+            return Refusal(
+                close_codes.UNAUTHORIZED,
+                f"Origin {shown(upgrade.origin)} is not allowed for this app",
+                app,
+            )
+        limit = app.limits.max_connections
+        if draining or (limit and connections >= limit):
+            return Refusal(close_codes.OVER_CAPACITY, close_codes.OVER_CAPACITY.message, app)
+        return app
+
+    @staticmethod
+    def new_socket_id() -> str:
+        """Return a socket id that nobody can guess or has: two random runs of digits."""
+        bits = _random.getrandbits(106)
+        return f"{bits >> 53}.{bits & (1 << 53) - 1}"
+
+
+def _check_protocol(query: str) -> Refusal | None:
+    params = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+    version, protocol = params.get("version"), params.get("protocol")
+    if version and not _VERSION.fullmatch(version):
+        return _refuse(close_codes.BAD_VERSION, f"version {shown(version)}")
+    if protocol is None:
+        return None
+    if not protocol:
+        return _refuse(close_codes.NO_PROTOCOL)
+    if not _PROTOCOL.fullmatch(protocol) or not _OLDEST <= int(protocol) <= _NEWEST:
+        return _refuse(close_codes.UNSUPPORTED_PROTOCOL, f"protocol {shown(protocol)}")
+    return None
+
+
+def _origin_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
+    """Whether pages of `origin` may connect; clients that are no browser send none."""
+    if "*" in allowed or not origin:
+        return True
+    host = urlsplit(origin).hostname if "://" in origin else None
+    return host is not None and any(_host_matches(host, pattern) for pattern in allowed)
+
+
+def _host_matches(host: str, pattern: str) -> bool:
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:].lower())
+    return host == pattern.lower()
+
+
+def _refuse(code: CloseCode, detail: str = "") -> Refusal:
+    return Refusal(code, f"{code.message} ({detail})" if detail else code.message)

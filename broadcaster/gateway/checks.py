@@ -1,0 +1,141 @@
+"""Comparing channels with Redis after each acknowledgement, in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from broadcaster.errors import DriverUnavailable, LeaseLost, MalformedMessage
+from broadcaster.hub.stream import State
+from broadcaster.protocol.envelope import Envelope, Position, decode_envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.contracts.history import History
+    from broadcaster.contracts.presence import PresenceStore
+    from broadcaster.gateway.lease import LeaseKeeper
+    from broadcaster.hub.channel import LocalChannel
+    from broadcaster.hub.hub import Hub
+
+_log = logging.getLogger("broadcaster.gateway")
+
+BATCH = 500
+RETRY_SECONDS = 0.1
+
+
+class _Asked(NamedTuple):
+    channel: LocalChannel
+    generation: int
+
+
+class Checker:
+    """
+    Answers `HubOwner.check_wanted`.
+
+    For each channel: read its last position, and its history if something was missed, then
+    tell the hub. An answer that comes after the subscription has fallen again is thrown
+    away; a new check follows its next acknowledgement. The first check of a channel also
+    registers it as occupied, so that the HTTP API knows a channel before its subscriber
+    hears of success.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        history: History,
+        presence: PresenceStore,
+        lease: LeaseKeeper,
+        *,
+        done: Callable[[LocalChannel], None],
+    ) -> None:
+        self._hub = hub
+        self._history = history
+        self._presence = presence
+        self._lease = lease
+        self._done = done
+        self._wanted: dict[LocalChannel, None] = {}
+        self._event = asyncio.Event()
+
+    def want(self, channel: LocalChannel) -> None:
+        """Check `channel` soon."""
+        self._wanted[channel] = None
+        self._event.set()
+
+    async def run(self) -> None:
+        """Check until cancelled; while Redis is away, keep asking."""
+        while True:
+            await self._event.wait()
+            batch = [_Asked(channel, channel.stream.generation) for channel in self._take()]
+            try:
+                await self._check(batch)
+            except (DriverUnavailable, LeaseLost):
+                for asked in batch:
+                    if _current(asked):
+                        self.want(asked.channel)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _take(self) -> list[LocalChannel]:
+        batch = [channel for channel, _ in zip(self._wanted, range(BATCH), strict=False)]
+        for channel in batch:
+            del self._wanted[channel]
+        if not self._wanted:
+            self._event.clear()
+        return batch
+
+    async def _check(self, batch: list[_Asked]) -> None:
+        by_app: dict[str, list[_Asked]] = {}
+        for asked in batch:
+            by_app.setdefault(asked.channel.app_id, []).append(asked)
+        for app_id, group in by_app.items():
+            await self._register(app_id, group)
+            positions = await self._history.positions(app_id, [a.channel.name for a in group])
+            for asked, last in zip(group, positions, strict=True):
+                await self._settle(asked, last)
+
+    async def _register(self, app_id: str, group: list[_Asked]) -> None:
+        new = {
+            asked.channel.name: max(len(asked.channel), len(asked.channel.waiting), 1)
+            for asked in group
+            if asked.channel.waiting
+        }
+        if new:
+            await self._presence.occupy(await self._lease.current(), app_id, new)
+
+    async def _settle(self, asked: _Asked, last: Position) -> None:
+        channel = asked.channel
+        if not _current(asked):
+            return
+        history: list[Envelope] = []
+        if channel.stream.needs_history(last):
+            raw = await self._history.read(channel.app_id, channel.name)
+            if not _current(asked):
+                return
+            history = _decoded(raw)
+        outcome = self._hub.checked(channel, last, history)
+        if outcome.gap is not None:
+            _log.warning(
+                "events of %s may have been missed: %s",
+                channel.name,
+                outcome.gap,
+                extra={"event": "gap", "app": channel.app_id, "channel": channel.name},
+            )
+        self._done(channel)
+
+
+def _current(asked: _Asked) -> bool:
+    stream = asked.channel.stream
+    return stream.state is State.CHECKING and stream.generation == asked.generation
+
+
+def _decoded(raw: list[bytes]) -> list[Envelope]:
+    envelopes: list[Envelope] = []
+    for data in raw:
+        try:
+            envelopes.append(decode_envelope(data))
+        except MalformedMessage as error:
+            _log.error(
+                "history holds something that is no envelope: %s", error, extra={"event": "bug"}
+            )
+    return envelopes

@@ -1,0 +1,205 @@
+"""
+The shell around one Session: one WebSocket, without a task, queue or timer of its own.
+
+Life: `opened` (handshake read by `broadcaster.gateway.sniff`) -> messages -> a close from
+either side. After a close was sent nothing is read any more; the transport is closed when
+the peer answers, or aborted by the node's sweep two seconds later.
+
+Slow consumers: the transport calls `pause_writing` when its buffer passes `HIGH_WATER`. A
+pause alone is no verdict (one large joined write pauses healthy readers): the connection
+leaves the fast list and is closed (4101) when its backlog passes `MAX_BACKLOG` or has not
+shrunk for ten seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from broadcaster.errors import WebSocketViolation
+from broadcaster.protocol import close_codes, messages, websocket
+from broadcaster.protocol.session import Denied, Join, Leave, Relay, Reply, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broadcaster.gateway.node import Node
+    from broadcaster.protocol.app import App
+    from broadcaster.protocol.close_codes import CloseCode
+    from broadcaster.protocol.session import Effect
+    from broadcaster.protocol.subscription_auth import Verified
+
+HIGH_WATER = 65_536
+MAX_BACKLOG = 1_048_576
+STUCK_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+
+
+class Connection(asyncio.Protocol):
+    """One WebSocket of one app (see the module)."""
+
+    __slots__ = (
+        "_node",
+        "_reader",
+        "_transport",
+        "app",
+        "backlog",
+        "closing_at",
+        "last_seen",
+        "paused",
+        "pinged",
+        "session",
+        "socket_id",
+        "stuck_since",
+        "write",
+    )
+
+    def __init__(self, node: Node, app: App, socket_id: str, transport: asyncio.Transport) -> None:
+        self._node = node
+        self._transport = transport
+        self._reader = websocket.FrameReader(app.limits.max_frame_bytes)
+        self.app = app
+        self.socket_id = socket_id
+        self.session = Session(app, socket_id, self._verify)
+        self.write: Callable[[bytes], None] = transport.write
+        self.last_seen = node.now()
+        self.pinged = False
+        self.paused = False
+        self.backlog = 0
+        self.stuck_since = 0.0
+        self.closing_at: float | None = None
+
+    # -- what the transport says ------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Read frames; a violation closes with the code that RFC 6455 gives it."""
+        if self.closing_at is not None:
+            if b"\x88" in data:
+                self._transport.close()
+            return
+        self.last_seen = self._node.now()
+        self.pinged = False
+        try:
+            events = self._reader.feed(data)
+        except WebSocketViolation as error:
+            self._violation(error)
+            return
+        for opcode, payload in events:
+            if opcode == websocket.TEXT:
+                self.act(self.session.received(payload, self.last_seen))
+            elif opcode == websocket.PING:
+                self.send_raw(websocket.encode_control(websocket.PONG, payload))
+            elif opcode == websocket.CLOSE:
+                self.write(websocket.encode_control(websocket.CLOSE, payload))
+                self._transport.close()
+                self.closing_at = self.last_seen
+            if self.closing_at is not None:
+                return
+
+    def eof_received(self) -> bool:
+        """Close when the peer half-closes."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The peer reads more slowly than we write."""
+        self.paused = True
+        self.backlog = self._transport.get_write_buffer_size()
+        self.stuck_since = self._node.now()
+        self._node.pace_changed(self)
+
+    def resume_writing(self) -> None:
+        """The peer caught up."""
+        self.paused = False
+        self._node.pace_changed(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
+        """The socket is gone, whoever ended it."""
+        self._node.socket_closed(self)
+
+    def greet(self, response: bytes) -> None:
+        """Answer the handshake and open the session, in one write."""
+        self.write(response + websocket.encode_text(self.session.opened()))
+
+    # -- writing ----------------------------------------------------------------------
+
+    def send(self, frame: bytes) -> None:
+        """Write one text message now, after everything that is pending for this tick."""
+        self.send_raw(websocket.encode_text(frame))
+
+    def send_raw(self, data: bytes) -> None:
+        """Write WebSocket frames now, after everything that is pending for this tick."""
+        self._node.hub.flush()
+        if self.paused:
+            self.deliver(data)
+        elif self.closing_at is None:
+            self.write(data)
+
+    def deliver(self, data: bytes) -> None:
+        """Write although the peer is not reading, within `MAX_BACKLOG`."""
+        if self.closing_at is not None:
+            return
+        if self._transport.get_write_buffer_size() + len(data) > MAX_BACKLOG:
+            self._node.slow_consumer(self)
+            return
+        self.write(data)
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether a paused connection's backlog has not shrunk for `STUCK_SECONDS`."""
+        size = self._transport.get_write_buffer_size()
+        if size < self.backlog:
+            self.stuck_since = now
+        self.backlog = size
+        return now - self.stuck_since > STUCK_SECONDS
+
+    def close(self, reason: CloseCode, message: str | None = None) -> None:
+        """Close with one of our codes; the cause goes into the close frame's reason."""
+        self.close_with(reason.code, message or reason.message)
+
+    def close_with(self, code: int, message: str) -> None:
+        """Send a close frame and stop listening."""
+        if self.closing_at is not None:
+            return
+        self._node.hub.flush()
+        self.write(websocket.encode_close(code, message))
+        self.closing_at = self._node.now()
+        self._node.closing(self)
+
+    def refuse(self, reason: CloseCode, message: str | None = None) -> None:
+        """Tell a client that has just connected why it cannot stay, and close."""
+        text = message or reason.message
+        self.send(messages.encode_error(reason.code, text))
+        self.close_with(reason.code, text)
+
+    def abort(self) -> None:
+        """End the connection without waiting for the peer."""
+        self._transport.abort()
+
+    # -- effects ----------------------------------------------------------------------
+
+    def act(self, effects: Sequence[Effect]) -> None:
+        """Carry out what the session decided."""
+        for effect in effects:
+            if isinstance(effect, Reply):
+                self.send(effect.frame)
+            elif isinstance(effect, Join):
+                self._node.join(self, effect)
+            elif isinstance(effect, Relay):
+                self._node.relay(self, effect)
+            elif isinstance(effect, Leave):
+                self._node.leave(self, effect.channel)
+            elif isinstance(effect, Denied):
+                self._node.denied(self, effect)
+
+    def joined(self, channel: str, generation: int, frame: bytes) -> None:
+        """A `Join` succeeded; `frame` is the ``subscription_succeeded``."""
+        self.act(self.session.joined(channel, generation, frame))
+
+    def _verify(self, auth: str, channel: str, channel_data: str | None) -> Verified:
+        return self._node.verify(self, auth, channel, channel_data)
+
+    def _violation(self, error: WebSocketViolation) -> None:
+        if error.close_code == websocket.TOO_BIG:
+            self.send(
+                messages.encode_error(close_codes.INVALID_MESSAGE, f"Invalid message: {error}")
+            )
+        self.close_with(error.close_code, str(error))

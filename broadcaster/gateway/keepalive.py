@@ -1,0 +1,75 @@
+"""One look a second at every connection, instead of a timer for each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from broadcaster.gateway.connection import CLOSE_SECONDS
+from broadcaster.protocol import close_codes
+from broadcaster.protocol.messages import PING
+
+if TYPE_CHECKING:
+    from broadcaster.gateway.connection import Connection
+    from broadcaster.gateway.node import Node
+
+SWEEP_SECONDS = 0.5
+FIRST_BYTES_SECONDS = 10.0
+# Clients that keep their own watch ask us first; ours comes a little later.
+PATIENCE_SECONDS = 5.0
+
+
+class Keepalive:
+    """
+    Finds silent, stuck and expired connections.
+
+    All sockets are watched, subscribed or not. After `activity_timeout` of silence a client
+    is asked (``pusher:ping``); after `pong_timeout` more its connection is closed with 4201,
+    upon which stock clients reconnect at once.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.paused: set[Connection] = set()
+        self.closing: set[Connection] = set()
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.paused.discard(connection)
+        self.closing.discard(connection)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.look(self._node.now(), time.time())
+
+    def look(self, now: float, unix_now: float) -> None:
+        """Look once; `now` is the node's clock, `unix_now` is for grants that expire."""
+        for sniffer in [s for s in self._node.sniffers if now - s.since > FIRST_BYTES_SECONDS]:
+            sniffer.abort()
+        for connection in [
+            c
+            for c in self.closing
+            if c.closing_at is not None and now - c.closing_at > CLOSE_SECONDS
+        ]:
+            connection.abort()
+        for connection in [c for c in self.paused if c.is_stuck(now)]:
+            self._node.slow_consumer(connection)
+        for connection in list(self._node.connections):
+            if connection.closing_at is None:
+                self._watch(connection, now, unix_now)
+
+    def _watch(self, connection: Connection, now: float, unix_now: float) -> None:
+        limits = connection.app.limits
+        silent = now - connection.last_seen
+        if silent > limits.activity_timeout + PATIENCE_SECONDS:
+            if not connection.pinged:
+                connection.pinged = True
+                connection.send(PING)
+            elif silent > limits.activity_timeout + PATIENCE_SECONDS + limits.pong_timeout:
+                connection.close(close_codes.PONG_MISSING)
+                return
+        if connection.session.may_expire:
+            connection.act(connection.session.expire(unix_now))

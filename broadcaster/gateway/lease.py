@@ -1,0 +1,138 @@
+"""
+This node's lease: what lets it write presence, and what tells others that it is dead.
+
+Renewed every third of its length. When Redis does not know the node any more (it was
+swept, or the data is gone), when the server process behind the address has changed, or
+when this process slept longer than the lease, a **new epoch** begins: everything is
+registered again under it before the old one is given up, so that nobody who is present
+in both is announced as gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from broadcaster.errors import DriverUnavailable, LeaseLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.contracts.presence import Lease, PresenceStore, Renewal
+
+_log = logging.getLogger("broadcaster.gateway")
+
+RETRY_SECONDS = 0.25
+MAX_SWEEP_WAIT = 1.0
+
+
+class Registrar(Protocol):
+    """Who holds what must be registered again under a new epoch."""
+
+    async def register_all(self, lease: Lease, *, data_lost: bool) -> None:
+        """Write everything of this node under `lease`; raises when Redis is away."""
+        ...
+
+
+class LeaseKeeper:
+    """Holds the lease of this process (see the module)."""
+
+    def __init__(
+        self, presence: PresenceStore, node: str, *, seconds: float, now: Callable[[], float]
+    ) -> None:
+        self._presence = presence
+        self._node = node
+        self._seconds = seconds
+        self._now = now
+        self._registrar: Registrar | None = None
+        self._wake = asyncio.Event()
+        self._held = asyncio.Event()
+        self._lease: Lease | None = None
+        self._last: Renewal | None = None
+        self._renewed_at = 0.0
+        self._unregistered: list[Lease] = []
+        self._data_lost = False
+
+    def attach(self, registrar: Registrar) -> None:
+        """Name who registers everything again under a new epoch."""
+        self._registrar = registrar
+
+    async def current(self) -> Lease:
+        """Return the lease, waiting for the first one if need be."""
+        await self._held.wait()
+        assert self._lease is not None
+        return self._lease
+
+    def wake(self) -> None:
+        """Renew now: the connection to Redis is back, or a write was refused."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Renew until cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                await self._renew()
+                delay = self._seconds / 3
+            except DriverUnavailable:
+                delay = min(RETRY_SECONDS, self._seconds / 10)
+            except LeaseLost:
+                delay = RETRY_SECONDS
+            try:
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def sweep(self) -> None:
+        """Finish what dead nodes left behind, until cancelled."""
+        while True:
+            try:
+                delay = min(await self._presence.sweep(), MAX_SWEEP_WAIT)
+            except DriverUnavailable:
+                delay = RETRY_SECONDS
+            await asyncio.sleep(max(delay, 0.01))
+
+    async def retire(self) -> None:
+        """Give the lease up at a graceful stop."""
+        if self._lease is not None:
+            await self._presence.retire(self._lease)
+
+    async def _renew(self) -> None:
+        epoch = self._lease.epoch if self._lease else 1
+        started = self._now()
+        renewal = await self._presence.renew(self._node, epoch)
+        last, slept = self._last, started - self._renewed_at > self._seconds
+        self._last, self._renewed_at = renewal, started
+        if last is None or self._lease is None:
+            self._lease = renewal.lease
+            self._held.set()
+            return
+        if (
+            renewal.existed
+            and renewal.run_id == last.run_id
+            and not slept
+            and not self._unregistered
+        ):
+            self._lease = renewal.lease
+            return
+        self._data_lost |= renewal.incarnation != last.incarnation
+        await self._begin_epoch(self._lease)
+
+    async def _begin_epoch(self, old: Lease) -> None:
+        self._unregistered.append(old)
+        renewal = await self._presence.renew(self._node, old.epoch + 1)
+        self._lease, self._last = renewal.lease, renewal
+        _log.warning(
+            "presence registered again as epoch %d%s",
+            renewal.lease.epoch,
+            ": Redis had lost its data" if self._data_lost else "",
+            extra={"event": "epoch", "epoch": renewal.lease.epoch},
+        )
+        if self._registrar is not None:
+            await self._registrar.register_all(renewal.lease, data_lost=self._data_lost)
+        for lease in self._unregistered:
+            await self._presence.retire(lease)
+        self._unregistered.clear()
+        self._data_lost = False

@@ -1,0 +1,404 @@
+"""
+One gateway process: its hub, its connections, and what keeps them in step with Redis.
+
+Everything here that is not `async` returns at once; the waiting is done by the tasks that
+`run` owns::
+
+    subscriptions   holds the pub/sub connection           contracts.broker.Subscriptions
+    checker         compares channels with Redis           gateway.checks
+    lease, sweeper  keeps this node alive, buries others   gateway.lease
+    rosters         joins and leaves presence channels     gateway.presence
+    occupancy       tells how many are in which channel    gateway.occupancy
+    relays          sends client events on, in order       gateway.relays
+    probe           asks whether Redis answers             here
+    keepalive       pings, 4201, slow consumers, expiry    gateway.keepalive
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from broadcaster.contracts.presence import Member
+from broadcaster.errors import (
+    AuthorizationError,
+    DriverUnavailable,
+    InvalidSignature,
+    MalformedMessage,
+    ProtocolError,
+)
+from broadcaster.gateway.admission import Admission, Refusal
+from broadcaster.gateway.checks import Checker
+from broadcaster.gateway.connection import Connection
+from broadcaster.gateway.keepalive import Keepalive
+from broadcaster.gateway.lease import LeaseKeeper
+from broadcaster.gateway.occupancy import Occupancy
+from broadcaster.gateway.presence import Rosters
+from broadcaster.gateway.relays import Relays
+from broadcaster.gateway.tasks import TaskOwner
+from broadcaster.gateway.trace import Trace
+from broadcaster.hub.channel import Joining, LocalChannel
+from broadcaster.hub.hub import Hub
+from broadcaster.protocol import close_codes
+from broadcaster.protocol.envelope import decode_envelope
+from broadcaster.protocol.messages import encode_succeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.contracts.apps import AppProvider
+    from broadcaster.contracts.broker import Broker, SubscriptionListener, Subscriptions
+    from broadcaster.contracts.history import History
+    from broadcaster.contracts.presence import Lease, PresenceStore
+    from broadcaster.contracts.verifier import Verified, Verifier
+    from broadcaster.gateway.sniff import Sniffer
+    from broadcaster.protocol import session
+    from broadcaster.protocol.websocket import Upgrade
+
+_log = logging.getLogger("broadcaster.gateway")
+
+PROBE_SECONDS = 1.0
+TOUCH_SECONDS = 3_600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The drivers behind a node."""
+
+    broker: Broker
+    history: History
+    presence: PresenceStore
+    topic: Callable[[str, str], bytes]
+    subscriptions: Callable[[SubscriptionListener], Subscriptions]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """
+    How a node behaves.
+
+    Attributes:
+        name: unique per process start.
+        lease_seconds: see `broadcaster.settings.GatewaySettings`.
+        presence_grace: see there.
+        path_prefix: what clients put before ``/app/<key>``, without the final slash.
+        debug: whether refusals explain themselves to clients.
+    """
+
+    name: str
+    lease_seconds: float = 15.0
+    presence_grace: float = 3.0
+    path_prefix: str = ""
+    debug: bool = False
+
+
+class Node:
+    """See the module. Must be built inside a running event loop."""
+
+    def __init__(
+        self, *, apps: AppProvider, stores: Stores, verifier: Verifier, options: NodeOptions
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.now: Callable[[], float] = loop.time
+        self._loop = loop
+        self.options = options
+        self.hub = Hub(self)
+        self.connections: set[Connection] = set()
+        self.sniffers: set[Sniffer] = set()
+        self.trace = Trace()
+        self.draining = False
+        self._apps = apps
+        self._stores = stores
+        self._verifier = verifier
+        self._admission = Admission(apps, options.path_prefix)
+        self._redis_answers = False
+        self._tasks = TaskOwner()
+        self._subscriptions = stores.subscriptions(self)
+        presence = stores.presence
+        self._lease = LeaseKeeper(
+            presence, options.name, seconds=options.lease_seconds, now=self.now
+        )
+        self._occupancy = Occupancy(self.hub, presence, self._lease)
+        self._relays = Relays(stores.broker)
+        self._rosters = Rosters(
+            self.hub, presence, self._lease, self._tasks, grace=options.presence_grace
+        )
+        self._checker = Checker(
+            self.hub, stores.history, presence, self._lease, done=self._channel_checked
+        )
+        self._keepalive = Keepalive(self)
+        self._lease.attach(self)
+
+    # -- life -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start everything that waits."""
+        spawn = self._tasks.spawn
+        spawn(self._subscriptions.run(), "subscriptions")
+        spawn(self._lease.run(), "lease")
+        spawn(self._lease.sweep(), "sweeper")
+        spawn(self._checker.run(), "checker")
+        spawn(self._occupancy.run(), "occupancy")
+        spawn(self._relays.run(), "relays")
+        spawn(self._keepalive.run(), "keepalive")
+        spawn(self._probe(), "probe")
+        spawn(self._touch(), "touch")
+
+    async def drain(self, seconds: float) -> None:
+        """
+        Send every connection away (4200), spread over `seconds`.
+
+        Stock clients come back at once and without jitter, so the spreading is ours to do.
+        """
+        self.draining = True
+        total = len(self.connections)
+        _log.info("draining %d connections over %g s", total, seconds, extra={"event": "draining"})
+        pause = 0.05
+        slices = max(int(seconds / pause), 1)
+        share = -(-total // slices)
+        deadline = self.now() + seconds
+        while self.connections and self.now() < deadline + pause:
+            open_ones = [c for c in self.connections if c.closing_at is None]
+            for connection in open_ones[: max(share, 1)]:
+                connection.close(close_codes.RECONNECT)
+            if not open_ones:
+                break
+            await asyncio.sleep(pause)
+
+    async def aclose(self) -> None:
+        """Leave presence behind for others to finish, and stop every task."""
+        for connection in list(self.connections):
+            connection.close(close_codes.RECONNECT)
+        await self._rosters.settled(within=1.0)
+        try:
+            await self._lease.retire()
+        except DriverUnavailable as error:
+            _log.warning("could not give up the lease: %s", error, extra={"event": "stopping"})
+        await self._tasks.aclose()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def reasons(self) -> list[str]:
+        """Return why this node is not ready, nothing when it is."""
+        reasons: list[str] = []
+        if self.draining:
+            reasons.append("draining")
+        if not self._redis_answers:
+            reasons.append("Redis does not answer")
+        if not self._subscriptions.connected:
+            reasons.append("pub/sub connection is down")
+        return reasons
+
+    # -- what sockets ask for ---------------------------------------------------------
+
+    def accept(self, upgrade: Upgrade, transport: asyncio.Transport, response: bytes) -> Connection:
+        """Take a new WebSocket; what is wrong with it is told to the client and closed."""
+        verdict = self._admission.decide(
+            upgrade, connections=len(self.connections), draining=self.draining
+        )
+        app = verdict.app if isinstance(verdict, Refusal) else verdict
+        connection = Connection(self, app, self._admission.new_socket_id(), transport)
+        self.connections.add(connection)
+        if isinstance(verdict, Refusal):
+            connection.write(response)
+            connection.refuse(verdict.code, verdict.message)
+            self.trace.refused(connection, verdict.code, verdict.message)
+        else:
+            connection.greet(response)
+            self.trace.connected(connection)
+        return connection
+
+    def verify(
+        self, connection: Connection, auth: str, channel: str, channel_data: str | None
+    ) -> Verified:
+        """Check the ``auth`` of a subscription; see `Verifier.verify_subscription`."""
+        app, socket_id, now = connection.app, connection.socket_id, time.time()
+        try:
+            return self._verifier.verify_subscription(
+                app,
+                auth=auth,
+                socket_id=socket_id,
+                channel=channel,
+                channel_data=channel_data,
+                now=now,
+            )
+        except (ProtocolError, AuthorizationError) as error:
+            cause = self._verifier.explain_refusal(
+                app,
+                self._apps,
+                error,
+                auth=auth,
+                socket_id=socket_id,
+                channel=channel,
+                channel_data=channel_data,
+                now=now,
+            )
+            self.trace.explained(connection, channel, cause)
+            if self.options.debug and cause != error.message:
+                raise InvalidSignature(f"{error}. {cause}", code=error.code) from error
+            raise
+
+    def join(self, connection: Connection, join: session.Join) -> None:
+        """Bring a connection into a channel; success is reported when it is true."""
+        name = join.channel.name
+        topic = self._stores.topic(connection.app.id, name)
+        channel = self.hub.open(topic, connection.app.id, name)
+
+        def proceed() -> None:
+            if join.member is None:
+                self.hub.add(channel, connection)
+                connection.joined(name, join.generation, encode_succeeded(name))
+            else:
+                channel.joining[connection] = Joining()
+                member = Member(join.member.user_id, join.member.data)
+                self._rosters.join(channel, connection, join.generation, member)
+            self.trace.subscribed(connection, join)
+
+        if channel.stream.live:
+            proceed()
+        else:
+            channel.waiting[connection] = proceed
+
+    def leave(self, connection: Connection, name: str) -> None:
+        """Take a connection out of a channel."""
+        app_id = connection.app.id
+        topic = self._stores.topic(app_id, name)
+        self.hub.flush()
+        self.hub.remove(topic, connection)
+        if name.startswith("presence-"):
+            self._rosters.leave(topic, app_id, name, connection.socket_id)
+        self.trace.unsubscribed(connection, name)
+
+    def relay(self, connection: Connection, relay: session.Relay) -> None:
+        """Send a client event to the channel's other subscribers, on every node."""
+        self._relays.put(connection, relay)
+
+    def denied(self, connection: Connection, denied: session.Denied) -> None:
+        """Log a refused subscription with its cause."""
+        self.trace.denied(connection, denied)
+
+    def pace_changed(self, connection: Connection) -> None:
+        """A connection stopped or started reading."""
+        if connection.paused:
+            self._keepalive.paused.add(connection)
+        else:
+            self._keepalive.paused.discard(connection)
+        for name in connection.session.subscriptions:
+            channel = self.hub.channels.get(self._stores.topic(connection.app.id, name))
+            if channel is not None:
+                channel.pace_changed()
+
+    def slow_consumer(self, connection: Connection) -> None:
+        """Close a connection that does not keep up."""
+        self.trace.slow(connection)
+        connection.close(close_codes.SLOW_CONSUMER)
+
+    def closing(self, connection: Connection) -> None:
+        """A close was sent: out of every channel, and aborted if the peer does not answer."""
+        self._keepalive.closing.add(connection)
+        self._leave_all(connection)
+
+    def socket_closed(self, connection: Connection) -> None:
+        """The socket is gone."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self._keepalive.forget(connection)
+            self._leave_all(connection)
+            self.trace.disconnected(connection)
+
+    def _leave_all(self, connection: Connection) -> None:
+        names = list(connection.session.subscriptions)
+        connection.session.subscriptions.clear()
+        for name in names:
+            self.leave(connection, name)
+
+    # -- HubOwner ---------------------------------------------------------------------
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """See `HubOwner.call_soon`."""
+        self._loop.call_soon(callback)
+
+    def channel_opened(self, channel: LocalChannel) -> None:
+        """See `HubOwner.channel_opened`."""
+        self._subscriptions.want(channel.topic)
+
+    def channel_closed(self, channel: LocalChannel) -> None:
+        """See `HubOwner.channel_closed`."""
+        self._subscriptions.forget(channel.topic)
+        self._occupancy.changed(channel)
+
+    def check_wanted(self, channel: LocalChannel) -> None:
+        """See `HubOwner.check_wanted`."""
+        self._checker.want(channel)
+
+    def roster_wanted(self, channel: LocalChannel) -> None:
+        """See `HubOwner.roster_wanted`."""
+        self._rosters.refresh(channel)
+
+    def count_changed(self, channel: LocalChannel) -> None:
+        """See `HubOwner.count_changed`."""
+        self._occupancy.changed(channel)
+
+    def _channel_checked(self, channel: LocalChannel) -> None:
+        if channel.roster is not None:
+            self._rosters.refresh(channel)
+
+    # -- SubscriptionListener ---------------------------------------------------------
+
+    def message_received(self, topic: bytes, data: bytes) -> None:
+        """See `SubscriptionListener.message_received`."""
+        try:
+            envelope = decode_envelope(data)
+        except MalformedMessage as error:
+            _log.warning("dropped what is no envelope: %s", error, extra={"event": "bad_envelope"})
+            return
+        self.hub.received(topic, envelope)
+        if self.trace.on:
+            self.trace.delivered(self.hub.channels.get(topic), envelope)
+
+    def subscribed(self, topic: bytes) -> None:
+        """See `SubscriptionListener.subscribed`."""
+        self.hub.acknowledged(topic)
+
+    def connection_made(self) -> None:
+        """See `SubscriptionListener.connection_made`."""
+        _log.info("pub/sub connection is up", extra={"event": "redis_up"})
+        self._lease.wake()
+
+    def connection_lost(self) -> None:
+        """See `SubscriptionListener.connection_lost`."""
+        _log.warning("pub/sub connection is down", extra={"event": "redis_down"})
+        self.hub.interrupted()
+
+    # -- Registrar --------------------------------------------------------------------
+
+    async def register_all(self, lease: Lease, *, data_lost: bool) -> None:
+        """See `Registrar.register_all`."""
+        self._occupancy.all_changed()
+        await self._rosters.register_all(lease, data_lost=data_lost)
+
+    # -- tasks ------------------------------------------------------------------------
+
+    async def _probe(self) -> None:
+        while True:
+            try:
+                await self._stores.broker.ping()
+                self._redis_answers = True
+            except DriverUnavailable:
+                self._redis_answers = False
+            await asyncio.sleep(PROBE_SECONDS)
+
+    async def _touch(self) -> None:
+        while True:
+            await asyncio.sleep(TOUCH_SECONDS)
+            by_app: dict[str, list[str]] = {}
+            for channel in self.hub.channels.values():
+                by_app.setdefault(channel.app_id, []).append(channel.name)
+            for app_id, names in by_app.items():
+                try:
+                    await self._stores.history.touch(app_id, names)
+                except DriverUnavailable as error:
+                    _log.warning("could not keep positions alive: %s", error)

@@ -1,0 +1,66 @@
+"""Telling the store how many connections each channel has here, as soon as it changes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from broadcaster.errors import DriverUnavailable, LeaseLost
+
+if TYPE_CHECKING:
+    from broadcaster.contracts.presence import PresenceStore
+    from broadcaster.gateway.lease import LeaseKeeper
+    from broadcaster.hub.channel import LocalChannel
+    from broadcaster.hub.hub import Hub
+
+RETRY_SECONDS = 0.25
+
+
+class Occupancy:
+    """
+    Writes changed counts, all that changed while the last write was under way at once.
+
+    What is written is the count at the time of the write, so nothing is lost by skipping
+    what was true in between.
+    """
+
+    def __init__(self, hub: Hub, store: PresenceStore, lease: LeaseKeeper) -> None:
+        self._hub = hub
+        self._store = store
+        self._lease = lease
+        self._changed: dict[bytes, tuple[str, str]] = {}
+        self._event = asyncio.Event()
+
+    def changed(self, channel: LocalChannel) -> None:
+        """The number of connections of `channel` has changed."""
+        self._changed[channel.topic] = (channel.app_id, channel.name)
+        self._event.set()
+
+    def all_changed(self) -> None:
+        """Everything must be written again, under a new lease."""
+        for channel in self._hub.channels.values():
+            self.changed(channel)
+
+    async def run(self) -> None:
+        """Write until cancelled; while Redis is away, keep what changed."""
+        while True:
+            await self._event.wait()
+            self._event.clear()
+            changed, self._changed = self._changed, {}
+            try:
+                await self._write(changed)
+            except (DriverUnavailable, LeaseLost) as error:
+                self._changed = {**changed, **self._changed}
+                if isinstance(error, LeaseLost):
+                    self._lease.wake()
+                await asyncio.sleep(RETRY_SECONDS)
+                self._event.set()
+
+    async def _write(self, changed: dict[bytes, tuple[str, str]]) -> None:
+        counts: dict[str, dict[str, int]] = {}
+        for topic, (app_id, name) in changed.items():
+            channel = self._hub.channels.get(topic)
+            counts.setdefault(app_id, {})[name] = len(channel) if channel is not None else 0
+        lease = await self._lease.current()
+        for app_id, by_name in counts.items():
+            await self._store.occupy(lease, app_id, by_name)

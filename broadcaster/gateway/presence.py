@@ -1,0 +1,292 @@
+"""
+Presence joins and leaves of this node: in order per channel, retried until Redis answers.
+
+The store decides who is first in and last out, and publishes the deltas itself. This
+module keeps what must be registered again after an outage (`members`), and the order:
+operations of one channel run one after the other in one task, so that a leave can never
+overtake the join it follows. A subscription is answered only when its join is in Redis:
+while Redis is away its answer waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from broadcaster.contracts.presence import Joining, Member, Refused, Snapshot
+from broadcaster.errors import DriverUnavailable, LeaseLost
+from broadcaster.protocol import close_codes
+from broadcaster.protocol.messages import encode_member_added, encode_presence_succeeded
+
+if TYPE_CHECKING:
+    from broadcaster.contracts.presence import Lease, PresenceStore
+    from broadcaster.gateway.connection import Connection
+    from broadcaster.gateway.lease import LeaseKeeper
+    from broadcaster.gateway.tasks import TaskOwner
+    from broadcaster.hub.channel import LocalChannel
+    from broadcaster.hub.hub import Hub
+
+_log = logging.getLogger("broadcaster.gateway")
+
+RETRY_SECONDS = 0.2
+RECOVERY_SECONDS = 7.0
+JOIN_BATCH = 16
+UNLIMITED = 2**31  # a node that comes back brings no new members
+
+
+class _JoinOp(NamedTuple):
+    connection: Connection
+    generation: int
+    member: Member
+
+
+class _LeaveOp(NamedTuple):
+    socket_id: str
+
+
+class _FinishOp(NamedTuple):
+    """Announce members whose grace is over."""
+
+
+class _RefreshOp(NamedTuple):
+    """Read the list again; tell everybody, or only if it differs from what they know."""
+
+    always: bool
+
+
+_Op: TypeAlias = _JoinOp | _LeaveOp | _FinishOp | _RefreshOp
+
+
+class _Room:
+    """One presence channel of this node."""
+
+    __slots__ = ("app_id", "busy", "indexed", "members", "name", "ops", "topic")
+
+    def __init__(self, topic: bytes, app_id: str, name: str) -> None:
+        self.topic = topic
+        self.app_id = app_id
+        self.name = name
+        self.ops: deque[_Op] = deque()
+        self.members: dict[str, Member] = {}
+        self.indexed: int | None = None  # epoch under which the node's index names the channel
+        self.busy = False
+
+
+class Rosters:
+    """See the module."""
+
+    def __init__(
+        self, hub: Hub, store: PresenceStore, lease: LeaseKeeper, tasks: TaskOwner, *, grace: float
+    ) -> None:
+        self._hub = hub
+        self._store = store
+        self._lease = lease
+        self._tasks = tasks
+        self._grace = grace
+        self._rooms: dict[bytes, _Room] = {}
+
+    # -- what the node asks for, synchronously ----------------------------------------
+
+    def join(
+        self, channel: LocalChannel, connection: Connection, generation: int, member: Member
+    ) -> None:
+        """Join `member`; the outcome reaches the connection's session."""
+        self._enqueue(self._room(channel), _JoinOp(connection, generation, member))
+
+    def leave(self, topic: bytes, app_id: str, name: str, socket_id: str) -> None:
+        """Take a connection out, after whatever was asked for it before."""
+        room = self._rooms.get(topic)
+        if room is not None:
+            self._enqueue(room, _LeaveOp(socket_id))
+        else:
+            _log.debug("nothing to leave in %s", name, extra={"app": app_id, "channel": name})
+
+    def refresh(self, channel: LocalChannel, *, always: bool = False) -> None:
+        """Read the member list again and repair what subscribers here believe."""
+        self._enqueue(self._room(channel), _RefreshOp(always))
+
+    async def register_all(self, lease: Lease, *, data_lost: bool) -> None:
+        """Register every member of this node under a new lease, then repair the lists."""
+        held = [
+            (room, socket_id, member)
+            for room in self._rooms.values()
+            for socket_id, member in room.members.items()
+        ]
+        joins = [
+            _joining(room, socket_id, member, limit=UNLIMITED) for room, socket_id, member in held
+        ]
+        await self._store.join_many(lease, joins, announce=not data_lost)
+        for room, socket_id, _ in held:
+            room.indexed = lease.epoch
+            if socket_id not in room.members:  # left while we were registering it
+                self._enqueue(room, _LeaveOp(socket_id))
+        delay = RECOVERY_SECONDS if data_lost else 0.0
+        for channel in list(self._hub.channels.values()):
+            if channel.roster is not None:
+                if data_lost:
+                    channel.roster = None
+                self._later(delay, channel.topic, _RefreshOp(always=True))
+
+    async def settled(self, *, within: float) -> None:
+        """Wait until nothing is under way, for `within` seconds at most."""
+        deadline = asyncio.get_running_loop().time() + within
+        while asyncio.get_running_loop().time() < deadline:
+            if not any(room.busy for room in self._rooms.values()):
+                return
+            await asyncio.sleep(0.01)
+
+    # -- one task per busy channel ----------------------------------------------------
+
+    def _room(self, channel: LocalChannel) -> _Room:
+        room = self._rooms.get(channel.topic)
+        if room is None:
+            room = self._rooms[channel.topic] = _Room(channel.topic, channel.app_id, channel.name)
+        return room
+
+    def _enqueue(self, room: _Room, op: _Op) -> None:
+        room.ops.append(op)
+        if not room.busy:
+            room.busy = True
+            self._tasks.spawn(self._drain(room), f"presence {room.name}")
+
+    def _later(self, delay: float, topic: bytes, op: _Op) -> None:
+        def start() -> None:
+            room = self._rooms.get(topic)
+            if room is not None:
+                self._enqueue(room, op)
+
+        asyncio.get_running_loop().call_later(delay, start)
+
+    async def _drain(self, room: _Room) -> None:
+        try:
+            while room.ops:
+                await self._next(room)
+        finally:
+            room.busy = False
+        if not room.members and room.indexed is None:
+            del self._rooms[room.topic]
+
+    async def _next(self, room: _Room) -> None:
+        """Carry out the first operation, or the joins that stand at the front together."""
+        op = room.ops[0]
+        try:
+            if isinstance(op, _JoinOp):
+                await self._join(room)
+                return
+            if isinstance(op, _LeaveOp):
+                await self._leave(room, op)
+            elif isinstance(op, _FinishOp):
+                await self._finish(room)
+            else:
+                await self._refresh(room, always=op.always)
+            room.ops.popleft()
+        except LeaseLost:
+            self._lease.wake()
+            await asyncio.sleep(RETRY_SECONDS)
+        except DriverUnavailable:
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _join(self, room: _Room) -> None:
+        ops: list[_JoinOp] = []
+        for op in room.ops:
+            if not isinstance(op, _JoinOp) or len(ops) == JOIN_BATCH:
+                break
+            ops.append(op)
+        live = [op for op in ops if op.connection.session.is_current(room.name, op.generation)]
+        answers: list[Snapshot | Refused] = []
+        if live:
+            lease = await self._lease.current()
+            for op in live:
+                # Before the first write: an answer may get lost, and a leave must undo it.
+                room.members[op.connection.socket_id] = op.member
+            if room.indexed != lease.epoch:
+                await self._store.index_add(lease, room.app_id, room.name)
+                room.indexed = lease.epoch
+            answers = await asyncio.gather(*(self._join_one(lease, room, op) for op in live))
+        for _ in ops:
+            room.ops.popleft()
+        for op, answer in zip(live, answers, strict=True):
+            self._joined(room, op, answer)
+
+    async def _join_one(self, lease: Lease, room: _Room, op: _JoinOp) -> Snapshot | Refused:
+        connection = op.connection
+        limit = connection.app.limits.presence_members
+        join = _joining(room, connection.socket_id, op.member, limit=limit)
+        return await self._store.join(
+            lease,
+            join.app_id,
+            join.channel,
+            socket_id=join.socket_id,
+            member=join.member,
+            added_frame=join.added_frame,
+            max_members=join.max_members,
+        )
+
+    def _joined(self, room: _Room, op: _JoinOp, answer: Snapshot | Refused) -> None:
+        connection = op.connection
+        if isinstance(answer, Refused):
+            room.members.pop(connection.socket_id, None)
+        channel = self._hub.channels.get(room.topic)
+        joining = channel.joining.pop(connection, None) if channel is not None else None
+        if channel is None or joining is None:
+            return  # left meanwhile: its leave is behind us in the queue
+        if isinstance(answer, Refused):
+            error = (
+                f"A presence channel has at most {connection.app.limits.presence_members} members"
+            )
+            connection.act(
+                connection.session.refused(room.name, op.generation, error=error, status=4100)
+            )
+            self._hub.close_if_empty(channel)
+            return
+        if joining.overflowed:
+            connection.close(close_codes.SLOW_CONSUMER)
+            return
+        self._hub.flush()
+        connection.joined(
+            room.name, op.generation, encode_presence_succeeded(room.name, answer.members)
+        )
+        for frame in joining.after(answer.version, connection.socket_id):
+            connection.send_raw(frame)
+        self._hub.add_member(channel, connection, answer.version)
+
+    async def _leave(self, room: _Room, op: _LeaveOp) -> None:
+        room.members.pop(op.socket_id, None)
+        lease = await self._lease.current()
+        delay = await self._store.leave(
+            lease, room.app_id, room.name, socket_id=op.socket_id, grace=self._grace
+        )
+        if delay is not None:
+            self._later(delay, room.topic, _FinishOp())
+        elif not room.members:
+            room.ops.append(_FinishOp())
+
+    async def _finish(self, room: _Room) -> None:
+        delay = await self._store.finish(room.app_id, room.name)
+        if delay is not None:
+            self._later(delay, room.topic, _FinishOp())
+        elif not room.members and room.indexed is not None:
+            await self._store.index_remove(await self._lease.current(), room.app_id, room.name)
+            room.indexed = None
+
+    async def _refresh(self, room: _Room, *, always: bool) -> None:
+        snapshot = await self._store.snapshot(room.app_id, room.name)
+        channel = self._hub.channels.get(room.topic)
+        if channel is None or (channel.roster == snapshot.version and not always):
+            return
+        if channel.roster is not None and snapshot.version < channel.roster:
+            # The data set is younger than what we know: wait until every node is back in it.
+            channel.roster = None
+            self._later(RECOVERY_SECONDS, room.topic, _RefreshOp(always=True))
+            return
+        self._hub.broadcast(channel, encode_presence_succeeded(room.name, snapshot.members))
+        self._hub.flush()
+        channel.roster = snapshot.version
+        channel.ahead.clear()
+
+
+def _joining(room: _Room, socket_id: str, member: Member, *, limit: int) -> Joining:
+    added = encode_member_added(room.name, member.data)
+    return Joining(room.app_id, room.name, socket_id, member, added, limit)

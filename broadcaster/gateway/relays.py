@@ -1,0 +1,65 @@
+"""Client events on their way to Redis: in order, at most once, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+
+from broadcaster.contracts.broker import Outgoing
+from broadcaster.errors import DriverUnavailable
+from broadcaster.protocol.close_codes import CLIENT_EVENT_REFUSED
+from broadcaster.protocol.messages import encode_error
+
+if TYPE_CHECKING:
+    from broadcaster.contracts.broker import Broker
+    from broadcaster.gateway.connection import Connection
+    from broadcaster.protocol.session import Relay
+
+MAX_WAITING = 10_000
+BATCH = 200
+
+
+class Relays:
+    """
+    Sends client events to every node, this one included, so that all see one order.
+
+    Named policy when `MAX_WAITING` is reached or Redis is away: the event is dropped and its
+    sender told so; client events promise no more.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._waiting: deque[tuple[Connection, Outgoing]] = deque()
+        self._event = asyncio.Event()
+
+    def put(self, connection: Connection, relay: Relay) -> None:
+        """Send one event soon."""
+        if len(self._waiting) >= MAX_WAITING:
+            _refuse(connection)
+            return
+        outgoing = Outgoing(
+            connection.app.id, relay.channel, os.urandom(16), relay.frame, connection.socket_id
+        )
+        self._waiting.append((connection, outgoing))
+        self._event.set()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        while True:
+            await self._event.wait()
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            if not self._waiting:
+                self._event.clear()
+            try:
+                await self._broker.relay([outgoing for _, outgoing in batch])
+            except DriverUnavailable:
+                for connection, _ in batch:
+                    _refuse(connection)
+
+
+def _refuse(connection: Connection) -> None:
+    connection.send(
+        encode_error(CLIENT_EVENT_REFUSED, "Client event rejected: it cannot be delivered just now")
+    )

@@ -1,0 +1,144 @@
+"""
+One port, two shells: WebSocket upgrades go to `Connection`, everything else to uvicorn.
+
+uvicorn builds one `Sniffer` per accepted socket (its ``http`` setting takes a class). The
+Sniffer looks at the first request only: a ``GET`` whose head contains an upgrade to
+WebSocket is answered here, anything else is handed to uvicorn's own HTTP protocol with
+every byte that was read. A handshake is never refused once it is well-formed: what is
+wrong with it is said over the WebSocket, because a refused handshake leaves stock clients
+in the dark for 15 seconds and more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from broadcaster.errors import MalformedMessage
+from broadcaster.gateway.connection import HIGH_WATER
+from broadcaster.protocol.websocket import MAX_REQUEST_BYTES, accept_upgrade, parse_upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+    from broadcaster.gateway.node import Node
+
+# uvicorn picks httptools or h11; its annotation says no more than asyncio.Protocol.
+HTTP_PROTOCOL: Callable[..., asyncio.Protocol] = AutoHTTPProtocol
+
+_GET = b"GET "
+_END = b"\r\n\r\n"
+
+
+class Sniffer(asyncio.Protocol):
+    """The first protocol of every socket (see the module)."""
+
+    __slots__ = (
+        "_app_state",
+        "_buffer",
+        "_config",
+        "_loop",
+        "_node",
+        "_server_state",
+        "_transport",
+        "since",
+    )
+
+    def __init__(
+        self,
+        node: Node,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._node = node
+        self._config = config
+        self._server_state = server_state
+        self._app_state = app_state
+        self._loop = _loop
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+        self.since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first bytes, until the node's sweep loses patience."""
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment] # a stream transport, see above
+        self.since = self._node.now()
+        self._node.sniffers.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
+        """The peer left before it said what it wants."""
+        self._node.sniffers.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Decide as soon as the request's head is complete."""
+        if self._buffer:
+            data = self._buffer + data
+        if not (data.startswith(_GET) or _GET.startswith(data)):
+            self._to_http(data)
+            return
+        end = data.find(_END)
+        if end < 0:
+            if len(data) > MAX_REQUEST_BYTES:
+                self._to_http(data)
+            else:
+                self._buffer = data
+            return
+        head = data[:end]
+        if b"websocket" in head.lower() and b"pgrade" in head:
+            self._to_websocket(head, data[end + len(_END) :])
+        else:
+            self._to_http(data)
+
+    def abort(self) -> None:
+        """End a socket that never completed a request's head."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _to_http(self, data: bytes) -> None:
+        transport = self._taken()
+        protocol = HTTP_PROTOCOL(
+            config=self._config,
+            server_state=self._server_state,
+            app_state=self._app_state,
+            _loop=self._loop,
+        )
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(data)
+
+    def _to_websocket(self, head: bytes, rest: bytes) -> None:
+        transport = self._taken()
+        try:
+            upgrade = parse_upgrade(head)
+        except MalformedMessage as error:
+            body = (
+                b'{"error":{"code":"bad_handshake","message":"%s"}}'
+                % str(error).replace('"', "'").encode()
+            )
+            transport.write(
+                b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+                b"Sec-WebSocket-Version: 13\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+                % (len(body), body)
+            )
+            transport.close()
+            return
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        connection = self._node.accept(upgrade, transport, accept_upgrade(upgrade.key))
+        transport.set_protocol(connection)
+        if rest:
+            connection.data_received(rest)
+
+    def _taken(self) -> asyncio.Transport:
+        transport = self._transport
+        assert transport is not None
+        self._node.sniffers.discard(self)
+        self._buffer = b""
+        return transport

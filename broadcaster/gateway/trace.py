@@ -1,0 +1,105 @@
+"""
+What a node logs about its sockets: one line per event, only when somebody listens.
+
+Refusals and slow consumers are logged as INFO and above; what a healthy client does is
+DEBUG, because ten thousand clients come back in one second after a deploy. Payloads,
+``auth`` strings and tokens are never logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from broadcaster.protocol.envelope import Flag
+
+if TYPE_CHECKING:
+    from broadcaster.gateway.connection import Connection
+    from broadcaster.hub.channel import LocalChannel
+    from broadcaster.protocol.close_codes import CloseCode
+    from broadcaster.protocol.envelope import Envelope
+    from broadcaster.protocol.session import Denied, Join
+
+_log = logging.getLogger("broadcaster.gateway")
+
+
+class Trace:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self.on = _log.isEnabledFor(logging.DEBUG)
+
+    def connected(self, connection: Connection) -> None:
+        """A client connected."""
+        if self.on:
+            _log.debug("connected", extra=_of(connection, "connected"))
+
+    def disconnected(self, connection: Connection) -> None:
+        """A client is gone."""
+        if self.on:
+            _log.debug("disconnected", extra=_of(connection, "disconnected"))
+
+    def refused(self, connection: Connection, code: CloseCode, message: str) -> None:
+        """A client was sent away at once."""
+        _log.info("refused with %d: %s", code.code, message, extra=_of(connection, "refused"))
+
+    def subscribed(self, connection: Connection, join: Join) -> None:
+        """A client is in a channel."""
+        if self.on:
+            extra = _of(connection, "subscribed", channel=join.channel.name)
+            if join.member is not None:
+                extra["user_id"] = join.member.user_id
+            _log.debug("subscribed to %s", join.channel.name, extra=extra)
+
+    def unsubscribed(self, connection: Connection, channel: str) -> None:
+        """A client left a channel."""
+        if self.on:
+            _log.debug("left %s", channel, extra=_of(connection, "unsubscribed", channel=channel))
+
+    def denied(self, connection: Connection, denied: Denied) -> None:
+        """A subscription was refused."""
+        _log.info(
+            "subscription to %s denied: %s",
+            ascii(denied.channel[:200]),
+            denied.cause,
+            extra=_of(connection, "denied", channel=denied.channel[:200], code=denied.code),
+        )
+
+    def explained(self, connection: Connection, channel: str, cause: str) -> None:
+        """Why a signature or grant did not fit, found by trying alternatives."""
+        _log.info("%s: %s", channel, cause, extra=_of(connection, "explained", channel=channel))
+
+    def slow(self, connection: Connection) -> None:
+        """A client does not read."""
+        _log.warning("closed a connection that reads too slowly", extra=_of(connection, "slow"))
+
+    def delivered(self, channel: LocalChannel | None, envelope: Envelope) -> None:
+        """An event was given to the sockets of a channel here."""
+        if channel is None or envelope.flags & Flag.CONTROL:
+            return
+        try:
+            name = str(json.loads(envelope.frame).get("event"))
+        except (ValueError, AttributeError, RecursionError):
+            name = "?"
+        sockets = len(channel)
+        waited = max(time.time() * 1000 - envelope.time_ms, 0.0) if envelope.time_ms else 0.0
+        _log.debug(
+            "%s -> %d sockets of %s",
+            name,
+            sockets,
+            channel.name,
+            extra={
+                "event": "delivered",
+                "app": channel.app_id,
+                "channel": channel.name,
+                "name_": name,
+                "sockets": sockets,
+                "dur_ms": round(waited, 1),
+            },
+        )
+
+
+def _of(connection: Connection, event: str, **more: Any) -> dict[str, Any]:
+    return {"event": event, "app": connection.app.id, "socket_id": connection.socket_id, **more}

@@ -42,7 +42,9 @@ HOST = "127.0.0.1"
 APP_PORT = 8000
 PORTS_TRIED = 50
 START_SECONDS = 20.0
-DEMO_APP, DEMO_EVENTS = "broadcaster.demo.app:app", "broadcaster.demo.events"
+DEMO_APP, DEMO_EVENTS = "broadcaster.demo.app:create_app", "broadcaster.demo.events"
+# Someone whom the demo suggests to be.
+DEMO_CHANNEL = "private-orders.ada"
 # Lines that come before the panel are shown after it.
 EARLY_LINES = 500
 
@@ -76,6 +78,7 @@ class Plan:
             key=self.credentials.key,
             redis=self.redis_words,
             folder=".broadcaster/dev.json",
+            try_channel=DEMO_CHANNEL if self.application == DEMO_APP else "orders",
             problems=(*self.problems, *problems),
         )
 
@@ -111,7 +114,8 @@ class Plan:
             Child("worker", ["work", *imports], common, grace=3.0),
         ]
         if self.application:
-            page = ["app", self.application, HOST, str(self.app_port)]
+            kind = "factory" if self.application == DEMO_APP else "app"
+            page = [kind, self.application, HOST, str(self.app_port)]
             found.insert(0, Child("app", page, common))
         return found
 

@@ -18,6 +18,7 @@ class Panel:
         app_label: what to call it.
         gateway_host: where browsers connect.
         redis: which server is in use, and why that one.
+        try_channel: where the page (or ``broadcaster listen``) would show an event.
         problems: what is not as wished for, such as a port that was taken.
     """
 
@@ -29,6 +30,7 @@ class Panel:
     key: str
     redis: str
     folder: str
+    try_channel: str = "orders"
     problems: tuple[str, ...] = ()
 
     def text(self, *, colour: bool) -> str:
@@ -63,7 +65,8 @@ class Panel:
 
     def try_command(self) -> str:
         """Return a command that shows something at once."""
-        return """broadcaster trigger orders OrderShipped '{"order_id": 1, "status": "shipped"}'"""
+        data = '{"order_id": 7, "status": "shipped"}'
+        return f"broadcaster trigger {self.try_channel} OrderShipped '{data}'"
 
     def fields(self) -> dict[str, object]:
         """Return the panel as one record for machines; secrets are not in it."""

@@ -6,8 +6,8 @@ ends, the pipe reads end-of-file and this process stops itself: first as if term
 two seconds later for good. So ``kill -9`` of the parent leaves nothing behind, on every
 system, with no process in between.
 
-WHAT is ``app MODULE:ATTRIBUTE HOST PORT`` for an ASGI application, or any command line
-of ``broadcaster``.
+WHAT is ``app MODULE:ATTRIBUTE HOST PORT`` for an ASGI application, ``factory`` with the
+same for a function that returns one, or any command line of ``broadcaster``.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def run(arguments: Sequence[str]) -> None:
     """Run a child until it is done, its parent is gone, or it is told to stop."""
     threading.Thread(target=_watch_parent, name="tether", daemon=True).start()
     match list(arguments):
-        case ["app", target, host, port]:
-            _serve_app(target, host, int(port))
+        case ["app" | "factory" as kind, target, host, port]:
+            _serve_app(target, host, int(port), factory=kind == "factory")
         case command:
             from broadcaster.cli.main import main
 
@@ -45,14 +45,14 @@ def _watch_parent() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _serve_app(target: str, host: str, port: int) -> None:
+def _serve_app(target: str, host: str, port: int, *, factory: bool) -> None:
     import uvicorn
 
     from broadcaster.cli import logs
 
     logs.configure()
     config = uvicorn.Config(
-        target, host=host, port=port, log_config=None, access_log=False, lifespan="auto"
+        target, host=host, port=port, factory=factory, log_config=None, access_log=False
     )
     uvicorn.Server(config).run()
 

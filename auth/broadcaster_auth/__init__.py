@@ -1,0 +1,1 @@
+"""Who may enter which channel: rules, endpoints and grants."""

@@ -1,8 +1,8 @@
 -- Publishes messages of ONE channel, in order, each at most once.
 --
 -- KEYS
---   1  hash    position: o offset of the last event, i its id, p its predecessor's id,
---              b bytes in the history list
+--   1  hash    position: o offset of the last event, i its id, p its predecessor's id;
+--              history: b its bytes, n its length, u when upkeep was last done (ms)
 --   2  list    history: whole envelopes, oldest first
 --   3  string  last envelope of a cache channel (untouched for others)
 --   4..        string, one per message: mark of that event id
@@ -17,7 +17,8 @@
 --   8..               three per message: event id (16 bytes), flags, tail (what follows the
 --                     predecessor's id in an envelope)
 -- Reply: list of offsets, one per message; 0 for a repeat.
--- Expiry: this script sets all of it, and history.touch renews key 1.
+-- Expiry: this script sets all of it, and history.touch renews key 1. Upkeep (dropping what
+-- is too old, renewing expiry) is done once a second and channel: it costs as much as the rest.
 --
 -- Redis does not roll back a script that stops half-way, so the order is the protocol:
 -- position, history, cache, PUBLISH, and the mark LAST. What a repeat finds, and does:
@@ -29,34 +30,62 @@ local meta, list, cache = KEYS[1], KEYS[2], KEYS[3]
 local topic = ARGV[1]
 local max_events, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 local cache_seconds = tonumber(ARGV[7])
-local NO_ID = string.rep('\0', 16)
+local NO_ID = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local horizon = now - ARGV[4] * 1000
 
-local known = redis.call('HMGET', meta, 'o', 'i', 'p', 'b')
+local known = redis.call('HMGET', meta, 'o', 'i', 'p', 'b', 'n', 'u')
 local offset = tonumber(known[1] or 0)
 local last, before_last = known[2] or NO_ID, known[3] or NO_ID
-local bytes = tonumber(known[4] or 0)
-local count = nil
+local bytes, count = tonumber(known[4] or 0), tonumber(known[5] or 0)
+local upkeep_at = tonumber(known[6] or 0)
+local upkeep = now >= upkeep_at + 1000 or now < upkeep_at
 
--- Milliseconds at which the oldest kept envelope was published.
-local function oldest()
-  return struct.unpack('>I8', redis.call('LINDEX', list, 0), 11)
-end
-
-local function make_room(size)
-  if count == nil then
-    count = redis.call('LLEN', list)
-  end
-  while count > 0
-    and (count >= max_events or bytes + size > max_bytes or oldest() < horizon) do
-    bytes = bytes - #redis.call('LPOP', list)
-    count = count - 1
+local function drop_oldest()
+  local gone = redis.call('LPOP', list)
+  if gone then
+    count, bytes = count - 1, bytes - #gone
+  else
+    count = 0
   end
   if count == 0 then
     bytes = 0
+  end
+end
+
+local function drop_old()
+  local horizon = now - ARGV[4] * 1000
+  count = redis.call('LLEN', list)
+  while count > 0 and struct.unpack('>I8', redis.call('LINDEX', list, 0), 11) < horizon do
+    drop_oldest()
+  end
+  if count == 0 then
+    bytes = 0
+  end
+end
+
+local function keep(id, envelope, resumed)
+  if resumed then
+    local tip = redis.call('LINDEX', list, -1)
+    if tip and string.sub(tip, 19, 34) == id then
+      return
+    end
+  end
+  while count > 0 and (count >= max_events or bytes + #envelope > max_bytes) do
+    drop_oldest()
+  end
+  count, bytes = count + 1, bytes + #envelope
+  redis.call('HSET', meta, 'o', offset, 'i', last, 'p', before_last, 'b', bytes, 'n', count)
+  local length = redis.call('RPUSH', list, envelope)
+  if length ~= count then
+    -- The list expired or was deleted, or an earlier call stopped half-way.
+    count = length
+    if length == 1 then
+      bytes = #envelope
+    end
+    redis.call('HSET', meta, 'b', bytes, 'n', count)
+    upkeep = true
   end
 end
 
@@ -64,31 +93,24 @@ local offsets = {}
 local published = false
 for index = 1, #KEYS - 3 do
   local mark = KEYS[index + 3]
-  local at = 8 + (index - 1) * 3
-  local id, flags, tail = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local at = 5 + index * 3
+  local id = ARGV[at]
   if redis.call('EXISTS', mark) == 1 then
     offsets[index] = 0
   else
+    if upkeep and not published and max_events > 0 then
+      drop_old()
+    end
     local resumed = id == last
     if not resumed then
       offset, before_last, last = offset + 1, last, id
     end
-    local envelope = struct.pack('>BBI8I8', 1, flags, offset, now) .. id .. before_last .. tail
-    local kept = max_events == 0
-    if resumed and not kept then
-      local tip = redis.call('LINDEX', list, -1)
-      kept = tip and string.sub(tip, 19, 34) == id
-    end
-    if not kept then
-      make_room(#envelope)
-      bytes = bytes + #envelope
-    elseif max_events == 0 and bytes > 0 then
-      redis.call('UNLINK', list)
-      bytes = 0
-    end
-    redis.call('HSET', meta, 'o', offset, 'i', last, 'p', before_last, 'b', bytes)
-    if not kept then
-      count = redis.call('RPUSH', list, envelope)
+    local envelope = struct.pack('>BBI8I8', 1, ARGV[at + 1], offset, now)
+      .. id .. before_last .. ARGV[at + 2]
+    if max_events > 0 then
+      keep(id, envelope, resumed)
+    else
+      redis.call('HSET', meta, 'o', offset, 'i', last, 'p', before_last, 'b', 0, 'n', 0)
     end
     if cache_seconds > 0 then
       redis.call('SET', cache, envelope, 'EX', cache_seconds)
@@ -99,10 +121,13 @@ for index = 1, #KEYS - 3 do
     published = true
   end
 end
-if published then
+if published and upkeep then
+  redis.call('HSET', meta, 'u', now)
   redis.call('EXPIRE', meta, ARGV[6])
   if max_events > 0 then
-    redis.call('EXPIRE', list, ARGV[4])
+    redis.call('EXPIRE', list, ARGV[4] + 1)
+  else
+    redis.call('UNLINK', list)
   end
 end
 return offsets

@@ -36,7 +36,7 @@ def http_app(
     ]
     app = Starlette(routes=routes)
     app.router.redirect_slashes = False
-    app.router.default = not_found(_new_id)
+    app.router.default = not_found
     return app
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from broadcaster.drivers.redis.keys import Keys
 
 MAX_MESSAGES_A_CALL = 100
+PING_SECONDS = 1.0
 MAX_CALLS_A_ROUND = 100
 
 
@@ -44,24 +45,42 @@ class RedisBroker:
         for calls in publish_rounds(self._clients.keys, self._limits, messages):
             run_many(self._clients.sync, calls, repeat_lost=True)
 
-    async def relay(self, message: Outgoing) -> None:
-        """See `Broker.relay`. The envelope has neither position nor time."""
-        envelope = Envelope(
-            Flag.EPHEMERAL, 0, 0, message.event_id, NO_ID, message.excluded, message.frame
+    async def relay(self, messages: Sequence[Outgoing]) -> None:
+        """See `Broker.relay`. The envelopes have neither position nor time."""
+        keys = self._clients.keys
+        await self._say(
+            [
+                (keys.topic(message.app_id, message.channel), _transient(message))
+                for message in messages
+            ]
         )
-        topic = self._clients.keys.topic(message.app_id, message.channel)
-        await self._say(topic, encode_envelope(envelope))
 
     async def control(self, app_id: str, body: bytes) -> None:
         """See `Broker.control`."""
         envelope = Envelope(Flag.CONTROL, 0, 0, NO_ID, NO_ID, "", body)
-        await self._say(self._clients.keys.control(app_id), encode_envelope(envelope))
+        await self._say([(self._clients.keys.control(app_id), encode_envelope(envelope))])
 
-    async def _say(self, topic: bytes, data: bytes) -> None:
+    async def ping(self) -> None:
+        """See `Broker.ping`."""
+        client = self._clients.aio
+        with translated(client):
+            async with asyncio.timeout(PING_SECONDS):
+                await client.execute_command("PING")
+
+    async def _say(self, publications: Sequence[tuple[bytes, bytes]]) -> None:
         client = self._clients.aio
         with translated(client):
             async with asyncio.timeout(VERB_SECONDS):
-                await client.publish(topic, data)
+                pipeline = client.pipeline(transaction=False)
+                for topic, data in publications:
+                    pipeline.publish(topic, data)
+                await pipeline.execute()
+
+
+def _transient(message: Outgoing) -> bytes:
+    return encode_envelope(
+        Envelope(Flag.EPHEMERAL, 0, 0, message.event_id, NO_ID, message.excluded, message.frame)
+    )
 
 
 def publish_rounds(

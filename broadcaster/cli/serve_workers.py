@@ -1,0 +1,99 @@
+"""``serve --workers N``: N processes on one port, each a node of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broadcaster.settings import Settings
+
+_log = logging.getLogger("broadcaster.gateway")
+
+FIRST_PAUSE, LONGEST_PAUSE, LONG_LIFE = 0.5, 10.0, 10.0
+# A worker that ends with one of these would end so again.
+_HOPELESS = frozenset({2, 78})
+
+
+def run_workers(settings: Settings, log_level: str) -> int:
+    """Run the workers until a signal; return the exit code."""
+    from broadcaster.gateway.server import bind
+
+    # SO_REUSEPORT would let us share a stranger's port without a word: ask for it alone first.
+    probe = bind(settings.gateway.host, settings.gateway.port)
+    port = int(probe.getsockname()[1])
+    probe.close()
+    command = [
+        *(sys.executable, "-m", "broadcaster.cli.tether", "serve", "--shared-port"),
+        *("--host", settings.gateway.host, "--port", str(port), "--log-level", log_level),
+        *("--drain", str(settings.gateway.drain_seconds)),
+    ]
+    return asyncio.run(_Workers(command, settings.gateway.workers).run())
+
+
+class _Workers:
+    """Starts workers, restarts those that die, and passes signals on."""
+
+    def __init__(self, command: list[str], count: int) -> None:
+        self._command = command
+        self._count = count
+        self._stopping = asyncio.Event()
+        self._processes: set[asyncio.subprocess.Process] = set()
+        self._code = 0
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        await asyncio.gather(*(self._keep(index) for index in range(self._count)))
+        return self._code
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for process in self._processes:
+            process.terminate()
+
+    async def _keep(self, index: int) -> None:
+        """Keep one worker running, with a pause that grows while it dies young."""
+        loop = asyncio.get_running_loop()
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            started = loop.time()
+            code = await self._run_one()
+            if self._stopping.is_set():
+                return
+            if code in _HOPELESS:
+                self._code = code
+                self._stop()
+                return
+            pause = (
+                FIRST_PAUSE if loop.time() - started > LONG_LIFE else min(pause * 2, LONGEST_PAUSE)
+            )
+            _log.error(
+                "worker %d ended with %d; it starts again in %g s",
+                index,
+                code,
+                pause,
+                extra={"event": "worker_died", "code": code},
+            )
+            try:
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+
+    async def _run_one(self) -> int:
+        # The worker ends itself when this pipe closes, so ours may be killed without leaving it.
+        process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+        )
+        self._processes.add(process)
+        try:
+            if self._stopping.is_set():
+                process.terminate()
+            return await process.wait()
+        finally:
+            self._processes.discard(process)

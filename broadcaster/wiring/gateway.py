@@ -1,0 +1,79 @@
+"""The gateway's side: settings in, a node and its HTTP application out."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+from broadcaster.contracts.apps import StaticApps
+from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.history import RedisHistory
+from broadcaster.drivers.redis.presence import RedisPresence
+from broadcaster.drivers.redis.publish import RedisBroker
+from broadcaster.drivers.redis.pubsub import RedisSubscriptions
+from broadcaster.gateway.app import http_app
+from broadcaster.gateway.node import Node, NodeOptions, Stores
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from broadcaster.contracts.broker import SubscriptionListener, Subscriptions
+    from broadcaster.contracts.verifier import Verifier
+    from broadcaster.settings import Settings
+
+_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+
+class Gateway(NamedTuple):
+    """What a gateway process consists of."""
+
+    node: Node
+    app: Starlette
+    clients: RedisClients
+
+
+def open_gateway(settings: Settings) -> Gateway:
+    """
+    Return a gateway for `settings`; call it inside a running event loop.
+
+    Raises:
+        NotConfigured: credentials or a Redis URL are missing.
+    """
+    app = settings.require_app()
+    apps = StaticApps(app)
+    clients = RedisClients(settings.require_redis(), settings.prefix)
+    stores = _stores(clients, settings)
+    options = NodeOptions(
+        name=node_name(),
+        lease_seconds=settings.gateway.lease_seconds,
+        presence_grace=settings.gateway.presence_grace,
+        debug=settings.debug,
+    )
+    node = Node(apps=apps, stores=stores, verifier=_verifier(), options=options)
+    return Gateway(node, http_app(apps, stores, node), clients)
+
+
+def node_name() -> str:
+    """Return a name that no other process start has: host, pid and four random bytes."""
+    host = "".join(c for c in socket.gethostname() if c in _HOST_CHARACTERS)[:40]
+    return f"{host}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def _stores(clients: RedisClients, settings: Settings) -> Stores:
+    def subscriptions(listener: SubscriptionListener) -> Subscriptions:
+        return RedisSubscriptions(clients, listener)
+
+    return Stores(
+        broker=RedisBroker(clients, settings.history),
+        history=RedisHistory(clients, settings.history),
+        presence=RedisPresence(clients, lease=settings.gateway.lease_seconds),
+        topic=clients.keys.topic,
+        subscriptions=subscriptions,
+    )
+
+
+def _verifier() -> Verifier:
+    from broadcaster_auth.verifier import SubscriptionVerifier
+
+    return SubscriptionVerifier()

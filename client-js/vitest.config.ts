@@ -11,7 +11,7 @@ const live = {
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["packages/*/tests/**/*.test.ts"] } },
+      { test: { name: "unit", include: ["packages/*/tests/**/*.test.ts", "tests/vendored/*.test.ts"] } },
       { test: { name: "node", include: ["tests/node/**/*.test.ts"], ...live } },
       { test: { name: "browser", include: ["tests/browser/**/*.test.ts"], ...live } },
     ],

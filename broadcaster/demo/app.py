@@ -25,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 
 from broadcaster import abroadcast
 from broadcaster.demo.events import ChatMessage, Order, OrderShipped, PackOrder
-from broadcaster.demo.people import NAME, auth_routes, person_of
+from broadcaster.demo.people import NAME, Person, auth_endpoint, who
 from broadcaster.integrations.asgi import SocketIdMiddleware
 from broadcaster.settings import Settings, load_settings
 
@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None, *, anyone: bool = False) -> Sta
         Mount("/static", StaticFiles(directory=STATIC)),
         Route("/orders/{order_id:int}/ship", _ship, methods=["POST"]),
         Route("/chat/{room}", _say, methods=["POST"]),
-        *auth_routes(app, debug=settings.debug),
+        Mount("/broadcasting", auth_endpoint(app, debug=settings.debug)),
     ]
     middleware = [
         *([] if anyone else [Middleware(LoopbackOnly)]),
@@ -82,10 +82,12 @@ def create_open_app(settings: Settings | None = None) -> Starlette:
 
 
 async def _page(request: Request) -> Response:
+    del request
     return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
 
 
 async def _up(request: Request) -> Response:
+    del request
     return PlainTextResponse("ok")
 
 
@@ -104,8 +106,8 @@ async def _config(request: Request) -> Response:
 
 
 async def _ship(request: Request) -> Response:
-    person = person_of(request.headers.get("authorization"))
-    if person is None:
+    person = who(request)
+    if not isinstance(person, Person):
         return _refuse(HTTPStatus.UNAUTHORIZED, "send 'Authorization: Bearer <a name>'")
     asked = await _read_object(request)
     customer = asked.get("customer", person.id)
@@ -123,8 +125,8 @@ async def _ship(request: Request) -> Response:
 
 
 async def _say(request: Request) -> Response:
-    person = person_of(request.headers.get("authorization"))
-    if person is None:
+    person = who(request)
+    if not isinstance(person, Person):
         return _refuse(HTTPStatus.UNAUTHORIZED, "send 'Authorization: Bearer <a name>'")
     said = await _read_object(request)
     text, message_id = said.get("text"), said.get("id")

@@ -79,7 +79,6 @@ class ChatMessage(ShouldBroadcast):
         return {"id": self.id, "text": self.text, "user": self.user}
 
 
-@dataclass(frozen=True)
 class PackOrder(Job):
     """Work that should not hold up the request."""
 

@@ -194,7 +194,7 @@ function bodyOf(entry) {
     "div",
     { class: "body" },
     el("p", { class: "why" }, why),
-    data ? figure(`${entry.text.length} characters on the wire, unwrapped`, data) : "",
+    data ? figure(`Unwrapped, ${entry.text.length} on the wire`, data) : "",
     code,
   );
 }

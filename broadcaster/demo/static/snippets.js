@@ -8,28 +8,30 @@ class OrderShipped(ShouldBroadcast):
     order: Order
 
     def broadcast_on(self):
-        return PrivateChannel(f"orders.{self.order.customer}")
+        name = f"orders.{self.order.customer}"
+        return PrivateChannel(name)
 
-await abroadcast(OrderShipped(order), to_others=to_others)`;
+await abroadcast(OrderShipped(order))`;
 
-const PACKED = `@dataclass(frozen=True)
-class PackOrder(Job):            # runs in a worker
+const PACKED = `class PackOrder(Job): # runs in a worker
     order_id: int
     customer: str
 
     async def handle(self):
-        await abroadcast(OrderPacked(self.order_id, self.customer))
+        packed = OrderPacked(self.order_id, ...)
+        await abroadcast(packed)
 
-await PackOrder(order_id, customer).adispatch()`;
+await PackOrder(7, "ada").adispatch()`;
 
 const SAID = `@dataclass(frozen=True)
 class ChatMessage(ShouldBroadcast):
     room: str
-    ...
+    text: str
+
     def broadcast_on(self):
         return PresenceChannel(f"chat.{self.room}")
 
-await abroadcast(ChatMessage(...), to_others=True)`;
+await abroadcast(said, to_others=True)`;
 
 const OWN_ORDERS = `@channel("orders.{user_id}")
 def orders(user, user_id: str):
@@ -124,7 +126,10 @@ function explainHttp(name, direction) {
     ? { why: "The message goes to the backend by HTTP; it comes back to the others as an event.", python: SAID, js: POST }
     : {
         why: "202: a job and an event are in the queue. Nothing was published yet.",
-        python: `await PackOrder(order_id, customer).adispatch()\nawait abroadcast(OrderShipped(order), to_others=to_others)`,
+        python: `await PackOrder(7, "ada").adispatch()
+await abroadcast(
+    OrderShipped(order), to_others=to_others
+)`,
         js: POST,
       };
 }

@@ -1,0 +1,37 @@
+/** Gives every live test the same stack: started once, also when several projects ask. */
+
+import type { TestProject } from "vitest/node";
+
+import { givenAddresses, Stack, type Addresses } from "./stack.js";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    stack: Addresses;
+  }
+}
+
+interface Shared {
+  users: number;
+  stack: Promise<Stack>;
+}
+
+// Each project loads this file anew, but in one process.
+const place = globalThis as { broadcasterStack?: Shared };
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const given = givenAddresses();
+  if (given) {
+    project.provide("stack", given);
+    return () => Promise.resolve();
+  }
+  const shared = (place.broadcasterStack ??= { users: 0, stack: Stack.start() });
+  shared.users += 1;
+  project.provide("stack", (await shared.stack).addresses);
+  return async () => {
+    shared.users -= 1;
+    if (shared.users === 0) {
+      delete place.broadcasterStack;
+      await (await shared.stack).stop();
+    }
+  };
+}

@@ -1,0 +1,151 @@
+/** Everything that a browser needs: Valkey, gateway, worker and the demo, as real processes. */
+
+import { randomBytes, randomInt } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { Process } from "./process.js";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const REPOSITORY = resolve(HERE, "../../..");
+const PYTHON = process.env["BROADCASTER_PYTHON"] ?? join(REPOSITORY, ".venv/bin/python");
+const FOREIGN = /^(BROADCASTER|PUSHER|REVERB|SOKETI|REDIS|QUEUE|BROADCAST)_/;
+
+/** Where the running stack is, as plain data. */
+export interface Addresses {
+  gateway: string;
+  gatewayPort: number;
+  demo: string;
+  appId: string;
+  key: string;
+  secret: string;
+}
+
+/** The addresses of a stack that somebody else runs, if the environment names one. */
+export function givenAddresses(): Addresses | undefined {
+  const read = (name: string): string => process.env[`BROADCASTER_TEST_${name}`] ?? "";
+  const gateway = read("URL");
+  if (!gateway) {
+    return undefined;
+  }
+  return {
+    gateway,
+    gatewayPort: Number(new URL(gateway).port),
+    demo: read("DEMO_URL"),
+    appId: read("APP_ID"),
+    key: read("KEY"),
+    secret: read("SECRET"),
+  };
+}
+
+export class Stack {
+  private constructor(
+    readonly addresses: Addresses,
+    private readonly cwd: string,
+    private readonly env: NodeJS.ProcessEnv,
+    private readonly processes: Map<string, Process>,
+  ) {}
+
+  static async start(): Promise<Stack> {
+    const [gatewayPort, demoPort] = [await freePort(), await freePort()];
+    const addresses: Addresses = {
+      gateway: `http://127.0.0.1:${gatewayPort}`,
+      gatewayPort,
+      demo: `http://127.0.0.1:${demoPort}`,
+      appId: String(randomInt(100_000, 1_000_000)),
+      key: randomBytes(10).toString("hex"),
+      secret: randomBytes(20).toString("hex"),
+    };
+    const cwd = mkdtempSync(join(tmpdir(), "broadcaster-js-"));
+    const stack = new Stack(addresses, cwd, environment(addresses), new Map());
+    try {
+      await stack.startValkey();
+      await Promise.all([stack.startGateway(), stack.startWorker(), stack.startDemo(demoPort)]);
+    } catch (error) {
+      await stack.stop();
+      throw error;
+    }
+    return stack;
+  }
+
+  /** Stop the gateway (by a kill -9 if asked) and bring it back on the same port. */
+  async restartGateway(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    await this.processes.get("gateway")?.stop(signal);
+    await this.startGateway();
+  }
+
+  async stop(): Promise<void> {
+    // Backwards: Valkey was first, and the others still say goodbye to it.
+    for (const child of [...this.processes.values()].reverse()) {
+      await child.stop();
+    }
+    this.processes.clear();
+    rmSync(this.cwd, { recursive: true, force: true });
+  }
+
+  private async startValkey(): Promise<void> {
+    const child = this.spawn("valkey", [join(HERE, "valkey.py")]);
+    this.env["REDIS_URL"] = await child.printed();
+  }
+
+  private async startGateway(): Promise<void> {
+    const port = String(this.addresses.gatewayPort);
+    const child = this.broadcaster("gateway", ["serve", "--host", "127.0.0.1", "--port", port]);
+    await child.answers(`${this.addresses.gateway}/ready`);
+  }
+
+  private startWorker(): Promise<void> {
+    this.broadcaster("worker", ["work", "broadcaster.demo.events"]);
+    return Promise.resolve();
+  }
+
+  private async startDemo(port: number): Promise<void> {
+    const child = this.broadcaster("demo", [
+      "factory",
+      "broadcaster.demo.app:create_app",
+      "127.0.0.1",
+      String(port),
+    ]);
+    await child.answers(`${this.addresses.demo}/up`);
+  }
+
+  private broadcaster(name: string, args: readonly string[]): Process {
+    return this.spawn(name, ["-m", "broadcaster.cli.tether", ...args]);
+  }
+
+  private spawn(name: string, args: readonly string[]): Process {
+    const child = new Process(name, PYTHON, args, { env: this.env, cwd: this.cwd });
+    this.processes.set(name, child);
+    return child;
+  }
+}
+
+function environment(addresses: Addresses): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([name]) => !FOREIGN.test(name));
+  return {
+    ...Object.fromEntries(own),
+    PYTHONPATH: [REPOSITORY, join(REPOSITORY, "auth")].join(":"),
+    PYTHONUNBUFFERED: "1",
+    BROADCASTER_APP_ID: addresses.appId,
+    BROADCASTER_APP_KEY: addresses.key,
+    BROADCASTER_APP_SECRET: addresses.secret,
+    BROADCASTER_GATEWAY__PORT: String(addresses.gatewayPort),
+    // A member who closes the page is gone soon, and a drain does not last.
+    BROADCASTER_GATEWAY__PRESENCE_GRACE: "0.5",
+    BROADCASTER_GATEWAY__DRAIN_SECONDS: "0.5",
+  };
+}
+
+function freePort(): Promise<number> {
+  return new Promise((done, fail) => {
+    const probe = createServer();
+    probe.once("error", fail);
+    probe.listen(0, "127.0.0.1", () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => done(port));
+    });
+  });
+}

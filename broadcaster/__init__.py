@@ -44,8 +44,10 @@ if TYPE_CHECKING:
         PrivateChannel,
     )
     from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
+    from broadcaster.jobs.delay import hours, minutes, seconds
+    from broadcaster.jobs.job import Job, job
 
-# Grouped by noun: events, channels, verbs, process, errors.
+# Grouped by noun: events, channels, sending, jobs, the process, errors.
 __all__ = [  # noqa: RUF022 - grouped for the reader
     "ShouldBroadcast",
     "ShouldBroadcastNow",
@@ -63,6 +65,11 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "on",
     "private",
     "presence",
+    "Job",
+    "job",
+    "seconds",
+    "minutes",
+    "hours",
     "configure",
     "BroadcasterError",
     "ConfigurationError",
@@ -92,6 +99,8 @@ _HOMES = {
         "abroadcast_unless",
     ),
     "broadcaster.events.anonymous": ("on", "private", "presence"),
+    "broadcaster.jobs.job": ("Job", "job"),
+    "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),
     "broadcaster.current": ("configure",),
     "broadcaster.errors": (
         "BroadcasterError",

@@ -49,6 +49,8 @@ class Channel:
                 f"{type(self).__name__}({shown(text)}) would be the channel "
                 f"{shown(self.prefix + text)}: leave out the prefix {self.prefix!r}"
             )
+        if not text:
+            raise InvalidChannel(f"{type(self).__name__}('') has no name behind its prefix")
         channel = parse_channel(self.prefix + text)
         if channel.kind not in self.kinds:
             raise InvalidChannel(

@@ -138,16 +138,16 @@ def _mapping_problem(value: Mapping[object, object], path: str, depth: int) -> s
 
 def _object_problem(value: object, path: str, depth: int) -> str | None:
     try:
-        _encode(value)
+        _encode(value).encode()
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         fields = public_fields(value) if _has_fields(value) else {}
         problem = _mapping_problem(cast("dict[object, object]", fields), path, depth - 1)
         name = type(value).__qualname__
         plain = "return plain values from broadcast_with()"
         return problem or (
-            f"{path} is a {name}, which has no JSON form: {plain}"
+            f"{path} is of type {name}, which has no JSON form: {plain}"
             if isinstance(error, TypeError)
-            else f"{path} is a {name} that has no JSON form ({error}): {plain}"
+            else f"{path} of type {name} has no JSON form ({error}): {plain}"
         )
     return None
 

@@ -42,7 +42,7 @@ class ShouldBroadcast:
     __slots__ = ()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """Refuse unknown options, and options that are not plain methods."""
+        """Refuse unknown options, and options that are not plain methods, with a `TypeError`."""
         super().__init_subclass__(**keywords)
         for klass in cls.__mro__:
             if klass is not object and not klass.__module__.startswith("broadcaster.events."):
@@ -116,16 +116,14 @@ def _check_options(klass: type) -> None:
         elif name.lower().startswith("broadcast"):
             close = difflib.get_close_matches(_snake(name), OPTIONS, n=1, cutoff=0.5)
             hint = f" - did you mean {close[0]!r}?" if close else ""
-            raise PublicationError(
+            raise TypeError(
                 f"{klass.__qualname__}.{name} is no option of an event{hint} (names that begin "
-                f"with 'broadcast' are reserved; known are {', '.join(OPTIONS)})",
-                code="unknown_option",
+                f"with 'broadcast' are reserved; known are {', '.join(OPTIONS)})"
             )
         elif callable(value) and difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.85):
             close = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.85)
-            raise PublicationError(
-                f"{klass.__qualname__}.{name} is no option of an event - did you mean {close[0]!r}?",
-                code="unknown_option",
+            raise TypeError(
+                f"{klass.__qualname__}.{name} is no option of an event - did you mean {close[0]!r}?"
             )
 
 
@@ -134,10 +132,10 @@ def _check_method(klass: type, name: str, value: object) -> None:
         value = value.__func__
     if not inspect.isfunction(value):
         what = f"{klass.__qualname__}.{name} must be a method: write 'def {name}(self): return ...'"
-        raise PublicationError(what, code="bad_option")
+        raise TypeError(what)
     if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
         what = f"{klass.__qualname__}.{name} must be a plain method: it is asked from sync code too"
-        raise PublicationError(what, code="bad_option")
+        raise TypeError(what)
 
 
 def _names(klass: type) -> dict[str, object]:

@@ -96,7 +96,7 @@ class _Candidate(NamedTuple):
     parameters: dict[str, object]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Authorizer:
     """
     A registry of channel rules.

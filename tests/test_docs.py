@@ -1,0 +1,78 @@
+"""What the documentation says exists."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from broadcaster.cli.main import COMMANDS
+from broadcaster.settings import setting_types
+from broadcaster.settings_sources import environment_name
+
+PROJECT = Path(__file__).resolve().parents[1]
+PAGES = sorted([PROJECT / "README.md", PROJECT / "CHANGELOG.md", *PROJECT.glob("docs/**/*.md")])
+CREDENTIALS = {f"BROADCASTER_APP_{name}" for name in ("ID", "KEY", "SECRET", "GRANT_KEY")}
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Modules of the reader's own project, which no page can ship.
+THEIRS = {"shop"}
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    return [code for name, code in FENCE.findall(page.read_text()) if name in languages]
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pages
+def test_settings_that_are_named_exist(page: Path) -> None:
+    known = {environment_name(path) for path in setting_types()} | CREDENTIALS
+    named = set(re.findall(r"\bBROADCASTER_[A-Z_]+[A-Z]\b", page.read_text()))
+
+    assert {name for name in named - known if not name.startswith("BROADCASTER_TEST_")} == set()
+
+
+@pages
+def test_commands_that_are_named_exist(page: Path) -> None:
+    named = re.findall(r"(?:^|`|\$ |/)broadcaster ([a-z]+)\b", page.read_text(), re.MULTILINE)
+
+    assert set(named) - set(COMMANDS) == set()
+
+
+@pages
+def test_files_that_are_named_exist(page: Path) -> None:
+    text = page.read_text()
+    named = set(re.findall(r"`((?:broadcaster|broadcaster_auth|tests)/[\w/]+\.(?:py|lua))`", text))
+
+    assert {name for name in named if not any(exists(name))} == set()
+
+
+def exists(name: str) -> list[bool]:
+    return [found for root in ("", "auth") if (found := (PROJECT / root / name).exists())]
+
+
+@pages
+def test_python_that_is_shown_is_python_with_names_that_exist(page: Path) -> None:
+    for code in blocks(page, "python", "py"):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("broadcaster"):
+                module = importlib.import_module(node.module or "")
+                assert [a.name for a in node.names if not hasattr(module, a.name)] == []
+
+
+@pages
+def test_shell_that_is_shown_can_be_pasted(page: Path) -> None:
+    for code in blocks(page, "sh", "bash"):
+        for line in code.splitlines():
+            assert shlex.split(line, comments=True) is not None

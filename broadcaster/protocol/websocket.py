@@ -221,9 +221,8 @@ class FrameReader:
             return (TEXT, _valid_utf8(payload))
         if self._fragments is None:
             self._fragments = []
-        if payload:
-            self._fragments.append(payload)
-            self._size += len(payload)
+        self._fragments.append(payload)
+        self._size += len(payload)
         if not first & 0x80:
             if len(self._fragments) > MAX_FRAGMENTS:
                 raise WebSocketViolation(

@@ -1,0 +1,151 @@
+"""
+Renewing the leases of held jobs, whatever the event loop is doing.
+
+The heartbeat has a thread and connections of its own, so a handler that blocks the loop
+does not lose its lease to another worker. It stops renewing at a job's deadline: a job
+that hangs past it, out of reach of every timeout, lapses and becomes a suspect.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from broadcaster.contracts.queue import Hold
+from broadcaster.errors import DriverUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.contracts.queue import Queue
+
+logger = logging.getLogger("broadcaster.worker")
+
+RETRY_SECONDS = 0.5
+
+
+class HeldJob:
+    """
+    A job that this worker holds.
+
+    Attributes:
+        queue: where it came from.
+        id: as pushed.
+        token: of this reservation.
+        deadline: monotonic time up to which it is renewed, or None.
+        lost: somebody else holds it now.
+        on_lost: called in the heartbeat's thread when that is found out.
+    """
+
+    __slots__ = ("deadline", "id", "lost", "on_lost", "queue", "token")
+
+    def __init__(self, queue: str, job_id: str, token: int) -> None:
+        self.queue = queue
+        self.id = job_id
+        self.token = token
+        self.deadline: float | None = None
+        self.lost = False
+        self.on_lost: Callable[[], object] = lambda: None
+
+
+class Heartbeat:
+    """
+    Renews leases every third of their length.
+
+    Args:
+        queue: with connections that nobody else uses.
+        lease: seconds.
+    """
+
+    def __init__(self, queue: Queue, lease: float) -> None:
+        self._queue = queue
+        self._lease = lease
+        self._held: dict[tuple[str, str], HeldJob] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._away = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop renewing; waits for a call in progress, at most 2 s."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(2.5)
+
+    def add(self, job: HeldJob) -> None:
+        """Renew `job` from now on."""
+        with self._lock:
+            self._held[job.queue, job.id] = job
+
+    def drop(self, job: HeldJob) -> None:
+        """Renew `job` no longer."""
+        with self._lock:
+            if self._held.get((job.queue, job.id)) is job:
+                del self._held[job.queue, job.id]
+
+    def beat(self, now: float) -> bool:
+        """
+        Renew everything once.
+
+        Args:
+            now: monotonic seconds.
+
+        Returns:
+            False when the queue could not be reached.
+        """
+        for queue, jobs in self._due(now).items():
+            try:
+                answers = self._queue.extend(
+                    queue, {job.id: job.token for job in jobs}, self._lease
+                )
+            except DriverUnavailable as error:
+                self._note_away(error)
+                return False
+            for job in jobs:
+                self._answered(job, answers[job.id])
+        self._away = False
+        return True
+
+    def _run(self) -> None:
+        interval = self._lease / 3
+        wait = interval
+        while not self._stop.wait(wait):
+            try:
+                reached = self.beat(time.monotonic())
+            except Exception:
+                logger.exception("the heartbeat failed; it goes on")
+                reached = False
+            wait = interval if reached else min(RETRY_SECONDS, interval)
+
+    def _due(self, now: float) -> dict[str, list[HeldJob]]:
+        due: defaultdict[str, list[HeldJob]] = defaultdict(list)
+        with self._lock:
+            for job in self._held.values():
+                if not job.lost and (job.deadline is None or now < job.deadline):
+                    due[job.queue].append(job)
+        return due
+
+    def _answered(self, job: HeldJob, answer: Hold) -> None:
+        if answer is Hold.KEPT:
+            return
+        with self._lock:
+            current = self._held.get((job.queue, job.id)) is job
+        if not current:
+            return  # settled while the call was on its way
+        if answer is Hold.GONE:
+            self.drop(job)
+            return
+        job.lost = True
+        job.on_lost()
+
+    def _note_away(self, error: DriverUnavailable) -> None:
+        if not self._away:
+            logger.warning("leases cannot be renewed: %s", error, extra={"event": "queue_away"})
+        self._away = True

@@ -1,0 +1,372 @@
+"""
+The worker: takes jobs from its queues, runs them in slots, settles what became of them.
+
+One coroutine makes all steps. A finished job leaves its settlement with its queue's
+`Line`; the next step carries all of them and brings new jobs in the same round trip, so
+the busier a worker is the fewer trips a job costs. Between steps it sleeps until a job
+ends, a hint comes (one waiting connection per queue), something becomes due, or a tick
+is over.
+
+Plain queues share the slots in the order in which they are listed. A lane has a slot of
+its own for its batch. A suspect runs alone: no other plain job is started beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from broadcaster.contracts.queue import Fail, Release, StepRequest
+from broadcaster.errors import DriverUnavailable
+from broadcaster.jobs.backoff import growing
+from broadcaster.worker.heartbeat import HeldJob
+from broadcaster.worker.line import Line
+from broadcaster.worker.options import ExitReason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.contracts.queue import Queue, Reserved, Settlement, StepReply
+    from broadcaster.worker.heartbeat import Heartbeat
+    from broadcaster.worker.options import WorkerOptions
+    from broadcaster.worker.runner import JobRunner
+
+logger = logging.getLogger("broadcaster.worker")
+
+CANCEL_SECONDS = 1.0
+LAST_STEP_SECONDS = 5.0
+
+
+class Worker:
+    """
+    Runs jobs until it is stopped or has done what its options ask for.
+
+    Args:
+        name: unique among the living workers.
+        queue: where jobs come from.
+        heartbeat: renews their leases; not started yet.
+        runner: runs them.
+        stopping: set here when the worker begins to stop; the runner may look at it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        queue: Queue,
+        heartbeat: Heartbeat,
+        runner: JobRunner,
+        options: WorkerOptions,
+        stopping: asyncio.Event,
+    ) -> None:
+        self.name = name
+        self._queue = queue
+        self._heartbeat = heartbeat
+        self._runner = runner
+        self._options = options
+        self._lines = [Line(name, ordered=name in options.ordered) for name in options.queues]
+        self._holds: dict[tuple[str, str], HeldJob] = {}
+        self._plain: set[asyncio.Task[Settlement]] = set()
+        self._lanes: set[asyncio.Task[list[Settlement]]] = set()
+        self._alone = False
+        self._drain_until = 0.0
+        self._started = 0
+        self._stopping = stopping
+        self._forced = False
+        self._wake = asyncio.Event()
+        self._failures = 0
+        self._retry_at = 0.0
+        self._uncertain = False
+
+    def stop(self) -> None:
+        """Finish what runs and stop; the second call hands it back at once."""
+        self._forced = self._stopping.is_set()
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> ExitReason:
+        """Work until there is a reason to stop; return it."""
+        logger.info(
+            "worker started on %s",
+            ", ".join(self._options.queues),
+            extra={"event": "worker_started", "node": self.name},
+        )
+        self._heartbeat.start()
+        listeners = [asyncio.create_task(self._listen(line)) for line in self._lines]
+        try:
+            reason = await self._work()
+            reason = await self._finish(reason)
+        finally:
+            for task in (*listeners, *self._plain, *self._lanes):
+                task.cancel()
+            await asyncio.gather(*listeners, return_exceptions=True)
+            self._heartbeat.stop()
+            self._runner.close()
+        fields = {"event": "worker_stopped", "node": self.name, "cause": reason.value}
+        logger.info("worker stopped: %s", reason.value, extra=fields)
+        return reason
+
+    # The loop
+
+    async def _work(self) -> ExitReason:
+        while True:
+            self._wake.clear()
+            if time.monotonic() >= self._retry_at:
+                await self._round()
+            if (reason := self._reason_to_stop()) is not None:
+                return reason
+            await self._sleep()
+
+    async def _round(self) -> None:
+        for line in self._lines:
+            if line.needs_step(time.monotonic(), self._wanted(line)) and not await self._step(line):
+                return
+
+    async def _step(self, line: Line) -> bool:
+        """Make one round trip for `line`; False if the queue could not be reached."""
+        wanted = self._wanted(line)
+        settlements = line.take_settlements()
+        request = StepRequest(
+            queue=line.name,
+            settlements=settlements,
+            reserve=wanted,
+            lease=self._options.lease,
+            worker=self.name,
+            idle=not self._alone if line.ordered else not self._plain,
+            ordered=line.ordered,
+            max_crashes=self._options.max_crashes,
+        )
+        try:
+            reply = await self._queue.step(request)
+        except DriverUnavailable as error:
+            line.settlements[:0] = settlements
+            self._note_away(error)
+            return False
+        self._note_back()
+        line.stepped(reply, wanted, time.monotonic(), self._options.tick)
+        self._settled(line, settlements, reply)
+        for reserved in reply.reserved if not line.ordered else ():
+            self._start(line, reserved)
+        if line.ordered and reply.reserved:
+            self._start_batch(line, reply.reserved)
+        if reply.drain:
+            self._drain_until = time.monotonic() + self._options.lease
+        if self._wanted(line) > 0 and not line.hot:
+            line.cold.set()
+        else:
+            line.cold.clear()
+        return True
+
+    async def _sleep(self) -> None:
+        now = time.monotonic()
+        if self._retry_at > now:
+            until = self._retry_at
+        elif any(line.needs_step(now, self._wanted(line)) for line in self._lines):
+            await asyncio.sleep(0)
+            return
+        else:
+            until = min(line.due_at for line in self._lines)
+        try:
+            async with asyncio.timeout(max(0.0, until - now)):
+                await self._wake.wait()
+                if self._retry_at > now and not self._stopping.is_set():
+                    # Jobs that end meanwhile do not make the queue come back any sooner.
+                    await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _listen(self, line: Line) -> None:
+        while True:
+            await line.cold.wait()
+            try:
+                hinted = await self._queue.wait(line.name, self._options.tick)
+            except DriverUnavailable:
+                await asyncio.sleep(1.0)  # the steps report it
+                continue
+            if hinted:
+                line.hot = line.hinted = True
+                line.cold.clear()
+                self._wake.set()
+
+    # Room
+
+    def _wanted(self, line: Line) -> int:
+        if self._stopping.is_set():
+            return 0
+        limit = self._options.max_jobs
+        left = self._options.batch if limit is None else limit - self._started
+        if line.ordered:
+            return 0 if line.busy else max(0, min(self._options.batch, left))
+        if self._alone or self._draining():
+            return 0
+        free = self._options.concurrency - len(self._plain)
+        return max(0, free if limit is None else min(free, left))
+
+    def _draining(self) -> bool:
+        return bool(self._plain) and time.monotonic() < self._drain_until
+
+    def _reason_to_stop(self) -> ExitReason | None:
+        if self._stopping.is_set():
+            return ExitReason.INTERRUPTED
+        if self._options.max_jobs is not None and self._started >= self._options.max_jobs:
+            return ExitReason.MAX_JOBS
+        if not self._options.stop_when_empty or self._failures or self._plain or self._lanes:
+            return None
+        rest = any(line.settlements or not line.empty for line in self._lines)
+        return None if rest else ExitReason.EMPTY
+
+    # Jobs
+
+    def _hold(self, line: Line, reserved: Reserved) -> HeldJob:
+        hold = HeldJob(line.name, reserved.id, reserved.token)
+        self._holds[line.name, reserved.id] = hold
+        self._started += 1
+        return hold
+
+    def _renew(self, hold: HeldJob, task: asyncio.Task[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        hold.on_lost = lambda: loop.call_soon_threadsafe(task.cancel)
+        self._heartbeat.add(hold)
+
+    def _start(self, line: Line, reserved: Reserved) -> None:
+        hold = self._hold(line, reserved)
+        task = asyncio.ensure_future(self._runner.run(line.name, reserved, hold))
+        self._renew(hold, task)
+        self._plain.add(task)
+        self._alone = self._alone or reserved.alone
+
+        def ended(task: asyncio.Task[Settlement]) -> None:
+            self._plain.discard(task)
+            if not self._plain:
+                self._alone = False
+            hold.deadline = None
+            broken = task.cancelled() or task.exception() is not None
+            settlement = _broken(task, [hold]) if broken else task.result()
+            self._ended(line, [hold], [settlement] if settlement else [])
+
+        task.add_done_callback(ended)
+
+    def _start_batch(self, line: Line, batch: Sequence[Reserved]) -> None:
+        holds = [self._hold(line, reserved) for reserved in batch]
+        task = asyncio.ensure_future(self._runner.run_in_order(line.name, batch, holds))
+        for hold in holds:
+            self._renew(hold, task)
+        self._lanes.add(task)
+        line.busy = True
+
+        def ended(task: asyncio.Task[list[Settlement]]) -> None:
+            self._lanes.discard(task)
+            line.busy = False
+            line.hot = True
+            if not task.cancelled() and task.exception() is None:
+                self._ended(line, holds, task.result())
+            else:
+                settlement = _broken(task, holds)
+                self._ended(line, holds, [settlement] if settlement else [])
+
+        task.add_done_callback(ended)
+
+    def _ended(
+        self, line: Line, holds: Sequence[HeldJob], settlements: Sequence[Settlement]
+    ) -> None:
+        line.settlements += settlements
+        settled = {settlement.id for settlement in settlements}
+        for hold in holds:
+            if hold.id not in settled:  # lost, or given back with the one in front of it
+                self._forget(hold)
+        self._wake.set()
+
+    def _forget(self, hold: HeldJob) -> None:
+        self._heartbeat.drop(hold)
+        if self._holds.get((hold.queue, hold.id)) is hold:
+            del self._holds[hold.queue, hold.id]
+
+    def _settled(self, line: Line, settlements: Sequence[Settlement], reply: StepReply) -> None:
+        for settlement in settlements:
+            hold = self._holds.get((line.name, settlement.id))
+            if hold is not None and hold.token == settlement.token:
+                self._forget(hold)
+        # After a call without an answer, a refusal means that the call was carried out.
+        level = logging.DEBUG if self._uncertain else logging.WARNING
+        for job_id in reply.refused:
+            fields = {"event": "job_stale", "job_id": job_id, "queue": line.name}
+            logger.log(
+                level, "job %s was settled too late, its lease had run out", job_id, extra=fields
+            )
+        if not any(waiting.settlements for waiting in self._lines):
+            self._uncertain = False
+        for job_id in reply.crashed:
+            fields = {"event": "job_failed", "job_id": job_id, "queue": line.name}
+            logger.error("job %s failed: it took its worker down too often", job_id, extra=fields)
+        if reply.lapsed:
+            more = {"event": "lapsed", "queue": line.name, "count": reply.lapsed}
+            logger.warning("%d jobs of silent workers came back", reply.lapsed, extra=more)
+
+    # Trouble and the end
+
+    def _note_away(self, error: DriverUnavailable) -> None:
+        if self._failures == 0:
+            logger.warning("queue away, trying on: %s", error, extra={"event": "queue_away"})
+        self._failures += 1
+        self._uncertain = True
+        self._retry_at = time.monotonic() + growing(self._failures)
+
+    def _note_back(self) -> None:
+        if self._failures:
+            logger.info("queue is back", extra={"event": "queue_back"})
+        self._failures = 0
+        self._retry_at = 0.0
+
+    async def _finish(self, reason: ExitReason) -> ExitReason:
+        self._stopping.set()
+        deadline = time.monotonic() + self._options.grace
+        while (self._plain or self._lanes) and not self._forced and time.monotonic() < deadline:
+            self._wake.clear()
+            if time.monotonic() >= self._retry_at:
+                await self._round()
+            if self._plain or self._lanes:
+                await self._nap(min(self._options.tick, deadline - time.monotonic()))
+        running: set[asyncio.Task[Settlement] | asyncio.Task[list[Settlement]]]
+        running = {*self._plain, *self._lanes}
+        if running:
+            reason = ExitReason.FORCED
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=CANCEL_SECONDS)
+        await self._last_steps()
+        return reason
+
+    async def _last_steps(self) -> None:
+        """Settle what is left; what cannot be settled comes back by its lease."""
+        deadline = time.monotonic() + LAST_STEP_SECONDS
+        while any(line.settlements for line in self._lines) and time.monotonic() < deadline:
+            for line in self._lines:
+                if line.settlements and not await self._step(line):
+                    await asyncio.sleep(growing(self._failures))
+                    break
+
+    async def _nap(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+
+def _broken(task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> Settlement | None:
+    """Return what becomes of the first of `holds`, whose task was cancelled or has a bug."""
+    first = holds[0]
+    fields = {"job_id": first.id, "queue": first.queue}
+    if not task.cancelled():
+        fields["event"] = "job_failed"
+        error = task.exception()
+        logger.error("job %s could not be run", first.id, exc_info=error, extra=fields)
+        return Fail(first.id, first.token, "internal", repr(error))
+    if any(hold.lost for hold in holds):
+        fields["event"] = "job_lost"
+        text = "job %s was stopped: its lease ran out and another worker has it"
+        logger.warning(text, first.id, extra=fields)
+        return None
+    return Release(first.id, first.token)

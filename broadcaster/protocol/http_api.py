@@ -250,7 +250,11 @@ def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
     except msgspec.ValidationError as error:
         raise RequestRefused(_shape(str(error)), code="malformed_body") from error
     except ValueError as error:
-        cause = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        cause = (
+            "it is not UTF-8"
+            if isinstance(error, UnicodeDecodeError)
+            else str(error).removeprefix("JSON is malformed: ")
+        )
         raise RequestRefused(f"body is not JSON: {cause}", code="malformed_body") from error
 
 

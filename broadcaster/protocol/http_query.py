@@ -208,8 +208,9 @@ def _decoded(text: str, where: str) -> str:
     try:
         return (unquote_to_bytes(raw) if b"%" in raw else raw).decode()
     except UnicodeDecodeError as error:
+        code = "malformed_query" if where == "query" else "malformed_path"
         raise RequestRefused(
-            f"{where} {shown(text)} is not percent-encoded UTF-8", code=f"malformed_{where}"
+            f"{where} {shown(text)} is not percent-encoded UTF-8", code=code
         ) from error
 
 

@@ -111,7 +111,7 @@ def test_a_hundred_channels_are_accepted() -> None:
 
 REFUSALS = [
     (b"", "malformed_body", "body is not JSON: Input data was truncated"),
-    (b"not json", "malformed_body", "body is not JSON: JSON is malformed: invalid character"),
+    (b"not json", "malformed_body", "body is not JSON: invalid character"),
     (b"[]", "malformed_body", "does not have the documented shape: Expected `object`, got `array`"),
     (b"[" * 5_000, "malformed_body", "does not have the documented shape"),
     (b'{"x":' + b"[" * 5_000, "malformed_body", "body is nested too deeply"),
@@ -119,15 +119,15 @@ REFUSALS = [
     (
         b'{"name":"\\ud800","data":"","channel":"a"}',
         "malformed_body",
-        "body is not JSON: JSON is malformed: unexpected end of escaped utf-16 surrogate pair",
+        "body is not JSON: unexpected end of escaped utf-16 surrogate pair",
     ),
     (
         b'{"name":"a","data":"\\udc00","channel":"a"}',
         "malformed_body",
-        "body is not JSON: JSON is malformed",
+        "body is not JSON: ",
     ),
-    (b'{"name":"a","data":NaN}', "malformed_body", "body is not JSON: JSON is malformed"),
-    (b'{"name":"a","data":Infinity}', "malformed_body", "body is not JSON: JSON is malformed"),
+    (b'{"name":"a","data":NaN}', "malformed_body", "body is not JSON: "),
+    (b'{"name":"a","data":Infinity}', "malformed_body", "body is not JSON: "),
     (b'{"data":"","channel":"a"}', "malformed_body", "Object missing required field `name`"),
     (b'{"name":"a","channel":"a"}', "malformed_body", "Object missing required field `data`"),
     (

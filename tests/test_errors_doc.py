@@ -1,0 +1,82 @@
+"""Every stable code is explained on the page on errors."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from broadcaster import errors
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+HTTP_MODULES = [
+    "protocol/http_api.py",
+    "protocol/http_query.py",
+    "protocol/signing.py",
+    "gateway/answers.py",
+    "gateway/bodies.py",
+    "gateway/http_api.py",
+    "gateway/status.py",
+]
+
+
+def section(title: str) -> str:
+    """The text of one second-level section."""
+    [text] = re.findall(rf"^## {title}$(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    return str(text)
+
+
+def explained(title: str) -> set[str]:
+    """The codes that have a row of their own in that section."""
+    return set(re.findall(r"^\| `(\w+)` \|", section(title), re.MULTILINE))
+
+
+def exceptions() -> dict[str, str]:
+    """Every exception of ours with its code."""
+    found = {}
+    waiting: list[type[errors.BroadcasterError]] = [errors.BroadcasterError]
+    while waiting:
+        exception = waiting.pop()
+        if exception.__module__ == errors.__name__:
+            found[exception.__name__] = exception.code
+        waiting.extend(exception.__subclasses__())
+    return found
+
+
+def codes_in(path: str) -> set[str]:
+    """String literals that a module passes as ``code``, or as second argument of `refuse`."""
+    tree = ast.parse((ROOT / "broadcaster" / path).read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    values = [word.value for call in calls for word in call.keywords if word.arg == "code"]
+    values += [
+        call.args[1]
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id == "refuse"
+    ]
+    return {
+        value.value
+        for value in values
+        if isinstance(value, ast.Constant) and isinstance(value.value, str)
+    }
+
+
+@pytest.mark.parametrize(("name", "code"), sorted(exceptions().items()))
+def test_every_exception_is_explained(name: str, code: str) -> None:
+    assert f"| `{code}` | `{name}` |" in section("Exceptions")
+
+
+@pytest.mark.parametrize("path", HTTP_MODULES)
+def test_every_code_of_the_http_api_is_explained(path: str) -> None:
+    assert codes_in(path) <= explained("HTTP API")
+
+
+def test_the_page_explains_no_code_that_does_not_exist() -> None:
+    raised = set().union(*map(codes_in, HTTP_MODULES)) | set(exceptions().values())
+    # Chosen by an expression, so no literal argument.
+    raised |= {"malformed_path"}
+
+    assert explained("HTTP API") <= raised
+    assert explained("Exceptions") <= raised

@@ -45,6 +45,11 @@ START_SECONDS = 20.0
 DEMO_APP, DEMO_EVENTS = "broadcaster.demo.app:create_app", "broadcaster.demo.events"
 # Someone whom the demo suggests to be.
 DEMO_CHANNEL = "private-orders.ada"
+# What a healthy client or job does is logged as debug, for production's sake; not here.
+WATCHED = frozenset(
+    {"connected", "disconnected", "subscribed", "unsubscribed", "delivered", "published"}
+    | {"client_event", "job_started", "job_done", "job_retry", "job_failed"}
+)
 # Lines that come before the panel are shown after it.
 EARLY_LINES = 500
 
@@ -116,7 +121,7 @@ class Plan:
         if self.application:
             kind = "factory" if self.application == DEMO_APP else "app"
             page = [kind, self.application, HOST, str(self.app_port)]
-            found.insert(0, Child("app", page, common))
+            found.insert(0, Child("demo" if kind == "factory" else "app", page, common))
         return found
 
 
@@ -131,7 +136,8 @@ class Display:
 
     def heard(self, child: str, fields: Mapping[str, object]) -> None:
         """See `Listener`."""
-        if fields.get("level") == "debug" and not self.debug:
+        is_watched = self.debug or fields.get("event") in WATCHED
+        if fields.get("level") == "debug" and not is_watched:
             return
         if self.as_json:
             self._show(json.dumps({"source": child, **fields}, default=str))

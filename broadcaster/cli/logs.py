@@ -161,12 +161,20 @@ class _QuietHandler(logging.StreamHandler[TextIO]):
 
 def _details(fields: Mapping[str, object], message: str) -> str:
     """Return the fields that the message does not say already."""
-    skipped = {*_ALWAYS, "app", "node", "traceback"}
-    return " ".join(
+    skipped = {*_ALWAYS, "app", "node", "traceback", "dur_ms"}
+    found = [
         f"{name}={printable(str(value))}"
         for name, value in fields.items()
-        if name not in skipped and value is not None and str(value) not in message
-    )
+        # A trailing underscore marks a name that logging itself uses.
+        if name not in skipped
+        and not name.endswith("_")
+        and value is not None
+        and str(value) not in message
+    ]
+    duration = fields.get("dur_ms")
+    if isinstance(duration, int | float):
+        found.insert(0, f"in {duration:g} ms")
+    return " ".join(found)
 
 
 def _clock(stamp: str) -> str:

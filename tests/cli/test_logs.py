@@ -79,6 +79,12 @@ def test_a_human_line_says_what_the_message_does_not() -> None:
     assert line.endswith("subscribed     private-a joined socket_id=1.2")
 
 
+def test_a_duration_is_read_as_one() -> None:
+    line = logs.render({"event": "delivered", "msg": "a -> 2 sockets", "dur_ms": 1.5}, colour=False)
+
+    assert line.endswith("a -> 2 sockets in 1.5 ms")
+
+
 def test_a_client_cannot_steer_the_terminal() -> None:
     line = logs.render({"event": "x\x1b[2J", "msg": "\x1b]0;gotcha\x07", "user": "\r"}, colour=True)
 

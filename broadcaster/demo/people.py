@@ -11,9 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broadcaster_auth.asgi import broadcasting_auth
-from broadcaster_auth.authorizer import Authorizer
-from broadcaster_auth.guards import bearer
+from broadcaster_auth import Authorizer, bearer, broadcasting_auth
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

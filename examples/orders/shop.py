@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from broadcaster_auth.asgi import broadcasting_auth
-from broadcaster_auth.authorizer import Authorizer
-from broadcaster_auth.guards import bearer
+from broadcaster_auth import Authorizer, bearer, broadcasting_auth
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse

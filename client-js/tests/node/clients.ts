@@ -2,7 +2,7 @@
 
 import Echo from "laravel-echo";
 import PusherServer from "pusher";
-import Pusher, { type Channel } from "pusher-js";
+import Pusher, { type Channel, type Options } from "pusher-js";
 import { afterEach, inject } from "vitest";
 
 import { echoOptions } from "../../packages/client/src/index.js";
@@ -28,8 +28,8 @@ afterEach(() => {
 });
 
 /** Plain pusher-js as one user of the demo. */
-export function pusherAs(user: string, options: Partial<ConstructorParameters<typeof Pusher>[1]> = {}): Pusher {
-  const pusher = new Pusher(stack.key, {
+export function pusherAs(user: string, options: Partial<Options> = {}, key = stack.key): Pusher {
+  const pusher = new Pusher(key, {
     cluster: "",
     wsHost: "127.0.0.1",
     wsPort: stack.gatewayPort,

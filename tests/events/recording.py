@@ -1,0 +1,79 @@
+"""An application that records what it is given, and fails on demand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from broadcaster.contracts.application import BroadcastRules
+from broadcaster.drivers.sync import SyncQueue
+from broadcaster.protocol.payload import Payload, decode_payload
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.contracts.publisher import Publication
+    from broadcaster.contracts.queue import NewJob, Queue
+
+
+class RecordingApplication:
+    """See `broadcaster.contracts.application.Application`."""
+
+    def __init__(self) -> None:
+        self.app_id = "1"
+        self.rules = BroadcastRules()
+        self.default_queue = "default"
+        self.published: list[tuple[str | None, Publication]] = []
+        self.jobs: list[NewJob] = []
+        self.failure: Exception | None = None
+        self.calls: list[str] = []
+        self.closed = 0
+
+    @property
+    def queue(self) -> Queue:
+        return cast("Queue", SyncQueue(_Recorder(self)))
+
+    def publisher(self, connection: str | None = None) -> RecordingPublisher:
+        return RecordingPublisher(self, connection)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def payloads(self) -> list[Payload]:
+        return [decode_payload(job.body) for job in self.jobs]
+
+    def note(self, call: str) -> None:
+        self.calls.append(call)
+        if self.failure is not None:
+            raise self.failure
+
+
+class RecordingPublisher:
+    """See `broadcaster.contracts.publisher.Publisher`."""
+
+    def __init__(self, application: RecordingApplication, connection: str | None) -> None:
+        self._application = application
+        self._connection = connection
+
+    def publish(self, publications: Sequence[Publication]) -> None:
+        self._application.note("publish")
+        self._application.published += [(self._connection, one) for one in publications]
+
+    async def apublish(self, publications: Sequence[Publication]) -> None:
+        self._application.note("apublish")
+        self._application.published += [(self._connection, one) for one in publications]
+
+
+class _Recorder:
+    def __init__(self, application: RecordingApplication) -> None:
+        self._application = application
+
+    def run(self, job: NewJob) -> None:
+        self._application.note("push")
+        self._application.jobs.append(job)
+
+    async def arun(self, job: NewJob) -> None:
+        self._application.note("apush")
+        self._application.jobs.append(job)

@@ -365,12 +365,10 @@ class Node:
 
     def connection_made(self) -> None:
         """See `SubscriptionListener.connection_made`."""
-        _log.info("pub/sub connection is up", extra={"event": "redis_up"})
         self._lease.wake()
 
     def connection_lost(self) -> None:
         """See `SubscriptionListener.connection_lost`."""
-        _log.warning("pub/sub connection is down", extra={"event": "redis_down"})
         self.hub.interrupted()
 
     # -- Registrar --------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """
 The process of one sync job with a timeout.
 
-It reads the payload's length and the payload from stdin, runs the job, and writes one
-JSON line to what was its stdout; what the job prints goes to stderr. Stdin stays open:
+It reads the payload's length and the payload from stdin, imports what it needs, says that
+it is ready, runs the job, and writes one JSON line to what was its stdout; what the job
+prints goes to stderr. Stdin stays open:
 its end means that the worker is gone, and then this process ends too, because another
 worker is about to run the job again.
 """
@@ -15,7 +16,7 @@ import struct
 import sys
 import threading
 import traceback
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LENGTH = struct.Struct(">Q")
+
+READY = b"ready\n"
 
 BOOTSTRAP = """\
 import json, sys
@@ -52,22 +55,35 @@ class Report(msgspec.Struct):
 
 def main(modules: Sequence[str]) -> None:
     """Run the job that stdin holds, with `modules` imported, and report."""
-    results = os.fdopen(os.dup(1), "wb")
+    results = os.dup(1)
     os.dup2(2, 1)
-    source = sys.stdin.buffer
-    (length,) = LENGTH.unpack(source.read(LENGTH.size))
-    body = source.read(length)
-    threading.Thread(target=_end_with_parent, args=(source,), daemon=True).start()
-    report = run(body, modules)
-    results.write(msgspec.json.encode(report) + b"\n")
-    results.close()
+    (length,) = LENGTH.unpack(_read(LENGTH.size))
+    body = _read(length)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    report = prepare(modules)
+    if report is None:
+        os.write(results, READY)
+        report = run(body)
+    os.write(results, msgspec.json.encode(report) + b"\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads that the job left behind are not waited for
 
 
-def run(body: bytes, modules: Sequence[str]) -> Report:
-    """Run the job in `body` and say how it ended; its traceback goes to stderr."""
+def prepare(modules: Sequence[str]) -> Report | None:
+    """Import `modules`; return a report if that fails."""
     try:
         for module in modules:
             importlib.import_module(module)
+    except BaseException as error:  # noqa: BLE001 - user code; the worker decides what it means
+        traceback.print_exc()
+        return Report(described(error))
+    return None
+
+
+def run(body: bytes) -> Report:
+    """Run the job in `body` and say how it ended; its traceback goes to stderr."""
+    try:
         payload = decode_payload(body)
         registry.find(payload.job).decode_fields(payload.data).handle()
     except JobError as error:
@@ -78,7 +94,17 @@ def run(body: bytes, modules: Sequence[str]) -> Report:
     return Report()
 
 
-def _end_with_parent(source: IO[bytes]) -> None:
-    while source.read(4096):
+def _read(length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        piece = os.read(0, length - len(data))
+        if not piece:
+            os._exit(1)  # the worker is gone
+        data += piece
+    return data
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 4096):
         pass
     os._exit(1)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from broadcaster.errors import InvalidJob, JobError, JobFailed, JobTimedOut, UnknownJob
-from broadcaster.worker.child import BOOTSTRAP, LENGTH, Report
+from broadcaster.worker.child import BOOTSTRAP, LENGTH, READY, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
+
+STARTUP_SECONDS = 30.0
 
 _BY_CODE = {error.code: error for error in (InvalidJob, JobFailed, UnknownJob)}
 
@@ -24,6 +26,9 @@ _BY_CODE = {error.code: error for error in (InvalidJob, JobFailed, UnknownJob)}
 async def run_in_process(body: bytes, *, limit: float, modules: Sequence[str]) -> None:
     """
     Run the job in `body` and kill its process, and what it started, after `limit` seconds.
+
+    The time begins when the process has imported `modules`, for which it has
+    `STARTUP_SECONDS`.
 
     Raises:
         JobTimedOut: it was killed.
@@ -41,23 +46,37 @@ async def run_in_process(body: bytes, *, limit: float, modules: Sequence[str]) -
         start_new_session=True,
     )
     try:
-        async with asyncio.timeout(limit):
-            output = await _exchange(process, body)
-            await process.wait()
-    except TimeoutError:
-        raise JobTimedOut(f"ran longer than {limit:g} s and was killed") from None
+        output = await _within(STARTUP_SECONDS, _begin(process, body), "took longer to start than")
+        if output == READY:
+            output = await _within(limit, _line(process), "ran longer than")
+        if not output:  # it is ending, or closed its pipe; its exit code tells how
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await process.wait()
     finally:
+        code = process.returncode
         await _kill(process)
-    _raise_for(output, process.returncode)
+    _raise_for(output, code)
 
 
-async def _exchange(process: asyncio.subprocess.Process, body: bytes) -> bytes:
-    if process.stdin is None or process.stdout is None:
-        raise AssertionError("the process was started with pipes")
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        process.stdin.write(LENGTH.pack(len(body)) + body)
-        await process.stdin.drain()
-    return await process.stdout.readline()
+async def _within(seconds: float, reading: Awaitable[bytes], what: str) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await reading
+    except TimeoutError:
+        raise JobTimedOut(f"{what} {seconds:g} s and was killed") from None
+
+
+async def _begin(process: asyncio.subprocess.Process, body: bytes) -> bytes:
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(LENGTH.pack(len(body)) + body)
+            await process.stdin.drain()
+    return await _line(process)
+
+
+async def _line(process: asyncio.subprocess.Process) -> bytes:
+    return await process.stdout.readline() if process.stdout is not None else b""
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:

@@ -21,7 +21,7 @@ from broadcaster.jobs.outcome import Finished, GiveUp, Limits, TryAgain, decide,
 from broadcaster.protocol.payload import decode_payload
 from broadcaster.worker.broadcasts import BROADCAST_JOB, Broadcast, read_publication
 from broadcaster.worker.options import ASYNC_TIMEOUT
-from broadcaster.worker.process import run_in_process
+from broadcaster.worker.process import STARTUP_SECONDS, run_in_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("broadcaster.worker")
 
-DEADLINE_MARGIN = 5.0
-"""Seconds past its timeout for which a job's lease is still renewed: it is being settled."""
+DEADLINE_MARGIN = STARTUP_SECONDS + 5.0
+"""
+Seconds past its timeout for which a job's lease is still renewed: a process of its own
+needs time to start, and whatever ends must be settled.
+"""
 
 
 class _Task(NamedTuple):

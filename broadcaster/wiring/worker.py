@@ -1,0 +1,118 @@
+"""The worker's side: settings in, a worker out."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from broadcaster import current
+from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.failed import RedisFailedJobs
+from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.errors import ConfigurationError
+from broadcaster.jobs.registry import registry
+from broadcaster.worker.broadcasts import BroadcastPublisher
+from broadcaster.worker.heartbeat import Heartbeat
+from broadcaster.worker.runner import JobRunner
+from broadcaster.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.settings import Settings
+    from broadcaster.worker.options import WorkerOptions
+
+
+class OpenWorker(NamedTuple):
+    """
+    What a worker process consists of.
+
+    Attributes:
+        worker: ready to run.
+        runner: knows whether threads are still running when the worker has stopped.
+        clients: connections to check and to close.
+    """
+
+    worker: Worker
+    runner: JobRunner
+    clients: RedisClients
+    heartbeat_clients: RedisClients
+
+    async def aclose(self) -> None:
+        """Close all connections of the process."""
+        await current.application().aclose()
+        await self.clients.aclose()
+        self.heartbeat_clients.close()
+
+
+def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
+    """
+    Return a worker; call it inside a running event loop.
+
+    It makes an application of `settings` the current one, so that jobs dispatch and
+    broadcast with them.
+
+    Raises:
+        NotConfigured: no Redis server.
+        UnknownDriver: the broadcast driver does not exist.
+    """
+    url = settings.require_redis()
+    if settings.queue.driver != "redis":
+        raise ConfigurationError(
+            f"queue.driver is {settings.queue.driver!r}, which runs jobs where they are "
+            "dispatched: there is nothing for a worker to do"
+        )
+    application = current.configure(settings)
+    clients = RedisClients(url, settings.prefix)
+    heartbeat_clients = RedisClients(url, settings.prefix)
+    stopping = asyncio.Event()
+    broadcasts = BroadcastPublisher(application.publisher(), stopping)
+    runner = JobRunner(registry, options, broadcasts)
+    worker = Worker(
+        worker_name(),
+        queue=RedisQueue(clients),
+        heartbeat=Heartbeat(RedisQueue(heartbeat_clients), options.lease),
+        runner=runner,
+        options=options,
+        stopping=stopping,
+    )
+    return OpenWorker(worker, runner, clients, heartbeat_clients)
+
+
+def open_failed_jobs(settings: Settings) -> tuple[RedisFailedJobs, RedisClients]:
+    """Return the failed jobs of all queues, and the connections to close after use."""
+    clients = RedisClients(settings.require_redis(), settings.prefix)
+    return RedisFailedJobs(clients), clients
+
+
+def import_jobs(modules: Sequence[str]) -> None:
+    """
+    Import the modules that define jobs and listeners, the working directory first.
+
+    Raises:
+        ConfigurationError: a module does not exist; what it raises itself comes through.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if module != missing and not module.startswith(f"{missing}."):
+                raise
+            raise ConfigurationError(
+                f"no module is called {module!r}, seen from {here}: name modules as in "
+                "an import (shop.jobs), and start the worker where that import works"
+            ) from error
+
+
+def worker_name() -> str:
+    """Return a name that no other process start has: host, pid and four random bytes."""
+    return f"{socket.gethostname()[:40]}-{os.getpid()}-{os.urandom(4).hex()}"

@@ -28,11 +28,11 @@ class Progress(NamedTuple):
     How far the sweep of a channel is.
 
     Attributes:
-        cursor: where to go on; "0" when every connection was looked at.
+        cursor: where to go on, None when every connection was looked at.
         wait: then the seconds until a leaving member is due, None when nobody is leaving.
     """
 
-    cursor: str
+    cursor: str | None
     wait: float | None
 
 
@@ -112,7 +112,10 @@ class MemberLists:
                 for (app_id, channel), cursor in zip(channels, cursors, strict=True)
             ]
         )
-        return [Progress(cursor.decode(), _seconds(wait_ms)) for cursor, wait_ms in replies]
+        return [
+            Progress(cursor.decode() if more else None, _seconds(wait_ms))
+            for more, cursor, wait_ms in replies
+        ]
 
     def call(self, verb: str, app_id: str, channel: str, *args: str | bytes | float) -> Call:
         """Return the call of ``presence_<verb>`` for a channel."""

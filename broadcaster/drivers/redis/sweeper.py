@@ -77,36 +77,34 @@ class Sweeper:
         wait = POLL_SECONDS
         budget = CHANNELS_PER_STEP
         for name in names:
-            visited, due = await self._sweep_node(name, budget)
+            visited, dues = await self._sweep_node(name, budget)
             budget -= visited
+            wait = min([wait, *dues])
             if budget <= 0:
-                return 0.0
-            wait = min(wait, due)
+                return 0.0 if visited > len(dues) else wait
         return wait
 
-    async def _sweep_node(self, name: str, budget: int) -> tuple[int, float]:
+    async def _sweep_node(self, name: str, budget: int) -> tuple[int, list[float]]:
         """
         Sweep the channels of one node, `budget` at most.
 
         Returns:
-            How many were visited, and the seconds until a member who was already leaving
-            when the node died is due.
+            How many were visited; and for those where somebody was already leaving when
+            the node died, the seconds until they are due.
         """
-        visited, cursor, wait = 0, 0, POLL_SECONDS
-        waiting = False
+        visited, cursor = 0, 0
+        dues: list[float] = []
         while visited < budget:
             cursor, entries = await self._index_page(name, cursor)
             for first in range(0, min(len(entries), budget - visited), CHANNELS_AT_ONCE):
                 some = entries[first : first + CHANNELS_AT_ONCE]
-                dues = await self._sweep_channels(name, some)
+                dues += await self._sweep_channels(name, some)
                 visited += len(some)
-                waiting = waiting or bool(dues)
-                wait = min([wait, *dues])
             if cursor == 0:
                 break
-        if visited < budget and not waiting:
+        if visited < budget and not dues:
             await self._drop(name, visited)
-        return visited, wait
+        return visited, dues
 
     async def _sweep_channels(self, name: str, entries: list[bytes]) -> list[float]:
         """Sweep some channels to their end; return when those who are still leaving are due."""
@@ -119,7 +117,7 @@ class Sweeper:
             progress = await self._lists.sweep(name, channels, list(todo.values()))
             todo = {}
             for text, (cursor, wait) in zip(texts, progress, strict=True):
-                if cursor != "0":
+                if cursor is not None:
                     todo[text] = cursor
                 elif wait is None:
                     done.append(text)

@@ -122,10 +122,10 @@ class World:
 
     def lose_everything(self) -> None:
         """Delete all keys, as FLUSHALL or a restart without an append-only file does."""
-        for key in self.keys():
+        for key in self.all_keys():
             self.clients.sync.delete(key)
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """Return the keys of this test."""
         pattern = f"{self.clients.prefix}:*"
         return sorted(key.decode() for key in self.clients.sync.scan_iter(pattern, count=1000))

@@ -90,7 +90,7 @@ def http_api_routes(
         retry_after: seconds that a 503 asks clients to wait.
         path_prefix: what clients write before ``/apps`` when a proxy in front serves us
             under a path, like ``/ws``. It is part of what they sign, whether or not the
-            proxy takes it off.
+            proxy takes it off. Requests that come around the proxy need not have it.
     """
     prefix = path_prefix.rstrip("/")
     api = HttpApi(
@@ -149,7 +149,7 @@ class HttpApi:
         await send_answer(send, answer, trace)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        signed_path, local_path = self._paths(scope)
+        local_path, *signed_paths = self._paths(scope)
         target = parse_path(local_path)
         if target is None:
             raise RequestRefused(
@@ -165,9 +165,9 @@ class HttpApi:
         found = self._apps.by_id(target.app_id)
         body = await read_body(scope, receive, _body_limit(target, found or self._phantom))
         check = partial(
-            verify_request,
+            _verify,
+            signed_paths,
             method=method,
-            path=signed_path,
             params=params,
             body=body,
             now=self._clock(),
@@ -179,14 +179,16 @@ class HttpApi:
             return await self._publish_batch(app, body)
         return await self._read(app, target, params)
 
-    def _paths(self, scope: Scope) -> tuple[str, str]:
-        """Return the path that the client signed, and that path from ``/apps`` on."""
+    def _paths(self, scope: Scope) -> tuple[str, ...]:
+        """Return the path from ``/apps`` on, then every path the client may have signed."""
         raw = scope.get("raw_path") or quote(scope["path"], safe="/%").encode()
         path = raw.decode("latin-1")
         local = path.removeprefix(scope.get("root_path", ""))
-        if self._prefix and not local.startswith(f"{self._prefix}/"):
-            return self._prefix + path, local
-        return path, local.removeprefix(self._prefix)
+        if not self._prefix:
+            return local, path
+        if local.startswith(f"{self._prefix}/"):
+            return local.removeprefix(self._prefix), path
+        return local, path, self._prefix + path
 
     def _authenticate(
         self, target: Target, app: App | None, params: Mapping[str, str], check: Callable[..., None]
@@ -195,7 +197,7 @@ class HttpApi:
         Return the app of `target` if `check` accepts its credentials.
 
         Args:
-            check: `verify_request` with everything but key and secret.
+            check: `_verify` with everything but key and secret.
         """
         if app is not None:
             check(key=app.key, secret=app.secret)
@@ -339,6 +341,29 @@ class HttpApi:
             f"known: repeat it in {self._retry_after} s",
             (b"retry-after", b"%d" % self._retry_after),
         )
+
+
+def _verify(
+    paths: Sequence[str],
+    *,
+    key: str,
+    secret: str,
+    method: str,
+    params: Mapping[str, str],
+    body: bytes,
+    now: float,
+) -> None:
+    """Raise `InvalidSignature` unless the request is signed over one of `paths`."""
+    check = partial(
+        verify_request, key=key, secret=secret, method=method, params=params, body=body, now=now
+    )
+    for path in paths[:-1]:
+        try:
+            return check(path=path)
+        except InvalidSignature as error:
+            if error.code != "auth_mismatch":
+                raise
+    return check(path=paths[-1])
 
 
 def _body_limit(target: Target, app: App) -> int:

@@ -560,13 +560,35 @@ async def test_an_odd_request_id_is_replaced(world: World, sent: str) -> None:
     assert response.headers["x-request-id"] == f"{1:032x}"
 
 
-@pytest.mark.parametrize("path", ["/apps/1234/channels", "/ws/apps/1234/channels"])
-async def test_a_prefix_is_signed_whether_or_not_the_proxy_takes_it_off(path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "signed"),
+    [
+        ("/ws/apps/1234/channels", "/ws/apps/1234/channels"),  # the proxy passes it on
+        ("/apps/1234/channels", "/ws/apps/1234/channels"),  # the proxy takes it off
+        ("/apps/1234/channels", "/apps/1234/channels"),  # around the proxy
+    ],
+)
+async def test_a_prefix_may_be_part_of_what_is_signed(path: str, signed: str) -> None:
     world = World(path_prefix="/ws/")
 
-    response = await world.call("GET", path, signed_path="/ws/apps/1234/channels")
+    response = await world.call("GET", path, signed_path=signed)
 
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize("signed", ["/wx/apps/1234/channels", "/ws/apps/5678/channels"])
+async def test_no_other_path_may_be_signed(signed: str) -> None:
+    world = World(path_prefix="/ws")
+
+    response = await world.call("GET", "/apps/1234/channels", signed_path=signed)
+
+    assert refusal(response)[:2] == (401, "auth_mismatch")
+
+
+async def test_without_a_prefix_none_may_be_signed(world: World) -> None:
+    response = await world.call("GET", CHANNELS, signed_path=f"/ws{CHANNELS}")
+
+    assert refusal(response)[:2] == (401, "auth_mismatch")
 
 
 async def test_the_api_works_mounted_in_another_application(world: World) -> None:

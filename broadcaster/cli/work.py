@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -116,6 +116,11 @@ def work(
     )
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         reason, threads = runner.run(_work(settings, options))
+    leave(reason, threads)
+
+
+def leave(reason: ExitReason, threads: int) -> NoReturn:
+    """Exit with the code that `reason` stands for, without waiting for `threads`."""
     code = FORCED_EXIT if reason is ExitReason.FORCED else 0
     if threads:
         logger.warning(

@@ -54,16 +54,12 @@ class Application(Protocol):
         """Where jobs wait; `NotConfigured` without a Redis server."""
         ...
 
-    def publisher(self, connection: str | None = None) -> Publisher:
+    def publisher(self) -> Publisher:
         """
-        Return the publisher of a driver (``redis``, ``pusher``, ``log``, ``null``).
+        Return what brings each publication to the driver that it names, or the configured one.
 
-        Args:
-            connection: a driver's name, or None for the configured one.
-
-        Raises:
-            UnknownDriver: no driver has this name.
-            NotConfigured: the driver needs a setting that is missing.
+        Its calls raise `UnknownDriver` for a name that no driver has, and `NotConfigured`
+        if the driver needs a setting that is missing.
         """
         ...
 

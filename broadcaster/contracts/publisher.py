@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """
+    r"""
     One finished event: shaped, encoded, ready for any worker or driver.
 
     Attributes:
         id: 32 hex digits (a UUIDv7). A repeat under the same id is delivered once.
         app_id: the app it belongs to.
         channels: 1 to 100 full channel names, prefixes included.
-        name: event name on the wire, e.g. ``App\\\\Events\\\\OrderShipped``.
+        name: event name on the wire, e.g. ``App\Events\OrderShipped``.
         data: the event's data as JSON text; delivered verbatim.
         socket_id: the connection that must not receive it, or None.
+        connection: name of the driver it goes through; None is the configured one.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Publication:
     name: str
     data: str
     socket_id: str | None = None
+    connection: str | None = None
 
 
 class Publisher(Protocol):

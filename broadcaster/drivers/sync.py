@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.queue import NewJob, StepRequest
 
 
-class JobRunner(Protocol):
+class InlineRunner(Protocol):
     """Runs one job to its end; an exception of the job goes to the caller."""
 
     def run(self, job: NewJob) -> None:
@@ -32,7 +32,7 @@ class SyncQueue:
     nothing is tried again, and there is nothing for a worker to reserve.
     """
 
-    def __init__(self, runner: JobRunner) -> None:
+    def __init__(self, runner: InlineRunner) -> None:
         self._runner = runner
 
     def push(self, jobs: Sequence[NewJob]) -> int:

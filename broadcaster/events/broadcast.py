@@ -15,13 +15,13 @@ import logging
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from broadcaster import current
 from broadcaster.context import socket_id as socket_id_of_request
 from broadcaster.contracts.queue import NewJob
 from broadcaster.errors import DriverError
-from broadcaster.events.shaping import Shaped, draft, finish
+from broadcaster.events.shaping import draft, finish
 from broadcaster.protocol.ids import uuid7
 from broadcaster.protocol.payload import Payload, encode_payload
 
@@ -133,40 +133,31 @@ def send(
     Raises:
         BroadcasterError: see `broadcast`.
     """
-    shaped = _shape(app, said, to_others=to_others, socket_id=socket_id)
+    publications = _shape(app, said, to_others=to_others, socket_id=socket_id)
     with _rescued(said):
         if said.now:
-            for batch in _batches(shaped):
-                app.publisher(batch.connection).publish(batch.publications)
+            app.publisher().publish(publications)
         else:
-            app.queue.push(_jobs(shaped, said.queue or app.rules.queue))
-    return len(shaped)
+            app.queue.push(_jobs(publications, said.queue or app.rules.queue))
+    return len(publications)
 
 
 async def asend(
     app: Application, said: Draft, *, to_others: bool = False, socket_id: str | None = None
 ) -> int:
     """Send what an event said from a coroutine; see `send`."""
-    shaped = _shape(app, said, to_others=to_others, socket_id=socket_id)
+    publications = _shape(app, said, to_others=to_others, socket_id=socket_id)
     with _rescued(said):
         if said.now:
-            for batch in _batches(shaped):
-                await app.publisher(batch.connection).apublish(batch.publications)
+            await app.publisher().apublish(publications)
         else:
-            await app.queue.apush(_jobs(shaped, said.queue or app.rules.queue))
-    return len(shaped)
-
-
-class _Batch(NamedTuple):
-    """Publications that go through one driver."""
-
-    connection: str | None
-    publications: list[Publication]
+            await app.queue.apush(_jobs(publications, said.queue or app.rules.queue))
+    return len(publications)
 
 
 def _shape(
     app: Application, said: Draft, *, to_others: bool, socket_id: str | None
-) -> list[Shaped]:
+) -> list[Publication]:
     excluded = socket_id
     if to_others and excluded is None:
         excluded = socket_id_of_request.get()
@@ -179,31 +170,22 @@ def _new_id() -> str:
     return uuid7(time.time(), os.urandom(10))
 
 
-def _jobs(shaped: list[Shaped], queue: str) -> list[NewJob]:
-    return [_job(item, queue) for item in shaped]
+def _jobs(publications: list[Publication], queue: str) -> list[NewJob]:
+    return [_job(publication, queue) for publication in publications]
 
 
-def _job(shaped: Shaped, queue: str) -> NewJob:
-    publication = shaped.publication
+def _job(publication: Publication, queue: str) -> NewJob:
     data: dict[str, object] = {
         "app": publication.app_id,
-        "channels": list(publication.channels),
+        "channels": publication.channels,
         "name": publication.name,
         "data": publication.data,
         "socket_id": publication.socket_id,
     }
-    if shaped.connection is not None:
-        data["connection"] = shaped.connection
+    if publication.connection is not None:
+        data["connection"] = publication.connection
     body = encode_payload(Payload(id=publication.id, job=BROADCAST_JOB, data=data))
     return NewJob(id=publication.id, queue=queue, body=body)
-
-
-def _batches(shaped: list[Shaped]) -> list[_Batch]:
-    batches: dict[str | None, _Batch] = {}
-    for item in shaped:
-        batch = batches.setdefault(item.connection, _Batch(item.connection, []))
-        batch.publications.append(item.publication)
-    return list(batches.values())
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from broadcaster.contracts.publisher import Publication
 from broadcaster.errors import PublicationError
@@ -56,13 +56,6 @@ class Draft:
     rescue: bool = False
 
 
-class Shaped(NamedTuple):
-    """A publication and the driver it goes through; None is the configured one."""
-
-    connection: str | None
-    publication: Publication
-
-
 def draft(event: ShouldBroadcast, *, namespace: str) -> Draft | None:
     """
     Ask `event` for everything it can say.
@@ -98,7 +91,7 @@ def finish(
     rules: BroadcastRules,
     socket_id: str | None,
     new_id: Callable[[], str],
-) -> list[Shaped]:
+) -> list[Publication]:
     """
     Check and encode what an event said.
 
@@ -119,16 +112,14 @@ def finish(
         check_socket_id(socket_id)
     data = encode_data(said.data, limit=rules.max_data_bytes, what=f"data of {said.name}")
     return [
-        Shaped(
-            connection,
-            Publication(
-                id=new_id(),
-                app_id=app_id,
-                channels=channels,
-                name=said.name,
-                data=data,
-                socket_id=socket_id,
-            ),
+        Publication(
+            id=new_id(),
+            app_id=app_id,
+            channels=channels,
+            name=said.name,
+            data=data,
+            socket_id=socket_id,
+            connection=connection,
         )
         for connection in dict.fromkeys(said.connections)
         for channels in _chunks(said.channels)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.application import BroadcastRules
 from broadcaster.drivers.registry import PUBLISHERS, QUEUES, load
+from broadcaster.drivers.routing import RoutingPublisher
+from broadcaster.jobs.registry import registry
+from broadcaster.protocol.payload import decode_payload
 from broadcaster.settings import Settings, load_settings
+from broadcaster.worker.broadcasts import BROADCAST_JOB, read_publication
 
 if TYPE_CHECKING:
     from broadcaster.contracts.publisher import Publisher
-    from broadcaster.contracts.queue import Queue
+    from broadcaster.contracts.queue import NewJob, Queue
     from broadcaster.drivers.redis.client import RedisClients
 
 
@@ -40,7 +44,8 @@ class Backend:
         self._lock = threading.RLock()
         self._clients: RedisClients | None = None
         self._queue: Queue | None = None
-        self._publishers: dict[str, Any] = {}
+        self._drivers: dict[str, Any] = {}
+        self._router = RoutingPublisher(self.driver)
 
     @property
     def app_id(self) -> str:
@@ -81,20 +86,33 @@ class Backend:
                 self._clients = RedisClients(url, self.settings.prefix)
             return self._clients
 
-    def publisher(self, connection: str | None = None) -> Publisher:
+    def publisher(self) -> Publisher:
         """See `Application.publisher`."""
-        name = connection or self.settings.broadcast.driver
+        return self._router
+
+    def driver(self, name: str | None) -> Publisher:
+        """
+        Return the publisher called `name`, opening it at the first call.
+
+        Args:
+            name: None is the configured one.
+
+        Raises:
+            UnknownDriver: no driver has this name.
+            NotConfigured: the driver needs a setting that is missing.
+        """
+        name = name or self.settings.broadcast.driver
         with self._lock:
-            known = self._publishers.get(name)
+            known = self._drivers.get(name)
             if known is None:
-                known = self._publishers[name] = self._open_publisher(name)
+                known = self._drivers[name] = self._open_driver(name)
             opened: Publisher = known
             return opened
 
     def close(self) -> None:
         """See `Application.close`."""
         with self._lock:
-            for driver in self._publishers.values():
+            for driver in self._drivers.values():
                 if hasattr(driver, "close"):
                     driver.close()
             if self._clients is not None:
@@ -102,13 +120,13 @@ class Backend:
 
     async def aclose(self) -> None:
         """See `Application.aclose`."""
-        for driver in list(self._publishers.values()):
+        for driver in list(self._drivers.values()):
             if hasattr(driver, "aclose"):
                 await driver.aclose()
         if self._clients is not None:
             await self._clients.aclose()
 
-    def _open_publisher(self, name: str) -> Any:
+    def _open_driver(self, name: str) -> Any:
         driver = load(PUBLISHERS, name)
         if name == "redis":
             return driver(self.clients, history=self.settings.history)
@@ -121,8 +139,30 @@ class Backend:
 
     def _open_queue(self) -> Queue:
         name = self.settings.queue.driver
-        driver = load(QUEUES, name)
+        queue: Queue
         if name == "redis":
-            queue: Queue = driver(self.clients)
-            return queue
-        raise NotImplementedError(name)
+            queue = load(QUEUES, name)(self.clients)
+        else:
+            queue = load(QUEUES, name)(_RunsInline(self))
+        return queue
+
+
+class _RunsInline:
+    """Runs what is pushed to the ``sync`` queue; see `broadcaster.drivers.sync.InlineRunner`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def run(self, job: NewJob) -> None:
+        payload = decode_payload(job.body)
+        if payload.job == BROADCAST_JOB:
+            self._backend.publisher().publish([read_publication(payload)])
+        else:
+            registry.find(payload.job).decode_fields(payload.data).run_now()
+
+    async def arun(self, job: NewJob) -> None:
+        payload = decode_payload(job.body)
+        if payload.job == BROADCAST_JOB:
+            await self._backend.publisher().apublish([read_publication(payload)])
+        else:
+            await registry.find(payload.job).decode_fields(payload.data).arun_now()

@@ -41,6 +41,7 @@ class _Data(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     data: str
     socket_id: str | None = None
+    connection: str | None = None
 
 
 class Broadcast(NamedTuple):
@@ -56,7 +57,7 @@ def read_publication(payload: Payload) -> Publication:
 
     Raises:
         InvalidJob: its data does not have the shape
-            ``{"app", "channels", "name", "data", "socket_id"?}``.
+            ``{"app", "channels", "name", "data", "socket_id"?, "connection"?}``.
     """
     try:
         data = msgspec.convert(payload.data, _Data)
@@ -69,6 +70,7 @@ def read_publication(payload: Payload) -> Publication:
         name=data.name,
         data=data.data,
         socket_id=data.socket_id,
+        connection=data.connection,
     )
 
 

@@ -22,7 +22,7 @@ class RecordingApplication:
         self.app_id = "1"
         self.rules = BroadcastRules()
         self.default_queue = "default"
-        self.published: list[tuple[str | None, Publication]] = []
+        self.published: list[Publication] = []
         self.jobs: list[NewJob] = []
         self.failure: Exception | None = None
         self.calls: list[str] = []
@@ -32,8 +32,8 @@ class RecordingApplication:
     def queue(self) -> Queue:
         return cast("Queue", SyncQueue(_Recorder(self)))
 
-    def publisher(self, connection: str | None = None) -> RecordingPublisher:
-        return RecordingPublisher(self, connection)
+    def publisher(self) -> RecordingPublisher:
+        return RecordingPublisher(self)
 
     def close(self) -> None:
         self.closed += 1
@@ -53,17 +53,16 @@ class RecordingApplication:
 class RecordingPublisher:
     """See `broadcaster.contracts.publisher.Publisher`."""
 
-    def __init__(self, application: RecordingApplication, connection: str | None) -> None:
+    def __init__(self, application: RecordingApplication) -> None:
         self._application = application
-        self._connection = connection
 
     def publish(self, publications: Sequence[Publication]) -> None:
         self._application.note("publish")
-        self._application.published += [(self._connection, one) for one in publications]
+        self._application.published += publications
 
     async def apublish(self, publications: Sequence[Publication]) -> None:
         self._application.note("apublish")
-        self._application.published += [(self._connection, one) for one in publications]
+        self._application.published += publications
 
 
 class _Recorder:

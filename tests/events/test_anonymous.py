@@ -52,7 +52,7 @@ async def test_the_last_verb_says_when_and_how(app: RecordingApplication) -> Non
     assert app.calls == ["push", "apush", "publish", "apublish"]
     assert app.jobs[0].queue == "low"
     assert app.payloads()[0].data["connection"] == "log"
-    assert app.published[0][0] == "log"
+    assert app.published[0].connection == "log"
 
 
 def test_channels_are_named_by_kind(app: RecordingApplication) -> None:

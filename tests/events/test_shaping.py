@@ -17,7 +17,6 @@ from broadcaster.events.channels import PresenceChannel, PrivateChannel
 from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
 from broadcaster.events.shaping import (
     Draft,
-    Shaped,
     class_name_on_wire,
     draft,
     finish,
@@ -48,7 +47,7 @@ def said_by(event: ShouldBroadcast, namespace: str = "App.Events") -> Draft:
 
 def shape(
     said: Draft, *, rules: BroadcastRules | None = None, socket_id: str | None = None
-) -> list[Shaped]:
+) -> list[Publication]:
     ids = (f"{number:032x}" for number in count(1))
     return finish(
         said,
@@ -61,7 +60,7 @@ def shape(
 
 def publication(said: Draft) -> Publication:
     (only,) = shape(said)
-    return only.publication
+    return only
 
 
 def test_an_event_becomes_one_publication() -> None:
@@ -144,7 +143,7 @@ def test_bases_and_options_decide_the_way() -> None:
         (None,),
     )
     assert (said.now, said.rescue, said.queue) == (True, True, "low")
-    assert [shaped.connection for shaped in shape(said)] == ["log", None]
+    assert [one.connection for one in shape(said)] == ["log", None]
 
 
 def test_one_connection_may_be_plain_text() -> None:
@@ -160,7 +159,7 @@ def test_more_than_a_hundred_channels_become_several_publications() -> None:
         def broadcast_on(self) -> list[PresenceChannel]:
             return [PresenceChannel(str(number)) for number in range(250)]
 
-    made = [shaped.publication for shaped in shape(said_by(Everywhere(7)))]
+    made = shape(said_by(Everywhere(7)))
 
     assert [len(one.channels) for one in made] == [100, 100, 50]
     assert len({one.id for one in made}) == 3
@@ -249,6 +248,6 @@ def test_any_event_is_shaped_or_refused_and_nothing_else(
         return
 
     for one in made:
-        assert one.publication.name.encode()
-        assert one.publication.data.encode()
-        assert set(one.publication.channels) <= set(channels)
+        assert one.name.encode()
+        assert one.data.encode()
+        assert set(one.channels) <= set(channels)

@@ -1,0 +1,35 @@
+"""Gateways for the tests of this folder."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from tests.gateway.world import RunningGateway, running_gateway
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class StartGateway(Protocol):
+    async def __call__(self, **options: Any) -> RunningGateway: ...
+
+
+@pytest.fixture
+async def start_gateway(redis_url: str, prefix: str) -> AsyncIterator[StartGateway]:
+    """Start gateways on one Redis; they stop when the test ends."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**options: Any) -> RunningGateway:
+            options = {"redis_url": redis_url, "prefix": prefix, **options}
+            return await stack.enter_async_context(running_gateway(**options))
+
+        yield start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> RunningGateway:
+    """One gateway with a short lease and a short grace."""
+    return await start_gateway()

@@ -1,0 +1,222 @@
+"""Channels, presence and client events through real sockets and a real Redis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.gateway.world import APP
+from tests.polling import eventually
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import StartGateway
+    from tests.gateway.world import RunningGateway
+
+ADA = {"user_id": "ada", "user_info": {"name": "Ada"}}
+GRACE = {"user_id": 7, "user_info": {"name": "Grace"}}
+ADDED, REMOVED = "pusher_internal:member_added", "pusher_internal:member_removed"
+
+
+async def test_a_published_event_reaches_subscribers_and_nobody_else(
+    gateway: RunningGateway,
+) -> None:
+    async with gateway.connect() as subscriber, gateway.connect() as other:
+        await subscriber.subscribe("orders")
+        await other.subscribe("invoices")
+
+        answer = await gateway.publish("orders", "App\\Events\\OrderShipped", '{"id":1}')
+        frame = await subscriber.next("App\\Events\\OrderShipped")
+        await other.settle()
+
+    assert (answer.status_code, answer.text) == (200, "{}")
+    assert frame.raw == {
+        "event": "App\\Events\\OrderShipped",
+        "channel": "orders",
+        "data": '{"id":1}',
+    }
+    assert other.received("App\\Events\\OrderShipped") == []
+
+
+async def test_the_named_socket_is_left_out(gateway: RunningGateway) -> None:
+    async with gateway.connect() as sender, gateway.connect() as other:
+        await sender.subscribe("orders")
+        await other.subscribe("orders")
+
+        await gateway.publish("orders", "first", socket_id=sender.socket_id)
+        await gateway.publish("orders", "second")
+        await sender.next("second")
+        await other.next("second")
+
+    assert len(other.received("first")) == 1
+    assert sender.received("first") == []
+
+
+async def test_nothing_arrives_after_unsubscribe(gateway: RunningGateway) -> None:
+    async with gateway.connect() as leaver, gateway.connect() as stayer:
+        await leaver.subscribe("orders")
+        await stayer.subscribe("orders")
+        await leaver.unsubscribe("orders")
+        await leaver.settle()
+
+        await gateway.publish("orders", "late")
+        await stayer.next("late")
+        await leaver.settle()
+
+    assert leaver.received("late") == []
+
+
+async def test_events_keep_their_order_under_load(gateway: RunningGateway) -> None:
+    async with gateway.connect() as client:
+        await client.subscribe("orders")
+        for number in range(100):
+            await gateway.publish("orders", "numbered", str(number))
+        while len(client.received("numbered")) < 100:
+            await client.next("numbered")
+
+    assert client.received("numbered") == list(range(100))
+
+
+async def test_two_tabs_of_one_member_count_once(gateway: RunningGateway) -> None:
+    async with gateway.connect() as watcher:
+        await watcher.subscribe("presence-room", GRACE)
+        async with gateway.connect() as first, gateway.connect() as second:
+            await first.subscribe("presence-room", ADA)
+            success = await second.subscribe("presence-room", ADA)
+            await watcher.next(ADDED)
+            await first.unsubscribe("presence-room")
+            await first.settle()
+        await watcher.next(REMOVED)
+
+    assert success is not None
+    assert success.data["presence"] == {
+        "count": 2,
+        "ids": ["7", "ada"],
+        "hash": {"7": {"name": "Grace"}, "ada": {"name": "Ada"}},
+    }
+    assert watcher.received(ADDED) == [{"user_id": "ada", "user_info": {"name": "Ada"}}]
+    assert watcher.received(REMOVED) == [{"user_id": "ada"}]
+
+
+async def test_a_reload_within_the_grace_is_not_announced(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(grace=5.0)
+    async with gateway.connect() as watcher:
+        await watcher.subscribe("presence-room", GRACE)
+        async with gateway.connect() as before:
+            await before.subscribe("presence-room", ADA)
+            await watcher.next(ADDED)
+        async with gateway.connect() as after:
+            await after.subscribe("presence-room", ADA)
+            await gateway.publish("presence-room", "marker")
+            await watcher.next("marker")
+
+    assert len(watcher.received(ADDED)) == 1
+    assert watcher.received(REMOVED) == []
+
+
+async def test_a_full_channel_refuses_new_members_but_no_second_tab(
+    start_gateway: StartGateway,
+) -> None:
+    limits = replace(APP.limits, presence_members=1)
+    gateway = await start_gateway(app=replace(APP, limits=limits))
+    async with gateway.connect() as first, gateway.connect() as tab, gateway.connect() as late:
+        await first.subscribe("presence-room", ADA)
+        await tab.subscribe("presence-room", ADA)
+        await late.subscribe("presence-room", GRACE, wait=False)
+        refusal = await late.next("pusher:subscription_error")
+
+    assert refusal.data["type"] == "LimitReached"
+    assert refusal.channel == "presence-room"
+
+
+async def test_whispers_reach_the_others_with_the_senders_id(gateway: RunningGateway) -> None:
+    async with gateway.connect() as ada, gateway.connect() as grace:
+        await ada.subscribe("presence-room", ADA)
+        await grace.subscribe("presence-room", GRACE)
+
+        await ada.whisper("presence-room", "typing", {"on": True})
+        frame = await grace.next("client-typing")
+        await ada.settle()
+
+    assert frame.raw["data"] == {"on": True}
+    assert frame.raw["user_id"] == "ada"
+    assert ada.received("client-typing") == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "name", "cause"),
+    [
+        ("orders", "typing", "only private and presence"),
+        ("private-other", "typing", "not subscribed"),
+        ("private-room", "x" * 200, "event name"),
+        ("private-room", "big", "data has"),
+    ],
+)
+async def test_a_client_event_out_of_bounds_is_refused_with_its_cause(
+    gateway: RunningGateway, channel: str, name: str, cause: str
+) -> None:
+    async with gateway.connect() as client:
+        await client.subscribe("orders")
+        await client.subscribe("private-room")
+
+        await client.whisper(channel, name, "y" * 11_000 if name == "big" else {})
+        error = await client.next("pusher:error")
+
+    assert error.data["code"] == 4301
+    assert cause in error.data["message"]
+
+
+async def test_client_events_over_the_rate_are_dropped_and_the_connection_lives(
+    gateway: RunningGateway,
+) -> None:
+    async with gateway.connect() as client, gateway.connect() as other:
+        await client.subscribe("private-room")
+        await other.subscribe("private-room")
+        for number in range(40):
+            await client.whisper("private-room", "n", number)
+        error = await client.next("pusher:error")
+        await client.settle()
+        await eventually(lambda: len(other.received("client-n")) >= 10)
+
+    assert error.data["code"] == 4301
+    assert 10 <= len(other.received("client-n")) < 40
+
+
+async def test_the_http_api_knows_a_channel_when_its_subscriber_does(
+    gateway: RunningGateway,
+) -> None:
+    async with gateway.connect() as client:
+        await client.subscribe("orders")
+        listed: dict[str, Any] = (await gateway.get("/channels")).json()
+        await client.unsubscribe("orders")
+        await client.settle()
+
+        async def gone() -> bool:
+            return (await gateway.get("/channels")).json() == {"channels": {}}
+
+        for _ in range(200):
+            if await gone():
+                break
+        assert await gone()
+
+    assert listed == {"channels": {"orders": {}}}
+
+
+async def test_a_user_channel_is_for_its_signed_in_user(gateway: RunningGateway) -> None:
+    from broadcaster.protocol.signing import sign_user
+
+    async with gateway.connect() as client:
+        await client.subscribe("#server-to-user-ada", wait=False)
+        refusal = await client.next("pusher:subscription_error")
+        auth = sign_user(APP.key, APP.secret, socket_id=client.socket_id, user_data='{"id":"ada"}')
+        await client.send(
+            {"event": "pusher:signin", "data": {"auth": auth, "user_data": '{"id":"ada"}'}}
+        )
+        success = await client.next("pusher:signin_success")
+        await client.subscribe("#server-to-user-ada")
+        await gateway.publish("#server-to-user-ada", "hello")
+        await client.next("hello")
+
+    assert refusal.data["status"] == 401
+    assert success.data == {"user_data": '{"id":"ada"}'}

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+# Under CI=true a skipped test is a failed test.
+pytest_plugins = ("tests.plugins.no_skips",)
+
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:

@@ -162,6 +162,8 @@ class _QuietHandler(logging.StreamHandler[TextIO]):
 def _details(fields: Mapping[str, object], message: str) -> str:
     """Return the fields that the message does not say already."""
     skipped = {*_ALWAYS, "app", "node", "traceback", "dur_ms"}
+    if fields.get("level") in ("debug", "info"):
+        skipped.add("job_id")
     found = [
         f"{name}={printable(str(value))}"
         for name, value in fields.items()
@@ -172,7 +174,7 @@ def _details(fields: Mapping[str, object], message: str) -> str:
         and str(value) not in message
     ]
     duration = fields.get("dur_ms")
-    if isinstance(duration, int | float):
+    if isinstance(duration, int | float) and str(duration) not in message:
         found.insert(0, f"in {duration:g} ms")
     return " ".join(found)
 

@@ -1,0 +1,338 @@
+"""``broadcaster dev`` as its users meet it: a process, its children, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+import pytest
+from websockets.sync.client import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [pytest.mark.process, pytest.mark.redis]
+
+PROJECT = Path(__file__).resolve().parents[2]
+PATIENCE = 30.0
+
+
+class Dev:
+    """A running ``broadcaster dev`` and what it has said."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "broadcaster", "dev", *arguments],
+            cwd=folder,
+            env=clean_environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        """The panel as JSON."""
+        self.until(lambda: any(record.get("event") == "ready" for record in self.records))
+        return next(record for record in self.records if record.get("event") == "ready")
+
+    def until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "\n".join(["waited in vain:", *self.lines])
+            time.sleep(0.02)
+
+    def said(self, text: str) -> bool:
+        return any(text in line for line in self.lines)
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def clean_up(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._reader.join(PATIENCE)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """Nothing configured, but this checkout on the path; a port that no other test uses."""
+    path = os.pathsep.join([str(PROJECT), str(PROJECT / "auth")])
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+        "PYTHONPATH": path,
+        "BROADCASTER_GATEWAY__PORT": str(free_port()),
+        **more,
+    }
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "broadcaster", *arguments],
+        cwd=folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not [
+        process
+        for process in processes
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """One dev that the tests which do not stop it share."""
+    running = Dev(tmp_path_factory.mktemp("shop"), "--json")
+    yield running
+    running.clean_up()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Dev]]:
+    started: list[Dev] = []
+
+    def begin(folder: Path, *arguments: str, **environment: str) -> Dev:
+        started.append(Dev(folder, *arguments, **environment))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.clean_up()
+
+
+def test_the_page_is_served(dev: Dev) -> None:
+    url = dev.ready["app_url"]
+
+    page = httpx.get(url)
+
+    assert page.status_code == 200
+    assert "<title>" in page.text
+
+
+def test_an_event_triggered_below_the_folder_reaches_a_websocket(dev: Dev) -> None:
+    gateway, key = dev.ready["gateway_url"].replace("http", "ws"), dev.ready["key"]
+    below = dev.folder / "src" / "shop"
+    below.mkdir(parents=True)
+
+    with connect(f"{gateway}/app/{key}?protocol=7&client=test&version=1") as websocket:
+        websocket.recv(PATIENCE)
+        websocket.send('{"event":"pusher:subscribe","data":{"channel":"orders"}}')
+        websocket.recv(PATIENCE)
+        answer = command(below, "trigger", "orders", "OrderShipped", '{"order_id": 7}')
+        frame = json.loads(websocket.recv(PATIENCE))
+
+    assert answer.returncode == 0, answer.stderr
+    assert frame["event"] == "App\\Events\\OrderShipped"
+    assert json.loads(frame["data"]) == {"order_id": 7}
+
+
+def test_a_click_in_the_demo_goes_through_queue_and_worker(dev: Dev) -> None:
+    answer = httpx.post(
+        f"{dev.ready['app_url']}/orders/7/ship", headers={"Authorization": "Bearer ada"}, json={}
+    )
+
+    assert answer.status_code == 202
+    dev.until(
+        lambda: (
+            {("worker", "published"), ("worker", "job_done")}
+            <= {(record.get("source"), record.get("event")) for record in dev.records}
+        )
+    )
+
+
+def test_a_second_dev_says_which_process_runs(dev: Dev) -> None:
+    assert dev.ready
+
+    answer = command(dev.folder, "dev")
+
+    assert answer.returncode == 78
+    assert f"process {dev.process.pid}" in answer.stderr
+
+
+def test_a_dev_below_a_running_one_is_refused(dev: Dev) -> None:
+    assert dev.ready
+    below = dev.folder / "below"
+    below.mkdir()
+
+    answer = command(below, "dev")
+
+    assert answer.returncode == 78
+    assert "in a folder above" in answer.stderr
+
+
+def test_a_child_that_dies_starts_again_and_the_reason_is_shown(dev: Dev) -> None:
+    url = f"{dev.ready['gateway_url']}/up"
+    (gateway,) = [child for child in dev.family() if "serve" in child.cmdline()]
+
+    gateway.kill()
+
+    dev.until(lambda: dev.said("ended by SIGKILL; starting again in 0.5 s"))
+    dev.until(lambda: is_up(url))
+
+
+def is_up(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_ctrl_c_ends_everything_and_leaves_nothing(
+    tmp_path: Path, start: Callable[..., Dev]
+) -> None:
+    dev = start(tmp_path)
+    dev.until(lambda: dev.said("VITE_REVERB_APP_KEY="))
+    dev.until(lambda: dev.said("worker started"))
+    family = dev.family()
+    state = json.loads((tmp_path / ".broadcaster" / "dev.json").read_text())
+
+    code = dev.end()
+
+    assert code == 0
+    assert len(family) >= 5  # gateway, worker, demo, the server and its keeper
+    dev.until(lambda: gone(family))
+    assert not Path(state["socket"]).exists()
+    assert not (tmp_path / ".broadcaster" / "dev.json").exists()
+
+
+def test_the_panel_is_text_to_copy_from(tmp_path: Path, start: Callable[..., Dev]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+
+        dev = start(tmp_path, "--no-demo", BROADCASTER_GATEWAY__PORT=str(port))
+        dev.until(lambda: dev.said("For production: broadcaster serve"))
+
+    state = json.loads((tmp_path / ".broadcaster" / "dev.json").read_text())
+    assert state["gateway"]["port"] != port
+    assert dev.said(f"port {port} is taken, {state['gateway']['port']} is used instead")
+    assert dev.said(f"VITE_REVERB_APP_KEY={state['app']['key']}")
+    assert dev.said(f"VITE_REVERB_PORT={state['gateway']['port']}")
+    assert dev.said("embedded, ")
+    assert not dev.said(state["app"]["secret"])
+    assert not dev.said("\x1b")
+
+
+def test_kill_9_leaves_no_process(tmp_path: Path, start: Callable[..., Dev]) -> None:
+    dev = start(tmp_path, "--json")
+    assert dev.ready
+    dev.until(lambda: dev.said("worker_started"))
+    family = dev.family()
+
+    dev.end(signal.SIGKILL)
+
+    dev.until(lambda: gone(family))
+    again = start(tmp_path, "--json", "--no-demo")
+    assert again.ready["key"] == dev.ready["key"]
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, start: Callable[..., Dev]) -> None:
+    dev = start(tmp_path, "--json", "--no-demo", BROADCASTER_GATEWAY__DRAIN_SECONDS="60")
+    url, key = dev.ready["gateway_url"].replace("http", "ws"), dev.ready["key"]
+    family = dev.family()
+
+    with connect(f"{url}/app/{key}?protocol=7&client=test&version=1"):
+        dev.process.send_signal(signal.SIGINT)
+        dev.until(lambda: dev.said('"stopping"'))
+        code = dev.end()
+
+    assert code == 130
+    dev.until(lambda: gone(family))
+
+
+def test_an_application_is_served_and_reloaded(tmp_path: Path, start: Callable[..., Dev]) -> None:
+    write_app(tmp_path, "one")
+    dev = start(tmp_path, "shop:app", "--json")
+    url = dev.ready["app_url"]
+    dev.until(lambda: text_at(url) == "one")
+
+    write_app(tmp_path, "another size")  # compiled files are told apart by second and size
+
+    dev.until(lambda: text_at(url) == "another size")
+    assert dev.said("shop.py changed")
+
+
+def write_app(folder: Path, text: str) -> None:
+    (folder / "shop.py").write_text(
+        "from starlette.applications import Starlette\n"
+        "from starlette.responses import PlainTextResponse\n"
+        "from starlette.routing import Route\n"
+        f"app = Starlette(routes=[Route('/', lambda request: PlainTextResponse({text!r}))])\n"
+    )
+
+
+def text_at(url: str) -> str:
+    try:
+        return httpx.get(url).text
+    except httpx.TransportError:
+        return ""
+
+
+def test_a_configured_server_and_app_are_used(
+    tmp_path: Path, start: Callable[..., Dev], redis_url: str
+) -> None:
+    credentials = {f"REVERB_APP_{name}": f"{name.lower()}1" for name in ("ID", "KEY", "SECRET")}
+    dev = start(tmp_path, "--json", "--no-demo", REDIS_URL=redis_url, **credentials)
+
+    assert dev.ready["redis"].endswith("from environment REDIS_URL")
+    assert dev.ready["key"] == "key1"
+    assert not [child for child in dev.family() if "valkey" in child.name()]
+    assert not (tmp_path / ".broadcaster" / "redis").exists()
+
+
+def test_an_application_without_attribute_is_a_usage_error(tmp_path: Path) -> None:
+    answer = command(tmp_path, "dev", "shop.main")
+
+    assert answer.returncode == 2
+    assert "MODULE:APP" in answer.stderr

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 SHARED = ("HS256", "HS384", "HS512")
 PUBLIC = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 MIN_SHARED_BYTES = 32
+MIN_RSA_BITS = 2_048
 MAX_LIFETIME = 30 * 86_400
 MAX_CHANNELS = 100
 CLOCK_SKEW = 60
@@ -65,12 +66,14 @@ class GrantKey:
     Attributes:
         kid: key id, as in the header of tokens.
         algorithm: the only one it is used with.
-        key: prepared for PyJWT.
+        signing: prepared for PyJWT to sign with, if it can.
+        verifying: prepared for PyJWT to verify with.
     """
 
     kid: str
     algorithm: str
-    key: Any = field(repr=False)
+    signing: Any = field(repr=False)
+    verifying: Any = field(repr=False)
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +140,12 @@ def load_key(kid: str, algorithm: str, key: str, *, app_secret: str) -> GrantKey
         ) from error
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise ConfigurationError(f"{where} is no key of that kind") from error
-    return GrantKey(kid, algorithm, prepared)
+    if getattr(prepared, "key_size", MIN_RSA_BITS) < MIN_RSA_BITS and algorithm[0] in "RP":
+        raise ConfigurationError(f"{where} must have {MIN_RSA_BITS} bits or more")
+    has_public_part = hasattr(prepared, "public_key")
+    return GrantKey(
+        kid, algorithm, prepared, prepared.public_key() if has_public_part else prepared
+    )
 
 
 def mint(
@@ -190,7 +198,7 @@ def mint(
         _check_pattern(pattern)
     _check_claims(_decode_grant(payload), app_id=app_id, now=now)
     try:
-        token = _jws.encode(payload, key.key, key.algorithm, headers={"kid": key.kid})
+        token = _jws.encode(payload, key.signing, key.algorithm, headers={"kid": key.kid})
     except (jwt.PyJWTError, AttributeError, TypeError) as error:
         raise ConfigurationError(f"grant key {key.kid!r} cannot sign: is it public?") from error
     if len(token) > MAX_AUTH - 256:
@@ -299,7 +307,7 @@ def _verified_payload(token: str, keys: Sequence[GrantKey]) -> bytes:
     if "crit" in header or "b64" in header:
         raise InvalidToken("the token uses critical headers", code="token_malformed")
     try:
-        payload: bytes = _jws.decode(token, key.key, algorithms=[key.algorithm])
+        payload: bytes = _jws.decode(token, key.verifying, algorithms=[key.algorithm])
     except jwt.InvalidSignatureError as error:
         raise InvalidToken(
             f"the token's signature was not made with grant key {key.kid!r}",

@@ -34,7 +34,13 @@ def token() -> None:
     multiple=True,
     help="Full channel name; '*' matches within one dot segment. May be repeated.",
 )
-@click.option("--expires", default=3600.0, show_default=True, help="Seconds until it expires.")
+@click.option(
+    "--expires",
+    type=click.FloatRange(1, tokens.MAX_LIFETIME),
+    default=3600.0,
+    show_default=True,
+    help="Seconds until it expires.",
+)
 @click.option("--info", help="The member's info on presence channels, as JSON.")
 @click.option("--socket-id", help="Bind it to one connection.")
 @click.option("--kid", help="Id of the grant key; default is the first.")

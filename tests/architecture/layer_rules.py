@@ -69,6 +69,7 @@ OWNER: dict[str, tuple[str, ...]] = {
         "broadcaster.gateway",
         "broadcaster.integrations",
         "broadcaster.demo",
+        "broadcaster.wiring",
         "broadcaster_auth",
     ),
     "websockets": ("broadcaster.testing", "broadcaster.cli", "broadcaster.gateway"),

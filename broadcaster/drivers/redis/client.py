@@ -224,7 +224,7 @@ def _our(error: Exception, where: str) -> DriverUnavailable | LeaseLost:
         return DriverUnavailable(
             f"Redis at {where} did not answer in time; see whether it is running, frozen or overloaded"
         )
-    if isinstance(error, (AuthenticationError, AuthorizationError)):
+    if _is_about_credentials(error, text):
         return DriverUnavailable(
             f"Redis at {where} refused the credentials; check user and password in the Redis URL"
         )
@@ -233,6 +233,12 @@ def _our(error: Exception, where: str) -> DriverUnavailable | LeaseLost:
             f"Redis at {where} cannot be reached ({text}); start it, or correct the Redis URL"
         )
     return DriverUnavailable(f"Redis at {where} refused a command: {text}")
+
+
+def _is_about_credentials(error: Exception, text: str) -> bool:
+    """redis-py has classes for this, and loses them on the way when connecting."""
+    known = isinstance(error, (AuthenticationError, AuthorizationError))
+    return known or any(sign in text for sign in ("WRONGPASS", "NOAUTH", "username-password"))
 
 
 def _options(url: str, answer_seconds: float | None) -> dict[str, Any]:

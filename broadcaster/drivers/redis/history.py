@@ -7,11 +7,10 @@ a channel on which nothing is said for long still proves its continuity.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.history import HistoryLimits
-from broadcaster.drivers.redis.client import VERB_SECONDS, translated
+from broadcaster.drivers.redis.scripts_loader import aread
 from broadcaster.protocol.envelope import START, Position
 
 if TYPE_CHECKING:
@@ -56,14 +55,8 @@ class RedisHistory:
         await self._pipelined([("EXPIRE", key, self._limits.meta_seconds) for key in keys])
 
     async def _pipelined(self, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
-        """Reads and EXPIREs only; in round trips of at most 1,000 commands."""
-        client = self._clients.aio
+        """Run reads and EXPIREs in round trips of at most 1,000."""
         replies: list[Any] = []
-        with translated(client):
-            for start in range(0, len(commands), MAX_COMMANDS):
-                pipeline = client.pipeline(transaction=False)
-                for command in commands[start : start + MAX_COMMANDS]:
-                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call]  # not annotated by redis-py
-                async with asyncio.timeout(VERB_SECONDS):
-                    replies += await pipeline.execute()
+        for start in range(0, len(commands), MAX_COMMANDS):
+            replies += await aread(self._clients.aio, commands[start : start + MAX_COMMANDS])
         return replies

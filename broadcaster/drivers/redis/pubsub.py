@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 SHORTEST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 STEADY_SECONDS = 1.0
+STOPPED = "stopped by this process"
 _logger = logging.getLogger("broadcaster.redis")
 
 
@@ -152,6 +153,9 @@ class RedisSubscriptions:
         try:
             self._made(link)
             await self._watch(link)
+        except asyncio.CancelledError:
+            link.reason = STOPPED
+            raise
         finally:
             link.abort()
             self._lost(link)
@@ -191,7 +195,8 @@ class RedisSubscriptions:
         self._sent.clear()
         self._due.clear()
         self._changed.clear()
-        _logger.warning(
+        _logger.log(
+            logging.INFO if link.reason == STOPPED else logging.WARNING,
             "pub/sub: lost the connection to %s (%s)",
             self._address,
             link.reason,

@@ -108,6 +108,24 @@ async def arun_many(
         return _checked(replies)
 
 
+async def aread(client: redis.asyncio.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """
+    Run plain commands in one round trip; return their replies in order.
+
+    Repeated once when the connection broke: for reads, and for writes like EXPIRE that
+    may happen twice.
+    """
+    started = time.monotonic()
+    with translated(client):
+        async with asyncio.timeout(VERB_SECONDS):
+            try:
+                return _checked(await _asend(client, commands))
+            except RedisConnectionError as error:
+                if not _may_repeat(error, started, repeat_lost=True):
+                    raise
+                return _checked(await _asend(client, commands))
+
+
 def run_many(client: redis.Redis, calls: Sequence[Call], *, repeat_lost: bool = False) -> list[Any]:
     """See `arun_many`; for code without an event loop."""
     started = time.monotonic()

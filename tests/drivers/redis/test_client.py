@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.drivers.redis.client import RedisClients, check_server, translated
+from broadcaster.drivers.redis.scripts_loader import (
+    Call,
+    Script,
+    arun,
+    arun_many,
+    load_script,
+    run,
+    run_many,
+)
+from broadcaster.errors import ConfigurationError, DriverUnavailable, LeaseLost
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults import FaultyServer
+
+BOUND = 2.0  # seconds in which a verb promises to answer
+NOISE = 3.0  # more, for a machine that is busy with other things
+
+
+def script(source: str) -> Script:
+    return Script("inline", source, hashlib.sha1(source.encode()).hexdigest())
+
+
+ECHO = script("return ARGV[1]")
+COUNT = script("return redis.call('INCR', KEYS[1])")
+LEASE = script("return redis.error_reply('LEASE of node n1 ended')")
+BROKEN = script("return redis.call('LPUSH', KEYS[1])")
+
+
+async def test_a_script_runs_and_answers_sync_and_async(clients: RedisClients) -> None:
+    assert run(clients.sync, ECHO, [], ["a"]) == b"a"
+    assert await arun(clients.aio, ECHO, [], ["b"]) == b"b"
+
+
+async def test_a_forgotten_script_is_sent_again_alone_and_in_a_pipeline(
+    clients: RedisClients, prefix: str
+) -> None:
+    calls = [Call(COUNT, [prefix], []), Call(ECHO, [], ["x"]), Call(COUNT, [prefix], [])]
+    await clients.aio.script_flush()
+
+    assert await arun(clients.aio, COUNT, [prefix], []) == 1
+    await clients.aio.script_flush()
+    assert await arun_many(clients.aio, calls) == [2, b"x", 3]
+    clients.sync.script_flush()
+    assert run_many(clients.sync, calls) == [4, b"x", 5]
+    clients.sync.script_flush()
+    assert run(clients.sync, COUNT, [prefix], []) == 6
+
+
+async def test_an_error_reply_that_begins_with_lease_is_a_lost_lease(clients: RedisClients) -> None:
+    with pytest.raises(LeaseLost, match="LEASE of node n1 ended"):
+        await arun(clients.aio, LEASE, [], [])
+    with pytest.raises(LeaseLost):
+        run_many(clients.sync, [Call(ECHO, [], ["x"]), Call(LEASE, [], [])])
+
+
+async def test_an_error_in_a_script_is_ours_and_the_calls_after_it_ran(
+    clients: RedisClients, prefix: str
+) -> None:
+    calls = [Call(BROKEN, [prefix], []), Call(COUNT, [f"{prefix}n"], [])]
+
+    with pytest.raises(DriverUnavailable, match="refused a command"):
+        await arun_many(clients.aio, calls)
+
+    assert await clients.aio.get(f"{prefix}n") == b"1"
+
+
+async def test_a_server_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:
+    clients = RedisClients(f"unix://user:hunter2@{tmp_path}/none?db=0")
+
+    with pytest.raises(DriverUnavailable) as from_async:
+        await arun(clients.aio, ECHO, [], ["a"])
+    with pytest.raises(DriverUnavailable) as from_sync:
+        run(clients.sync, ECHO, [], ["a"])
+
+    for error in (from_async.value, from_sync.value):
+        assert f"{tmp_path}/none" in error.message
+        assert "start it" in error.message
+        assert "hunter2" not in error.message
+    await clients.aclose()
+
+
+async def test_a_refused_port_is_named_with_host_and_port() -> None:
+    clients = RedisClients("redis://:hunter2@127.0.0.1:1/0")
+
+    with pytest.raises(DriverUnavailable, match=r"127\.0\.0\.1:1") as caught:
+        await arun(clients.aio, ECHO, [], ["a"])
+
+    assert "hunter2" not in str(caught.value)
+    await clients.aclose()
+
+
+async def test_wrong_credentials_are_called_that(redis_server: FaultyServer) -> None:
+    clients = RedisClients(redis_server.url.replace("unix://", "unix://nobody:hunter2@"))
+
+    with pytest.raises(DriverUnavailable, match="refused the credentials") as caught:
+        await arun(clients.aio, ECHO, [], ["a"])
+
+    assert "hunter2" not in str(caught.value)
+    await clients.aclose()
+
+
+async def test_a_frozen_server_is_given_up_within_the_bound_and_used_again_after(
+    redis_server: FaultyServer,
+) -> None:
+    clients = RedisClients(redis_server.url)
+    await arun(clients.aio, ECHO, [], ["warm"])
+    run(clients.sync, ECHO, [], ["warm"])
+    redis_server.freeze()
+
+    started = time.monotonic()
+    with pytest.raises(DriverUnavailable, match="in time"):
+        await arun(clients.aio, ECHO, [], ["a"], repeat_lost=True)
+    between = time.monotonic()
+    with pytest.raises(DriverUnavailable, match="in time"):
+        run(clients.sync, ECHO, [], ["a"], repeat_lost=True)
+    ended = time.monotonic()
+
+    redis_server.thaw()
+    assert between - started < BOUND + NOISE
+    assert ended - between < BOUND + NOISE
+    assert await arun(clients.aio, ECHO, [], ["b"]) == b"b"
+    assert run(clients.sync, ECHO, [], ["b"]) == b"b"
+    await clients.aclose()
+
+
+async def test_a_cancelled_call_does_not_leave_its_answer_to_the_next_one(
+    redis_server: FaultyServer,
+) -> None:
+    clients = RedisClients(redis_server.url)
+    await arun(clients.aio, ECHO, [], ["warm"])
+    redis_server.freeze()
+    call = asyncio.create_task(arun(clients.aio, ECHO, [], ["old"]))
+    await asyncio.sleep(0)
+
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    redis_server.thaw()
+
+    assert await arun(clients.aio, ECHO, [], ["new"]) == b"new"
+    await clients.aclose()
+
+
+async def test_after_a_restart_pooled_connections_and_scripts_are_renewed(
+    redis_server: FaultyServer,
+) -> None:
+    clients = RedisClients(redis_server.url)
+    await asyncio.gather(*(arun(clients.aio, ECHO, [], ["warm"]) for _ in range(5)))
+    run(clients.sync, ECHO, [], ["warm"])
+
+    redis_server.restart(keep_data=True)
+
+    found = await asyncio.gather(
+        *(arun(clients.aio, ECHO, [], [str(n)], repeat_lost=True) for n in range(5))
+    )
+    assert found == [b"0", b"1", b"2", b"3", b"4"]
+    assert run(clients.sync, ECHO, [], ["b"], repeat_lost=True) == b"b"
+    await clients.aclose()
+
+
+async def test_a_lost_answer_is_asked_for_again_only_when_the_caller_allows_it(
+    redis_url: str, prefix: str, tmp_path: Path
+) -> None:
+    proxy = _AnswerEater(redis_url.removeprefix("unix://").partition("?")[0])
+    server = await asyncio.start_unix_server(proxy.serve, tmp_path / "s")
+    clients = RedisClients(f"unix://{tmp_path}/s")
+
+    proxy.eat = 1
+    with pytest.raises(DriverUnavailable, match="reached"):
+        await arun(clients.aio, COUNT, [prefix], [])
+    proxy.eat = 1
+    assert await arun(clients.aio, COUNT, [prefix], [], repeat_lost=True) == 3
+
+    server.close()
+    await clients.aclose()
+
+
+async def test_more_calls_than_connections_wait_for_one(clients: RedisClients) -> None:
+    found = await asyncio.gather(*(arun(clients.aio, ECHO, [], [n]) for n in range(200)))
+
+    assert found == [str(n).encode() for n in range(200)]
+
+
+def test_every_event_loop_has_connections_of_its_own(redis_url: str) -> None:
+    clients = RedisClients(redis_url)
+
+    async def once(text: str) -> bytes:
+        try:
+            found: bytes = await arun(clients.aio, ECHO, [], [text])
+            return found
+        finally:
+            await clients.aclose()
+
+    assert [asyncio.run(once("a")), asyncio.run(once("b"))] == [b"a", b"b"]
+
+
+async def test_a_blocking_client_waits_longer_than_an_answer_may_take(
+    clients: RedisClients, prefix: str
+) -> None:
+    blocking = clients.blocking()
+
+    assert blocking.connection_pool.connection_kwargs["socket_timeout"] is None
+    with translated(blocking):
+        assert await blocking.blpop([prefix], timeout=0.05) is None  # type: ignore[misc]  # shared annotation
+
+
+def test_clients_refuse_a_url_of_another_scheme_without_showing_it() -> None:
+    with pytest.raises(ConfigurationError, match="redis://") as caught:
+        RedisClients("amqp://user:hunter2@host")
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_scripts_of_the_package_load_with_their_hash() -> None:
+    loaded = load_script("publish")
+
+    assert loaded.sha == hashlib.sha1(loaded.source.encode()).hexdigest()
+    assert load_script("publish") is loaded
+
+
+async def test_a_sound_server_is_described(redis_server: FaultyServer) -> None:
+    clients = RedisClients(redis_server.url)
+
+    facts = await check_server(clients)
+    await clients.aclose()
+    redis_server.restart(keep_data=True)
+    after = await check_server(clients)
+
+    assert facts.version[0].isdigit()
+    assert facts.appendonly
+    assert facts.run_id != after.run_id
+    await clients.aclose()
+
+
+async def test_a_server_that_evicts_is_refused_with_the_command_that_mends_it(
+    redis_server: FaultyServer,
+) -> None:
+    clients = RedisClients(redis_server.url)
+    await clients.aio.config_set("maxmemory-policy", "allkeys-lru")
+
+    with pytest.raises(ConfigurationError, match="CONFIG SET maxmemory-policy noeviction"):
+        await check_server(clients)
+
+    await clients.aclose()
+
+
+async def test_a_replica_is_refused_with_the_address_of_its_master(
+    redis_server: FaultyServer,
+) -> None:
+    clients = RedisClients(redis_server.url)
+    await clients.aio.replicaof("127.0.0.1", "1")
+
+    with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1:1"):
+        await check_server(clients)
+
+    await clients.aclose()
+
+
+async def test_checking_a_server_that_is_not_there_raises_ours(tmp_path: Path) -> None:
+    clients = RedisClients(f"unix://{tmp_path}/none")
+
+    with pytest.raises(DriverUnavailable):
+        await check_server(clients)
+
+    await clients.aclose()
+
+
+class _AnswerEater:
+    """A proxy that lets commands through and cuts the connection instead of answering."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self.eat = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        above, to_above = await asyncio.open_unix_connection(self._target)
+        try:
+            while data := await reader.read(65_536):
+                to_above.write(data)
+                answer = await above.read(65_536)
+                if self.eat and b"EVALSHA" in data and b"NOSCRIPT" not in answer:
+                    self.eat -= 1
+                    break
+                writer.write(answer)
+        finally:
+            writer.close()
+            to_above.close()

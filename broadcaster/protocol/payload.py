@@ -84,8 +84,8 @@ def encode_payload(payload: Payload, *, max_bytes: int = MAX_PAYLOAD_BYTES) -> b
             "(an id, a path) instead of the content"
         )
     # The encoder writes NaN and infinity as null; only then is a closer look needed.
-    if b"null" in body and (path := _not_finite(msgspec.to_builtins(payload.data), "data")):
-        raise InvalidJob(f"job {name}: {path} is NaN or infinite, which JSON cannot carry")
+    if b"null" in body and (path := _not_finite(msgspec.to_builtins(fields), "")):
+        raise InvalidJob(f"job {name}: {path[1:]} is NaN or infinite, which JSON cannot carry")
     decode_payload(body, max_bytes=max_bytes)  # whatever is written can be read
     return body
 
@@ -102,7 +102,7 @@ def decode_payload(body: bytes, *, max_bytes: int = MAX_PAYLOAD_BYTES) -> Payloa
     try:
         return _decoder.decode(body)
     except (ValueError, RecursionError, OverflowError) as error:
-        raise InvalidJob(f"payload is not a job: {shown(str(error), 200)}") from error
+        raise InvalidJob(f"payload is not a job: {shown(str(error), 100)}") from error
 
 
 def _not_finite(value: Any, path: str) -> str | None:

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broadcaster.errors import InvalidJob
+from broadcaster.protocol.payload import MAX_PAYLOAD_BYTES, Payload, decode_payload, encode_payload
+
+ID = "0" * 32
+
+
+def payload(data: Any = None, **options: Any) -> Payload:
+    return Payload(id=ID, job="mail", data={} if data is None else data, **options)
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps({"v": 1, "id": ID, "job": "mail", "data": {}} | fields).encode()
+
+
+def test_optional_fields_are_left_out() -> None:
+    assert encode_payload(payload({"a": 1})) == (
+        b'{"v":1,"id":"00000000000000000000000000000000","job":"mail","data":{"a":1}}'
+    )
+
+
+def test_what_was_written_is_read_back() -> None:
+    written = payload({"a": [1, 2.5, None, "é"]}, tries=0, backoff=(1, 2.5), timeout=30)
+
+    assert decode_payload(encode_payload(written)) == written
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"a": {"b": [1, float("nan")]}}, r"data\.a\.b\[1\] is NaN or infinite"),
+        ({"a": float("inf")}, r"data\.a is NaN"),
+        ({"a": "\ud800"}, "surrogates"),
+        ({"a": object()}, "cannot be written as JSON"),
+        ({"a": "x" * MAX_PAYLOAD_BYTES}, "pass a reference"),
+    ],
+)
+def test_what_json_cannot_carry_is_refused_at_dispatch(data: Any, message: str) -> None:
+    with pytest.raises(InvalidJob, match=message):
+        encode_payload(payload(data))
+
+
+def test_data_too_deep_to_be_read_is_refused_at_dispatch() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    with pytest.raises(InvalidJob):
+        encode_payload(payload({"deep": deep}))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tries": -1}, {"backoff": (-1.0,)}, {"timeout": float("inf")}, {"timeout": -1.0}],
+)
+def test_limits_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJob):
+        encode_payload(payload(**options))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"data":' * 5_000,
+        body(v=2),
+        body(id="short"),
+        body(id=ID + "\n"),
+        body(job=""),
+        body(job=7),
+        body(data=[]),
+        body(surprise=1),
+        body(tries="3"),
+        body(tries=True),
+        body(timeout=1e999).replace(b"Infinity", b"1e999"),
+        body().replace(b"mail", b'\\ud800 lone"'[:-1]),
+        b"\xff" + body(),
+        body(data={"x": "y" * MAX_PAYLOAD_BYTES}),
+    ],
+)
+def test_a_body_that_is_no_payload_is_refused(text: bytes) -> None:
+    with pytest.raises(InvalidJob):
+        decode_payload(text)
+
+
+def test_the_error_shows_hostile_text_in_ascii_and_cut() -> None:
+    with pytest.raises(InvalidJob) as caught:
+        decode_payload(body(**{"\x1b[2J" + "é" * 1000: 1}))
+
+    assert caught.value.message.isascii()
+    assert "\x1b" not in caught.value.message
+    assert len(caught.value.message) < 500
+
+
+@given(st.binary(max_size=300))
+def test_the_parser_is_total_over_bytes(text: bytes) -> None:
+    with contextlib.suppress(InvalidJob):
+        decode_payload(text)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["v", "id", "job", "data", "tries", "x"]), _JSON))
+def test_the_parser_is_total_over_json(fields: dict[str, Any]) -> None:
+    with contextlib.suppress(InvalidJob):
+        decode_payload(json.dumps(fields).encode())
+
+
+@given(st.dictionaries(st.text(max_size=5), _JSON, max_size=3))
+def test_the_writer_is_total_and_writes_only_what_can_be_read(data: dict[str, Any]) -> None:
+    try:
+        written = encode_payload(payload(data))
+    except InvalidJob:
+        return
+    assert decode_payload(written).job == "mail"

@@ -8,6 +8,7 @@ docs/errors.md. Every answer carries ``X-Request-ID``, the caller's own one if i
 from __future__ import annotations
 
 import re
+from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple
 
 from broadcaster.protocol.channels import shown
@@ -71,10 +72,13 @@ async def send_answer(send: Send, answer: Answer, request_id: bytes) -> None:
 
 
 async def not_found(scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answer 404 in JSON: the router's last resort for HTTP requests."""
+    """Answer 404 in JSON: the router's last resort. A WebSocket handshake is turned down."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 4005})
+        return
     answer = refuse(
         404,
         "not_found",
         f"there is nothing at {shown(scope['path'], 200)}; see GET / for what there is",
     )
-    await send_answer(send, answer, request_id(scope) or b"-")
+    await send_answer(send, answer, request_id(scope) or token_hex(16).encode())

@@ -585,7 +585,9 @@ async def test_a_socket_that_closes_between_two_epochs_is_gone(world: World) -> 
 
 async def test_after_data_loss_everybody_is_registered_without_announcement(world: World) -> None:
     lease = await world.lease("a", 1)
-    await world.join(lease, "1.1", "ada")
+    for _ in range(5):
+        await world.join(lease, "1.1", "ada")
+        await world.leave(lease, "1.1")
     before = world.deltas()[-1].version
     world.lose_everything()
 
@@ -596,6 +598,30 @@ async def test_after_data_loss_everybody_is_registered_without_announcement(worl
     assert list(snapshot.members) == ["ada", "bob"]
     assert snapshot.version > before
     assert world.announced() == []
+
+
+async def test_a_join_that_slipped_in_after_data_loss_leaves_no_ghost(world: World) -> None:
+    """Its node had not noticed the loss, so no index leads to this connection."""
+    old = await world.lease("a", 1)
+    world.lose_everything()
+    one = joining("1.1", "ada")
+    await world.store.join(
+        old,
+        APP,
+        ROOM,
+        socket_id=one.socket_id,
+        member=one.member,
+        added_frame=one.added_frame,
+        max_members=10,
+    )
+
+    new = await world.lease("a", 2)
+    await world.store.join_many(new, [one])
+    world.end_lease(new)
+    await world.store.sweep()
+
+    assert world.announced() == ["+ada", "-ada"]
+    assert await world.users() == []
 
 
 async def test_joining_many_announces_when_asked(world: World) -> None:

@@ -120,6 +120,19 @@ async def test_the_own_leave_is_known_behind_hundreds_of_others(world: World) ->
     assert world.announced() == ["-user-249", "+user-249"]
 
 
+async def test_a_list_that_lost_a_part_is_finished_without_an_announcement(world: World) -> None:
+    """Somebody deleted a key by hand: nothing to say, and nothing to stumble over for ever."""
+    lease = await world.lease("a")
+    await world.join(lease, "1.1", "ada")
+    await world.leave(lease, "1.1", grace=GRACE)
+    world.end_graces()
+    world.clients.sync.delete(world.clients.keys.channel(APP, ROOM, "p:data"))
+
+    assert await world.store.finish(APP, ROOM) is None
+
+    assert world.announced() == ["+ada"]
+
+
 async def test_a_thousand_connections_of_one_user_are_one_member(world: World) -> None:
     lease = await world.lease("a")
 

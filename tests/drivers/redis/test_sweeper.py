@@ -170,6 +170,15 @@ async def test_a_step_that_can_only_wait_says_how_long(
     assert 0 < wait <= 0.5
 
 
+async def test_a_node_is_not_forgotten_before_its_index_is_empty(world: World) -> None:
+    await _dead_node(world)
+
+    await world.store._sweeper._drop("dead:1", 0)
+    await world.store.sweep()
+
+    assert sorted(world.announced()) == [f"-{user}" for user in USERS]
+
+
 async def test_many_dead_nodes_are_swept(world: World) -> None:
     for number in range(20):
         lease = await world.lease(f"dead{number}")
@@ -240,7 +249,7 @@ async def test_connections_in_large_channels_are_found(world: World) -> None:
 async def test_a_node_that_stops_renewing_is_announced_without_help(clients: RedisClients) -> None:
     """The same with a real clock: short lease, nobody moves the time."""
     world = World(clients)
-    world.store = RedisPresence(clients, lease=0.2, sweep_after=0.05)
+    world.store = RedisPresence(clients, lease=2.0, sweep_after=0.05)
     world.listen()
     await world.join(await world.lease("dead"), "1.1", "ada")
     heard: list[str] = []

@@ -57,7 +57,6 @@ end
 local until_ms = redis.call('ZSCORE', LEAVING, user)
 if until_ms and tonumber(until_ms) <= now then
   remove(user)
-  until_ms = false
 end
 
 local present = redis.call('HEXISTS', DATA, user) == 1

@@ -1,0 +1,118 @@
+"""The command line as a whole: lazy, with suggestions, exit codes and one-line errors."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from broadcaster import errors
+from broadcaster.cli import main as main_module
+from broadcaster.cli.main import COMMANDS, broadcaster, exit_code, main
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    code = caught.value.code
+    assert isinstance(code, int)
+    return code
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_exists_and_explains_itself(name: str) -> None:
+    result = CliRunner().invoke(broadcaster, [name, "--help"])
+
+    assert result.exit_code == 0, result.output
+    assert "Usage:" in result.output
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+
+    text = capsys.readouterr().out
+    assert [name for name in COMMANDS if name not in text] == []
+
+
+def test_a_misspelt_command_is_wrong_usage_with_a_suggestion(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("wrok") == 2
+    assert "did you mean 'work'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.NotConfigured("x"), 78),
+        (errors.UnknownDriver("x"), 78),
+        (errors.DriverUnavailable("x"), 69),
+        (errors.PublishRefused("x", status=401), 1),
+        (errors.InvalidChannel("x"), 1),
+    ],
+)
+def test_an_error_of_ours_is_one_line_and_its_exit_code(
+    error: errors.BroadcasterError,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @click.command()
+    def failing() -> None:
+        raise error
+
+    monkeypatch.setattr(main_module, "broadcaster", failing)
+
+    assert run() == code == exit_code(error)
+    assert capsys.readouterr().err == "broadcaster: x\n"
+
+
+def test_a_command_that_is_not_there_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(main_module.COMMANDS, "fly", ("broadcaster.cli.fly:fly", "Fly."))  # type: ignore[arg-type]  # a dict under a Mapping
+
+    assert run("fly") == 1
+    assert "'fly' is not part of this build" in capsys.readouterr().err
+
+
+def test_a_library_missing_inside_a_command_is_not_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def importing(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'uvloop'", name="uvloop")
+
+    monkeypatch.setattr(importlib, "import_module", importing)
+
+    with pytest.raises(ModuleNotFoundError, match="uvloop"):
+        main(["version"])
+
+
+def test_asking_for_help_imports_no_server() -> None:
+    code = (
+        "import sys\n"
+        "from broadcaster.cli.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(*[n for n in ('redis', 'starlette', 'uvicorn', 'httpx') if n in sys.modules])"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert answer.stdout.splitlines()[-1] == ""
+
+
+def test_the_package_runs_as_a_module() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "broadcaster", "version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert answer.stdout.startswith("broadcaster-server ")

@@ -165,8 +165,8 @@ def _read_join(reply: list[Any]) -> Snapshot | Refused:
 
 
 def _read_snapshot(reply: list[Any]) -> Snapshot:
-    users, data = map(_unpacked, reply[1::2]), map(_unpacked, reply[2::2])
-    return Snapshot(reply[0], dict(zip(users, data, strict=True)))
+    version, users, data = reply
+    return Snapshot(version, dict(zip(map(_unpacked, users), map(_unpacked, data), strict=True)))
 
 
 def _seconds(milliseconds: int) -> float | None:

@@ -89,17 +89,21 @@ local function next_due()
   return math.max(0, tonumber(first[2]) - now)
 end
 
--- {version, user id, Member.data, user id, Member.data, ...}, oldest first.
+-- {version, {user id, ...}, {Member.data, ...}}, both in the same order, oldest first.
 local function snapshot()
-  local reply = {tonumber(redis.call('GET', VERSION) or 0)}
+  local version = tonumber(redis.call('GET', VERSION) or 0)
   local users = redis.call('ZRANGE', ORDER, 0, -1)
+  if #users == 0 then
+    return {version, {}, {}}
+  elseif #users <= 1000 then
+    return {version, users, redis.call('HMGET', DATA, unpack(users))}
+  end
+  local data = {}
   for first = 1, #users, 1000 do
     local last = math.min(first + 999, #users)
-    local data = redis.call('HMGET', DATA, unpack(users, first, last))
-    for i = first, last do
-      reply[2 * i] = users[i]
-      reply[2 * i + 1] = data[i - first + 1]
+    for i, member in ipairs(redis.call('HMGET', DATA, unpack(users, first, last))) do
+      data[first + i - 1] = member
     end
   end
-  return reply
+  return {version, users, data}
 end

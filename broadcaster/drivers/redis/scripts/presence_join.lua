@@ -13,8 +13,8 @@
 --       10 users allowed
 --       11 "1" to announce, "0" while a node registers everything anew
 --       12 "1" to get the list, "0" for its version only
--- Reply  {version, user id, Member.data, ...} oldest first; {-1, users} when the channel is
---        full; error LEASE when the lease has ended
+-- Reply  {version, {user id, ...}, {Member.data, ...}} oldest first; {-1, users} when the
+--        channel is full; error LEASE when the lease has ended
 -- Expiry as in presence_channel
 --
 -- The first connection's Member.data stays until all are gone. A user who is leaving and
@@ -31,7 +31,7 @@ local function answer()
   if ARGV[12] == '1' then
     return snapshot()
   end
-  return {tonumber(redis.call('GET', VERSION) or 0)}
+  return {tonumber(redis.call('GET', VERSION) or 0), {}, {}}
 end
 
 -- A node that registers everything anew takes its connections over from its last epoch.

@@ -2,7 +2,7 @@
 --
 -- KEYS  as in presence_channel
 -- ARGV  1 topic
--- Reply {version, user id, Member.data, ...} oldest first
+-- Reply {version, {user id, ...}, {Member.data, ...}} oldest first
 -- Expiry none
 
 return snapshot()

@@ -1,0 +1,157 @@
+"""
+Documented usage that type checkers must accept. It is checked, and imported by nothing.
+
+Lines that they must refuse carry an ignore, and an ignore that is not needed is an error.
+"""
+# mypy: warn-unused-ignores
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, assert_type
+
+import msgspec
+
+from broadcaster import (
+    Channel,
+    DriverUnavailable,
+    Job,
+    PresenceChannel,
+    PrivateChannel,
+    ShouldBroadcast,
+    ShouldBroadcastNow,
+    ShouldRescue,
+    abroadcast,
+    broadcast,
+    broadcast_if,
+    broadcast_unless,
+    configure,
+    job,
+    minutes,
+    on,
+    presence,
+    private,
+)
+from broadcaster.drivers.log import LogPublisher
+from broadcaster.drivers.null import NullPublisher
+from broadcaster.drivers.routing import RoutingPublisher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.contracts.application import Application
+    from broadcaster.contracts.publisher import Publisher
+    from broadcaster.contracts.queue import Queue
+    from broadcaster.drivers.http.pusher import PusherPublisher
+    from broadcaster.drivers.redis.publisher import RedisPublisher
+    from broadcaster.drivers.redis.queue import RedisQueue
+    from broadcaster.drivers.sync import SyncQueue
+    from broadcaster.wiring.backend import Backend
+
+
+@dataclass
+class Order:
+    id: int
+    user_id: int
+    status: str
+
+    def broadcast_channel(self) -> str:
+        return f"App.Models.Order.{self.id}"
+
+
+class Name(Enum):
+    SHIPPED = "order.shipped"
+
+
+@dataclass
+class OrderShipped(ShouldBroadcast):
+    order: Order
+
+    def broadcast_on(self) -> PrivateChannel:
+        return PrivateChannel(f"orders.{self.order.user_id}")
+
+    def broadcast_with(self) -> dict[str, object]:
+        return {"order_id": self.order.id, "status": self.order.status}
+
+
+@dataclass(frozen=True, slots=True)
+class OrderMoved(ShouldBroadcastNow, ShouldRescue):
+    order: Order
+
+    def broadcast_on(self) -> list[Channel | Order | str]:
+        return [PresenceChannel("warehouse"), self.order, "orders"]
+
+    def broadcast_as(self) -> Name:
+        return Name.SHIPPED
+
+    def broadcast_when(self) -> bool:
+        return self.order.status != "draft"
+
+    def broadcast_queue(self) -> str:
+        return "low"
+
+    def broadcast_connections(self) -> Sequence[str | None]:
+        return (None, "log")
+
+
+class Unannotated(msgspec.Struct, ShouldBroadcast):
+    order: int
+
+    def broadcast_on(self):  # type: ignore[no-untyped-def]  # users need not annotate
+        return PrivateChannel("orders")
+
+
+class Wrong(ShouldBroadcast):
+    def broadcast_on(self) -> int:  # type: ignore[override]  # a number names no channel
+        return 7
+
+
+class SendMail(Job, queue="mail", tries=3):
+    to: str
+
+    def handle(self) -> None:
+        assert self.to
+
+
+@job
+async def report(month: str) -> None:
+    assert month
+
+
+def sync_code(order: Order) -> None:
+    configure()
+    broadcast(OrderShipped(order))
+    broadcast(OrderMoved(order), to_others=True, socket_id="1.2")
+    broadcast_if(order.status, OrderShipped(order))
+    broadcast_unless(order.status, Unannotated(order.id))
+    broadcast(order)  # type: ignore[arg-type]  # an order is no event
+    broadcast(OrderShipped(order), True)  # type: ignore[misc]
+    on("orders.1", PrivateChannel(order)).as_("shipped").with_({"id": 1}).to_others().send()
+    private("orders.1").via("log").send_now()
+    presence("room").send()
+    assert_type(SendMail(to="a@example.com").dispatch(delay=minutes(5)), str)
+    report("2026-11").dispatch()
+
+
+async def async_code(order: Order) -> None:
+    try:
+        await abroadcast(OrderShipped(order), to_others=True)
+    except DriverUnavailable as error:
+        raise SystemExit(error.exit_code) from error
+    await on("orders.1").asend()
+    await report("2026-11").adispatch()
+
+
+def drivers_keep_their_contracts(
+    backend: Backend,
+    redis: RedisPublisher,
+    pusher: PusherPublisher,
+    waiting: RedisQueue,
+    inline: SyncQueue,
+) -> None:
+    application: Application = backend
+    router = RoutingPublisher(backend.driver)
+    publishers: list[Publisher] = [redis, pusher, LogPublisher(), NullPublisher(), router]
+    queues: list[Queue] = [waiting, inline]
+    assert application, (publishers, queues)

@@ -1,0 +1,194 @@
+"""The backend's side of a process: drivers are opened by name when they are used."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from broadcaster import current
+from broadcaster.contracts.apps import App
+from broadcaster.contracts.queue import NewJob
+from broadcaster.drivers.redis.history import RedisHistory
+from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.errors import NotConfigured, UnknownDriver, UnknownJob
+from broadcaster.events.broadcast import abroadcast, broadcast
+from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow
+from broadcaster.jobs.job import Job
+from broadcaster.protocol.envelope import decode_envelope
+from broadcaster.protocol.payload import Payload, encode_payload
+from broadcaster.settings import BroadcastSettings, EndpointSettings, QueueSettings, Settings
+from broadcaster.wiring.backend import Backend, open_backend
+from tests.drivers.publications import make_publication
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from broadcaster.drivers.redis.client import RedisClients
+
+APP = App(id="1", key="k", secret="s")
+
+
+@dataclass
+class Shipped(ShouldBroadcast):
+    order: int = 7
+
+    def broadcast_on(self) -> str:
+        return "orders"
+
+
+@dataclass
+class ShippedNow(Shipped, ShouldBroadcastNow):
+    pass
+
+
+ran: list[str] = []
+
+
+class Note(Job, name="tests.wiring.note"):
+    text: str
+
+    def handle(self) -> None:
+        ran.append(self.text)
+
+
+def settings(**changes: Any) -> Settings:
+    return replace(Settings(app=APP), **changes)
+
+
+@pytest.fixture
+async def backend(clients: RedisClients) -> AsyncIterator[Backend]:
+    """A backend on the session's server, and the current application."""
+    made = current.configure(settings(redis_url=clients.url, prefix=clients.prefix))
+    assert isinstance(made, Backend)
+    yield made
+    await made.aclose()
+    current.reset()
+
+
+async def ids_in_history(clients: RedisClients) -> list[bytes]:
+    kept = await RedisHistory(clients).read("1", "orders")
+    return [decode_envelope(raw).event_id for raw in kept]
+
+
+@pytest.mark.redis
+async def test_an_event_for_now_is_in_redis_when_the_verb_returns(
+    backend: Backend, clients: RedisClients
+) -> None:
+    broadcast(ShippedNow())
+    await abroadcast(ShippedNow())
+
+    assert len(await ids_in_history(clients)) == 2
+
+
+@pytest.mark.redis
+async def test_an_event_waits_in_the_queue_for_a_worker(
+    backend: Backend, clients: RedisClients
+) -> None:
+    broadcast(Shipped())
+    await abroadcast(Shipped())
+
+    assert RedisQueue(clients).sizes("broadcasts").ready == 2
+    assert await ids_in_history(clients) == []
+
+
+@pytest.mark.redis
+def test_verbs_work_without_a_loop_and_in_loops_that_come_and_go(
+    redis_url: str, prefix: str
+) -> None:
+    """Scripts and Django's sync views call asyncio.run again and again."""
+    made = current.configure(settings(redis_url=redis_url, prefix=prefix))
+
+    async def script() -> None:
+        await abroadcast(ShippedNow())
+        await made.aclose()
+
+    broadcast(ShippedNow())
+    asyncio.run(script())
+    asyncio.run(script())
+    broadcast(ShippedNow())
+
+    made.close()
+    current.reset()
+
+
+async def test_the_sync_queue_publishes_and_runs_jobs_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = current.configure(
+        settings(queue=QueueSettings(driver="sync"), broadcast=BroadcastSettings(driver="log"))
+    )
+    ran.clear()
+
+    with caplog.at_level(logging.INFO, "broadcaster.publish"):
+        broadcast(Shipped())
+        await abroadcast(Shipped())
+    Note(text="sync").dispatch()
+    await Note(text="async").adispatch()
+
+    assert len(caplog.records) == 2
+    assert ran == ["sync", "async"]
+    await made.aclose()
+    current.reset()
+
+
+def test_each_publication_goes_to_the_driver_it_names(caplog: pytest.LogCaptureFixture) -> None:
+    backend = Backend(settings(broadcast=BroadcastSettings(driver="null")))
+
+    with caplog.at_level(logging.INFO, "broadcaster.publish"):
+        backend.publisher().publish(
+            [make_publication("a"), replace(make_publication("b"), connection="log")]
+        )
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "App\\Events\\Shipped to b (8 bytes)"
+    ]
+
+
+async def test_the_pusher_driver_is_made_from_the_endpoint() -> None:
+    endpoint = EndpointSettings(host="push.example", scheme="https", port=444, path="x")
+    backend = Backend(settings(endpoint=endpoint, broadcast=BroadcastSettings(driver="pusher")))
+
+    driver: Any = backend.driver(None)
+
+    assert driver._base_url == httpx.URL("https://push.example:444/x")
+    same: object = backend.driver("pusher")
+    assert same is driver
+    await backend.aclose()
+    backend.close()
+
+
+def test_what_is_missing_is_said_when_it_is_used() -> None:
+    backend = open_backend(Settings())
+
+    with pytest.raises(NotConfigured, match="BROADCASTER_APP_ID"):
+        _ = backend.app_id
+    with pytest.raises(NotConfigured, match="REDIS_URL"):
+        _ = backend.queue
+    with pytest.raises(NotConfigured, match="REDIS_URL"):
+        backend.driver("redis")
+    with pytest.raises(NotConfigured, match="BROADCASTER_APP_ID"):
+        backend.driver("pusher")
+    with pytest.raises(UnknownDriver):
+        backend.driver("ably")
+
+
+def test_rules_come_from_the_settings() -> None:
+    said = BroadcastSettings(event_namespace="Shop", queue="b", max_data_bytes=5)
+    backend = Backend(settings(broadcast=said, queue=QueueSettings(default="d")))
+
+    assert backend.rules.event_namespace == "Shop"
+    assert backend.rules.queue == "b"
+    assert backend.rules.max_data_bytes == 5
+    assert backend.default_queue == "d"
+
+
+def test_a_job_that_nobody_defined_is_unknown_to_the_sync_queue() -> None:
+    backend = Backend(settings(queue=QueueSettings(driver="sync")))
+    body = encode_payload(Payload(id="0" * 32, job="nobody.defined", data={}))
+    with pytest.raises(UnknownJob):
+        backend.queue.push([NewJob("0" * 32, "q", body)])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 log = logging.getLogger("shop")
+log.setLevel(logging.INFO)  # a worker shows nothing below a warning, unless told to
 
 
 # Users and orders: your database in earnest.

@@ -126,7 +126,7 @@ def sync_code(order: Order) -> None:
     broadcast_if(order.status, OrderShipped(order))
     broadcast_unless(order.status, Unannotated(order.id))
     broadcast(order)  # type: ignore[arg-type]  # an order is no event
-    broadcast(OrderShipped(order), True)  # type: ignore[misc]
+    broadcast(OrderShipped(order), True)  # type: ignore[call-arg]  # options are named
     on("orders.1", PrivateChannel(order)).as_("shipped").with_({"id": 1}).to_others().send()
     private("orders.1").via("log").send_now()
     presence("room").send()

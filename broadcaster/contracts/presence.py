@@ -14,7 +14,7 @@ class Lease(NamedTuple):
 
     Attributes:
         node: name of this process, unique per start.
-        epoch: rises when the node registers everything anew.
+        epoch: rises by one when the node registers everything anew.
         until_ms: Redis time at which Redis starts refusing this epoch's writes.
     """
 
@@ -96,7 +96,12 @@ class PresenceStore(Protocol):
     """
 
     async def renew(self, node: str, epoch: int) -> Renewal:
-        """Start or extend the lease of `node` in `epoch`."""
+        """
+        Start or extend the lease of `node` in `epoch`.
+
+        A lease that has ended is not extended, for somebody may be sweeping it: the answer
+        has `existed` False and the old end, and the node goes on in the next epoch.
+        """
         ...
 
     async def join(
@@ -169,7 +174,12 @@ class PresenceStore(Protocol):
         ...
 
     async def index_add(self, lease: Lease, app_id: str, channel: str) -> None:
-        """Note, before a first join, that this node has members in `channel`."""
+        """
+        Note, before a first join, that this node has members in `channel`.
+
+        Raises `LeaseLost` also when Redis does not know the lease (swept, or data lost).
+        Of this and `index_remove`, what was *called* last holds, whichever arrives last.
+        """
         ...
 
     async def index_remove(self, lease: Lease, app_id: str, channel: str) -> None:
@@ -186,7 +196,12 @@ class PresenceStore(Protocol):
         ...
 
     async def retire(self, lease: Lease) -> None:
-        """End this node's lease now; its connections are swept at once, grace included."""
+        """
+        End this node's lease now: the next sweep, on any node, removes its connections.
+
+        Members who are left without one are announced at once; those who were leaving
+        already keep the rest of their grace. No write under this lease may be under way.
+        """
         ...
 
     async def occupy(self, lease: Lease, app_id: str, counts: Mapping[str, int]) -> None:

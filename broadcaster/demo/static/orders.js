@@ -43,9 +43,10 @@ async function ship({ user, request, shipments, orderId }) {
   shipments.set(orderId, shipment);
   try {
     const response = await request(`/orders/${orderId}/ship`, { customer, to_others: leftOut });
+    const answered = performance.now();
     const answer = await response.json();
     if (response.ok) {
-      shipment.accepted(answer);
+      shipment.accepted(answer, answered);
     } else {
       shipment.failed(answer.error?.message ?? `HTTP ${response.status}`);
     }
@@ -97,8 +98,8 @@ class Shipment {
     this.timer = setTimeout(() => this.giveUp(), PATIENCE);
   }
 
-  accepted({ queued_ms: queued }) {
-    this.done("http", ms(this.elapsed()));
+  accepted({ queued_ms: queued }, answered) {
+    this.done("http", ms(answered - this.started));
     this.done("queued", `${ms(queued)} in Redis`);
     if (!this.expectsEvent) {
       this.finish("yes", this.mine ? "sent to your other tabs" : "sent to their tabs only");

@@ -57,7 +57,9 @@
     const request = { transport: "http", method: init.method ?? "GET", path: address };
     note({ ...request, direction: "out", text: init.body ?? "" });
     const response = await send(address, init);
-    note({ ...request, direction: "in", status: response.status, text: await response.clone().text() });
+    const { status } = response;
+    // Beside the caller, who need not wait for it.
+    response.clone().text().then((text) => note({ ...request, direction: "in", status, text }), () => {});
     return response;
   };
 })();

@@ -121,8 +121,12 @@ describeInBrowser("the demo in Chromium", () => {
     const again = await open(grace);
     expect((await members(again)).filter((id) => id === grace)).toEqual([grace]);
     await close(tab);
-    // Longer than a member may be away unannounced; a whisper shows that the line is open.
-    await again.page.waitForTimeout(1500);
+    // Whoever leaves later is announced later: so grace, had she left, would have been by now.
+    const linus = named("linus");
+    const fence = await open(linus);
+    await eventually(async () => (await members(first)).includes(linus), { what: "linus is here" });
+    await close(fence);
+    await eventually(async () => !(await members(first)).includes(linus), { what: "linus is gone" });
     expect(await members(first)).toContain(grace);
     expect(await arrivals(grace)).toHaveLength(1);
 

@@ -37,7 +37,8 @@ describeHere("a restarted gateway", () => {
     await tab.page.waitForFunction(
       (old) => window.echo.socketId() && window.echo.socketId() !== old,
       before,
-      { timeout: 25_000 },
+      // A refused connection makes pusher-js wait 15 s before it tries again.
+      { timeout: 60_000 },
     );
     await tab.page.waitForFunction((name) => window.echo.connector.pusher.channel(name)?.subscribed, channel);
     await server.trigger(channel, "e", "again");
@@ -47,5 +48,5 @@ describeHere("a restarted gateway", () => {
     await tab.page.click("#ship");
     await tab.page.locator('#shipments [data-done="yes"]').waitFor();
     await tab.page.context().close();
-  });
+  }, 90_000);
 });

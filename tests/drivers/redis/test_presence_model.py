@@ -8,6 +8,7 @@ applied to the list as it was before, it gives the list as it is; and both are t
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
@@ -280,9 +281,55 @@ def test_presence_agrees_with_its_model(redis_url: str) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]  # not annotated by Hypothesis
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_nodes_at_the_same_time_announce_every_change_once(
+    clients: RedisClients, seed: int
+) -> None:
+    """Three nodes at once, each in order within itself, while sweepers and finishers interfere."""
+    world = World(clients)
+    world.listen()
+    chance = random.Random(seed)
+    plans = {node: [_step(chance) for _ in range(60)] for node in "abc"}
+
+    async def live(node: str) -> None:
+        lease = await world.lease(node)
+        for socket_id, user, grace in plans[node]:
+            if user:
+                await world.join(lease, socket_id, user)
+            else:
+                await world.leave(lease, socket_id, grace=grace)
+
+    async def interfere() -> None:
+        for _ in range(60):
+            world.end_graces()
+            await world.store.finish(APP, ROOM)
+            await world.store.sweep()
+
+    await asyncio.gather(*(live(node) for node in plans), interfere(), interfere())
+
+    heard: list[str] = []
+    deltas = world.deltas()
+    for delta in deltas:
+        if delta.event == "pusher_internal:member_added":
+            assert delta.user_id not in heard
+            heard.append(delta.user_id)
+        else:
+            heard.remove(delta.user_id)
+    first = deltas[0].version
+    assert [delta.version for delta in deltas] == list(range(first, first + len(deltas)))
+    assert await world.users() == heard
+    world.close()
+
+
+def _step(chance: random.Random) -> tuple[str, str, float]:
+    """Return a socket id, who joins with it (nobody: it leaves), and a grace."""
+    user = chance.choice(["ada", "bob", "eve", "", ""])
+    return f"1.{chance.randint(1, 3)}", user, chance.choice([0.0, GRACE])

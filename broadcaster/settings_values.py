@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 _GRANT_KEY_BYTES = 32
 _PLAIN = re.compile(r"[-A-Za-z0-9_]{1,64}")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+# App ids that would spell keys of other things.
+_TAKEN = frozenset({"q", "node", "nodes"})
+_QUEUE = (re.compile(r"[-A-Za-z0-9_.@]{1,128}"), "must be letters, digits or - _ . @")
+_TEXTS = {
+    "prefix": (re.compile(r"[-A-Za-z0-9_.:/]{1,64}"), "must be letters, digits or - _ . : /"),
+    "broadcast.queue": _QUEUE,
+    "queue.default": _QUEUE,
+}
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 
@@ -74,6 +82,9 @@ def convert(path: str, found: Found, hint: object) -> Any:
         return _words(path, found)
     if not isinstance(value, str):
         raise refusal(path, found, "must be text")
+    pattern, allowed = _TEXTS.get(path, (None, ""))
+    if pattern is not None and not pattern.fullmatch(value):
+        raise refusal(path, found, allowed)
     if path == "redis_url" and not value.startswith(_REDIS_SCHEMES):
         raise refusal(path, found, f"must begin with {', '.join(_REDIS_SCHEMES)}")
     return value
@@ -88,7 +99,7 @@ def check_app(found: Mapping[str, Found], limits: AppLimits) -> App:
             is too short for HS256 or the same as the secret.
     """
     app_id, key, secret = (str(found[f"app.{name}"].value) for name in ("id", "key", "secret"))
-    if not _PLAIN.fullmatch(app_id):
+    if not _PLAIN.fullmatch(app_id) or app_id in _TAKEN:
         raise refusal("app.id", found["app.id"], "must be letters, digits, '-' or '_'")
     if not _PLAIN.fullmatch(key):
         raise refusal("app.key", found["app.key"], "must be letters, digits, '-' or '_'")

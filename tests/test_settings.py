@@ -187,7 +187,9 @@ def test_a_grant_key_that_could_be_guessed_or_publish_is_refused(tmp_path: Path,
     assert key not in str(caught.value).replace("app.grant_key", "")
 
 
-@pytest.mark.parametrize(("name", "value"), [("ID", "a/b"), ("KEY", "a b"), ("KEY", "ä")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("ID", "a/b"), ("ID", "nodes"), ("KEY", "a b"), ("KEY", "ä")]
+)
 def test_credentials_that_do_not_fit_into_a_path_are_refused(
     tmp_path: Path, name: str, value: str
 ) -> None:
@@ -306,6 +308,9 @@ def test_the_endpoint_is_one_vendors(tmp_path: Path, env: dict[str, str], url: s
         ({"BROADCASTER_HISTORY__EVENTS": "9" * 400}, "whole number"),
         ({"BROADCASTER_DEBUG": "maybe"}, "true or false"),
         ({"BROADCAST_DRIVER": "ably"}, "one of redis, pusher, log, null, not 'ably'"),
+        ({"BROADCASTER_PREFIX": "a{b}"}, "prefix must be letters, digits or - _ . : /"),
+        ({"BROADCASTER_BROADCAST__QUEUE": "a b"}, "broadcast.queue must be letters"),
+        ({"BROADCASTER_QUEUE__DEFAULT": "a}"}, "queue.default must be letters"),
         ({"REDIS_URL": "http://user:hunter2@h"}, "must begin with redis://"),
     ],
 )

@@ -25,12 +25,9 @@ class LogPublisher:
         """Log `publications`."""
         for publication in publications:
             channels = ", ".join(publication.channels)
-            extra = {
-                "event": "published",
-                "app": publication.app_id,
-                "channel": channels,
-                "socket_id": publication.socket_id or "",
-            }
+            extra = {"event": "published", "app": publication.app_id, "channel": channels}
+            if publication.socket_id is not None:
+                extra["socket_id"] = publication.socket_id
             size = len(publication.data.encode())
             _log.info("%s to %s (%d bytes)", publication.name, channels, size, extra=extra)
             _log.debug("%s", publication.data)

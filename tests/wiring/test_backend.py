@@ -15,7 +15,7 @@ from broadcaster.contracts.apps import App
 from broadcaster.contracts.queue import NewJob
 from broadcaster.drivers.redis.history import RedisHistory
 from broadcaster.drivers.redis.queue import RedisQueue
-from broadcaster.errors import NotConfigured, UnknownDriver, UnknownJob
+from broadcaster.errors import DriverUnavailable, NotConfigured, UnknownDriver, UnknownJob
 from broadcaster.events.broadcast import abroadcast, broadcast
 from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow
 from broadcaster.jobs.job import Job
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from broadcaster.drivers.redis.client import RedisClients
+    from tests.faults import FaultyServer
 
 APP = App(id="1", key="k", secret="s")
 
@@ -113,6 +114,31 @@ def test_verbs_work_without_a_loop_and_in_loops_that_come_and_go(
     broadcast(ShippedNow())
 
     made.close()
+    current.reset()
+
+
+@pytest.mark.redis
+async def test_a_frozen_server_is_unavailable_and_nothing_is_sent_twice(
+    redis_server: FaultyServer,
+) -> None:
+    """The four ways give up by themselves; what was sent before the thaw arrives once."""
+    made = current.configure(settings(redis_url=redis_server.url))
+    assert isinstance(made, Backend)
+    await abroadcast(ShippedNow())
+    broadcast(Shipped())
+    redis_server.freeze()
+
+    for send in (ShippedNow, Shipped):
+        with pytest.raises(DriverUnavailable):
+            broadcast(send())
+        with pytest.raises(DriverUnavailable):
+            await abroadcast(send())
+    redis_server.thaw()
+    await abroadcast(ShippedNow())
+
+    ids = await ids_in_history(made.clients)
+    assert len(ids) == len(set(ids)) >= 2
+    await made.aclose()
     current.reset()
 
 

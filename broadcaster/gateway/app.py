@@ -15,7 +15,7 @@ from broadcaster.protocol.ids import uuid7
 
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import AppProvider
-    from broadcaster.gateway.node import Stores
+    from broadcaster.gateway.parts import Stores
     from broadcaster.gateway.status import Readiness
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from broadcaster.errors import WebSocketViolation
 from broadcaster.protocol import close_codes, messages, websocket
-from broadcaster.protocol.session import Denied, Join, Leave, Relay, Reply, Session
+from broadcaster.protocol.session import Join, Leave, Relay, Reply, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
         "_node",
         "_reader",
         "_transport",
+        "_write",
         "app",
         "backlog",
         "closing_at",
@@ -51,7 +52,6 @@ class Connection(asyncio.Protocol):
         "session",
         "socket_id",
         "stuck_since",
-        "write",
     )
 
     def __init__(self, node: Node, app: App, socket_id: str, transport: asyncio.Transport) -> None:
@@ -61,13 +61,18 @@ class Connection(asyncio.Protocol):
         self.app = app
         self.socket_id = socket_id
         self.session = Session(app, socket_id, self._verify)
-        self.write: Callable[[bytes], None] = transport.write
+        self._write: Callable[[bytes], None] = transport.write
         self.last_seen = node.now()
         self.pinged = False
         self.paused = False
         self.backlog = 0
         self.stuck_since = 0.0
         self.closing_at: float | None = None
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Write WebSocket frames as they are; see `Subscriber`."""
+        return self._write
 
     # -- what the transport says ------------------------------------------------------
 
@@ -90,7 +95,7 @@ class Connection(asyncio.Protocol):
             elif opcode == websocket.PING:
                 self.send_raw(websocket.encode_control(websocket.PONG, payload))
             elif opcode == websocket.CLOSE:
-                self.write(websocket.encode_control(websocket.CLOSE, payload))
+                self._write(websocket.encode_control(websocket.CLOSE, payload))
                 self._transport.close()
                 self.closing_at = self.last_seen
             if self.closing_at is not None:
@@ -118,7 +123,7 @@ class Connection(asyncio.Protocol):
 
     def greet(self, response: bytes) -> None:
         """Answer the handshake and open the session, in one write."""
-        self.write(response + websocket.encode_text(self.session.opened()))
+        self._write(response + websocket.encode_text(self.session.opened()))
 
     # -- writing ----------------------------------------------------------------------
 
@@ -132,7 +137,7 @@ class Connection(asyncio.Protocol):
         if self.paused:
             self.deliver(data)
         elif self.closing_at is None:
-            self.write(data)
+            self._write(data)
 
     def deliver(self, data: bytes) -> None:
         """Write although the peer is not reading, within `MAX_BACKLOG`."""
@@ -141,7 +146,7 @@ class Connection(asyncio.Protocol):
         if self._transport.get_write_buffer_size() + len(data) > MAX_BACKLOG:
             self._node.slow_consumer(self)
             return
-        self.write(data)
+        self._write(data)
 
     def is_stuck(self, now: float) -> bool:
         """Whether a paused connection's backlog has not shrunk for `STUCK_SECONDS`."""
@@ -160,7 +165,7 @@ class Connection(asyncio.Protocol):
         if self.closing_at is not None:
             return
         self._node.hub.flush()
-        self.write(websocket.encode_close(code, message))
+        self._write(websocket.encode_close(code, message))
         self.closing_at = self._node.now()
         self._node.closing(self)
 
@@ -187,7 +192,7 @@ class Connection(asyncio.Protocol):
                 self._node.relay(self, effect)
             elif isinstance(effect, Leave):
                 self._node.leave(self, effect.channel)
-            elif isinstance(effect, Denied):
+            else:
                 self._node.denied(self, effect)
 
     def joined(self, channel: str, generation: int, frame: bytes) -> None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broadcaster.contracts.presence import Member
@@ -50,10 +49,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.contracts.apps import AppProvider
-    from broadcaster.contracts.broker import Broker, SubscriptionListener, Subscriptions
-    from broadcaster.contracts.history import History
-    from broadcaster.contracts.presence import Lease, PresenceStore
+    from broadcaster.contracts.presence import Lease
     from broadcaster.contracts.verifier import Verified, Verifier
+    from broadcaster.gateway.parts import NodeOptions, Stores
     from broadcaster.gateway.sniff import Sniffer
     from broadcaster.protocol import session
     from broadcaster.protocol.websocket import Upgrade
@@ -62,37 +60,6 @@ _log = logging.getLogger("broadcaster.gateway")
 
 PROBE_SECONDS = 1.0
 TOUCH_SECONDS = 3_600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stores:
-    """The drivers behind a node."""
-
-    broker: Broker
-    history: History
-    presence: PresenceStore
-    topic: Callable[[str, str], bytes]
-    subscriptions: Callable[[SubscriptionListener], Subscriptions]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeOptions:
-    """
-    How a node behaves.
-
-    Attributes:
-        name: unique per process start.
-        lease_seconds: see `broadcaster.settings.GatewaySettings`.
-        presence_grace: see there.
-        path_prefix: what clients put before ``/app/<key>``, without the final slash.
-        debug: whether refusals explain themselves to clients.
-    """
-
-    name: str
-    lease_seconds: float = 15.0
-    presence_grace: float = 3.0
-    path_prefix: str = ""
-    debug: bool = False
 
 
 class Node:

@@ -157,7 +157,7 @@ class Rosters:
             if room is not None:
                 self._enqueue(room, op)
 
-        asyncio.get_running_loop().call_later(delay, start)
+        self._tasks.later(delay, start)
 
     async def _drain(self, room: _Room) -> None:
         try:

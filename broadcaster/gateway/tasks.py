@@ -7,22 +7,42 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 _log = logging.getLogger("broadcaster.gateway")
 
 
 class TaskOwner:
-    """Starts tasks, logs those that fail, and cancels the rest when it is closed."""
+    """
+    Starts tasks and timers, logs tasks that fail, and cancels the rest when it is closed.
+
+    After that nothing starts any more.
+    """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._closed = False
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run `work` until it ends or the owner is closed."""
+        if self._closed:
+            work.close()
+            return
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+
+    def later(self, delay: float, callback: Callable[[], None]) -> None:
+        """Call `callback` after `delay` seconds, unless the owner is closed before."""
+
+        def fire() -> None:
+            self._timers.discard(timer)
+            callback()
+
+        if not self._closed:
+            timer = asyncio.get_running_loop().call_later(delay, fire)
+            self._timers.add(timer)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -31,6 +51,10 @@ class TaskOwner:
 
     async def aclose(self) -> None:
         """Cancel what still runs and wait for it to end."""
+        self._closed = True
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -24,7 +24,11 @@ class Subscriber(Protocol):
 
     socket_id: str
     paused: bool
-    write: Callable[[bytes], None]
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Write frames; looked up once per channel, then called for each event."""
+        ...
 
     def deliver(self, data: bytes) -> None:
         """Write to a paused connection, within its bound."""

@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from broadcaster.protocol.signing import sign_channel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from websockets.asyncio.client import ClientConnection
 
@@ -164,7 +164,7 @@ class PusherClient:
 @contextlib.asynccontextmanager
 async def connected(
     url: str, app: App, *, path: str | None = None, established: bool = True
-) -> AsyncIterator[PusherClient]:
+) -> AsyncGenerator[PusherClient]:
     """
     Connect to the gateway at `url` (``ws://host:port``).
 

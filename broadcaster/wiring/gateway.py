@@ -13,7 +13,8 @@ from broadcaster.drivers.redis.presence import RedisPresence
 from broadcaster.drivers.redis.publish import RedisBroker
 from broadcaster.drivers.redis.pubsub import RedisSubscriptions
 from broadcaster.gateway.app import http_app
-from broadcaster.gateway.node import Node, NodeOptions, Stores
+from broadcaster.gateway.node import Node
+from broadcaster.gateway.parts import NodeOptions, Stores
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

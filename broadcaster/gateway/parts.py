@@ -1,0 +1,44 @@
+"""What a node is made of and how it is to behave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.contracts.broker import Broker, SubscriptionListener, Subscriptions
+    from broadcaster.contracts.history import History
+    from broadcaster.contracts.presence import PresenceStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The drivers behind a node."""
+
+    broker: Broker
+    history: History
+    presence: PresenceStore
+    topic: Callable[[str, str], bytes]
+    subscriptions: Callable[[SubscriptionListener], Subscriptions]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """
+    How a node behaves.
+
+    Attributes:
+        name: unique per process start.
+        lease_seconds: see `broadcaster.settings.GatewaySettings`.
+        presence_grace: see there.
+        path_prefix: what clients put before ``/app/<key>``, without the final slash.
+        debug: whether refusals explain themselves to clients.
+    """
+
+    name: str
+    lease_seconds: float = 15.0
+    presence_grace: float = 3.0
+    path_prefix: str = ""
+    debug: bool = False

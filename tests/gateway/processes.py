@@ -1,0 +1,84 @@
+"""Real ``broadcaster serve`` processes, ended with the test that started them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+
+from tests.gateway.world import APP
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@dataclass
+class ServeProcess:
+    """A gateway process."""
+
+    process: asyncio.subprocess.Process
+    port: int
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(redis_url: str, prefix: str, *, lease: float = 2.0, **more: str) -> dict[str, str]:
+    return {
+        **{
+            name: value for name, value in os.environ.items() if not name.startswith("BROADCASTER_")
+        },
+        "REDIS_URL": redis_url,
+        "BROADCASTER_PREFIX": prefix,
+        "BROADCASTER_APP_ID": APP.id,
+        "BROADCASTER_APP_KEY": APP.key,
+        "BROADCASTER_APP_SECRET": APP.secret,
+        "BROADCASTER_GATEWAY__LEASE_SECONDS": str(lease),
+        "BROADCASTER_GATEWAY__PRESENCE_GRACE": "0.3",
+        **more,
+    }
+
+
+@asynccontextmanager
+async def serve_process(
+    redis_url: str, prefix: str, *arguments: str, lease: float = 2.0, **more: str
+) -> AsyncIterator[ServeProcess]:
+    """Run ``broadcaster serve`` until the block ends; it is ready when the block begins."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "broadcaster", "serve", "--port", str(port), *arguments),
+        env=environment(redis_url, prefix, lease=lease, **more),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await _ready(process, port)
+        yield ServeProcess(process, port)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _ready(process: asyncio.subprocess.Process, port: int) -> None:
+    async with asyncio.timeout(20), httpx.AsyncClient() as client:
+        while True:
+            assert process.returncode is None, f"serve ended with {process.returncode}"
+            try:
+                if (await client.get(f"http://127.0.0.1:{port}/ready")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.05)

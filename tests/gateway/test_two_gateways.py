@@ -1,0 +1,136 @@
+"""Several gateways on one Redis behave as one; one that dies is cleaned up after."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.testing.client import connected
+from tests.gateway.processes import serve_process
+from tests.gateway.world import APP
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from broadcaster.testing.client import PusherClient
+    from tests.gateway.conftest import StartGateway
+
+ADA = {"user_id": "ada", "user_info": {"name": "Ada"}}
+GRACE = {"user_id": "grace", "user_info": {"name": "Grace"}}
+ADDED, REMOVED = "pusher_internal:member_added", "pusher_internal:member_removed"
+
+
+async def test_subscribers_of_both_see_one_order(start_gateway: StartGateway) -> None:
+    left, right = await start_gateway(), await start_gateway()
+    async with left.connect() as a, right.connect() as b:
+        await a.subscribe("orders")
+        await b.subscribe("orders")
+
+        await asyncio.gather(
+            *(left.publish("orders", "e", json.dumps(["left", n])) for n in range(30)),
+            *(right.publish("orders", "e", json.dumps(["right", n])) for n in range(30)),
+        )
+        await left.publish("orders", "end")
+        await a.next("end")
+        await b.next("end")
+
+    assert len(a.received("e")) == 60
+    assert a.received("e") == b.received("e")
+
+
+async def test_a_socket_is_excluded_wherever_it_is_connected(start_gateway: StartGateway) -> None:
+    left, right = await start_gateway(), await start_gateway()
+    async with left.connect() as sender, right.connect() as other:
+        await sender.subscribe("orders")
+        await other.subscribe("orders")
+
+        await right.publish("orders", "mine", socket_id=sender.socket_id)
+        await right.publish("orders", "end")
+        await sender.next("end")
+        await other.next("end")
+
+    assert sender.received("mine") == []
+    assert len(other.received("mine")) == 1
+
+
+async def test_presence_is_one_list(start_gateway: StartGateway) -> None:
+    left, right = await start_gateway(), await start_gateway()
+    async with left.connect() as a, right.connect() as watcher:
+        await watcher.subscribe("presence-room", GRACE)
+        async with right.connect() as tab:
+            await a.subscribe("presence-room", ADA)
+            success = await tab.subscribe("presence-room", ADA)
+            await watcher.next(ADDED)
+            users = (await left.get("/channels/presence-room/users")).json()
+        await a.unsubscribe("presence-room")
+        await watcher.next(REMOVED)
+
+    assert success is not None
+    assert success.data["presence"]["ids"] == ["grace", "ada"]
+    assert users == {"users": [{"id": "grace"}, {"id": "ada"}]}
+    assert len(watcher.received(ADDED)) == 1
+    assert len(watcher.received(REMOVED)) == 1
+
+
+async def test_whispers_cross_gateways(start_gateway: StartGateway) -> None:
+    left, right = await start_gateway(), await start_gateway()
+    async with left.connect() as a, right.connect() as b:
+        await a.subscribe("private-room")
+        await b.subscribe("private-room")
+        await a.whisper("private-room", "typing", "now")
+        await b.next("client-typing")
+        await a.settle()
+
+    assert a.received("client-typing") == []
+
+
+@asynccontextmanager
+async def connected_to(port: int, count: int) -> AsyncIterator[list[PusherClient]]:
+    from contextlib import AsyncExitStack
+
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(connected(f"ws://127.0.0.1:{port}", APP))
+            for _ in range(count)
+        ]
+
+
+@pytest.mark.process
+async def test_members_of_a_killed_gateway_are_announced_as_gone_once(
+    start_gateway: StartGateway, redis_url: str, prefix: str
+) -> None:
+    """Within the lease and two seconds; the other gateway goes on."""
+    lease = 2.0
+    survivor = await start_gateway(lease=lease)
+    async with (
+        serve_process(redis_url, prefix, lease=lease) as victim,
+        survivor.connect() as watcher,
+        connected_to(victim.port, 5) as clients,
+    ):
+        await watcher.subscribe("presence-room", GRACE)
+        for number, client in enumerate(clients):
+            await client.subscribe("presence-room", {"user_id": f"user{number % 3}"})
+        for _ in range(3):
+            await watcher.next(ADDED)
+        # One of the three is present through the survivor too, and so never goes.
+        async with survivor.connect() as second_tab:
+            await second_tab.subscribe("presence-room", {"user_id": "user0"})
+            os.kill(victim.pid, signal.SIGKILL)
+            killed = time.monotonic()
+            await watcher.next(REMOVED, within=lease + 2)
+            await watcher.next(REMOVED, within=lease + 2 - (time.monotonic() - killed))
+            took = time.monotonic() - killed
+            await survivor.publish("presence-room", "still-alive")
+            await watcher.next("still-alive")
+            users = (await survivor.get("/channels/presence-room/users")).json()
+
+    assert took < lease + 2
+    assert sorted(m["user_id"] for m in watcher.received(REMOVED)) == ["user1", "user2"]
+    assert users == {"users": [{"id": "grace"}, {"id": "user0"}]}

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-# Under CI=true a skipped test is a failed test.
-pytest_plugins = ("tests.plugins.no_skips",)
+# Marks by fixture; and under CI=true a skipped test is a failed test.
+pytest_plugins = ("tests.plugins.marks", "tests.plugins.no_skips")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PLUGINS = Path(__file__).parent
+pytestmark = pytest.mark.process
 
 SKIPS = """
 import pytest

@@ -20,6 +20,8 @@ from broadcaster.drivers.redis.embedded import (
 from broadcaster.errors import ConfigurationError, DriverUnavailable, NotConfigured
 from tests.polling import eventually
 
+pytestmark = [pytest.mark.redis, pytest.mark.process]
+
 
 def _client(server: EmbeddedServer) -> redis.Redis:
     return redis.Redis.from_url(server.url, socket_timeout=2, protocol=2)

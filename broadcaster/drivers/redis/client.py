@@ -14,6 +14,7 @@ Time: connecting takes at most 0.5 s, each answer at most 1 s, and a call throug
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -68,8 +69,9 @@ class RedisClients:
             )
         self.url = url
         self.keys = Keys(prefix)
+        self._lock = threading.Lock()  # threads share this object; loops do not share clients
         self._sync: redis.Redis | None = None
-        self._by_loop: dict[asyncio.AbstractEventLoop | None, redis.asyncio.Redis] = {}
+        self._by_loop: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
         self._blocking: list[redis.asyncio.Redis] = []
 
     @property
@@ -85,15 +87,16 @@ class RedisClients:
     @property
     def sync(self) -> redis.Redis:
         """The client for code without an event loop; safe to share between threads."""
-        if self._sync is None:
-            pool = redis.BlockingConnectionPool.from_url(
-                self.url,
-                retry=Retry(NoBackoff(), 0),
-                timeout=POOL_SECONDS,
-                **_options(self.url, ANSWER_SECONDS),
-            )
-            self._sync = redis.Redis.from_pool(pool)
-        return self._sync
+        with self._lock:
+            if self._sync is None:
+                pool = redis.BlockingConnectionPool.from_url(
+                    self.url,
+                    retry=Retry(NoBackoff(), 0),
+                    timeout=POOL_SECONDS,
+                    **_options(self.url, ANSWER_SECONDS),
+                )
+                self._sync = redis.Redis.from_pool(pool)
+            return self._sync
 
     @property
     def aio(self) -> redis.asyncio.Redis:
@@ -101,17 +104,15 @@ class RedisClients:
         The client of the running event loop.
 
         Connections belong to the loop that opened them, so each loop has its own client;
-        those of closed loops are dropped.
+        those of closed loops are dropped. Outside of a loop this raises `RuntimeError`.
         """
-        try:
-            loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            loop = None
+        loop = asyncio.get_running_loop()
         client = self._by_loop.get(loop)
         if client is None:
-            for dead in [one for one in self._by_loop if one is not None and one.is_closed()]:
-                del self._by_loop[dead]
-            client = self._by_loop[loop] = self._new_aio(ANSWER_SECONDS)
+            with self._lock:
+                for dead in [one for one in self._by_loop if one.is_closed()]:
+                    del self._by_loop[dead]
+                client = self._by_loop[loop] = self._new_aio(ANSWER_SECONDS)
         return client
 
     def blocking(self) -> redis.asyncio.Redis:
@@ -126,18 +127,21 @@ class RedisClients:
 
     async def aclose(self) -> None:
         """Close the clients of this event loop, and the sync one."""
-        mine = [self._by_loop.pop(loop, None) for loop in (asyncio.get_running_loop(), None)]
-        blocking, self._blocking = self._blocking, []
-        for client in (*mine, *blocking):
-            if client is not None:
-                await client.aclose()
+        with self._lock:
+            mine = self._by_loop.pop(asyncio.get_running_loop(), None)
+            closing, self._blocking = self._blocking, []
+        if mine is not None:
+            closing.append(mine)
+        for client in closing:
+            await client.aclose()
         self.close()
 
     def close(self) -> None:
         """Close the sync client; it opens again when used."""
-        if self._sync is not None:
-            self._sync.close()
-            self._sync = None
+        with self._lock:
+            client, self._sync = self._sync, None
+        if client is not None:
+            client.close()
 
     def _new_aio(self, answer_seconds: float | None) -> redis.asyncio.Redis:
         pool = redis.asyncio.BlockingConnectionPool.from_url(

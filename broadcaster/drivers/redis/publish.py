@@ -71,6 +71,9 @@ class RedisBroker:
         client = self._clients.aio
         with translated(client):
             async with asyncio.timeout(VERB_SECONDS):
+                if len(publications) == 1:
+                    await client.publish(*publications[0])
+                    return
                 pipeline = client.pipeline(transaction=False)
                 for topic, data in publications:
                     pipeline.publish(topic, data)

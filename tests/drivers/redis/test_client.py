@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -135,21 +136,41 @@ async def test_a_frozen_server_is_given_up_within_the_bound_and_used_again_after
     await clients.aclose()
 
 
+@pytest.mark.parametrize("calls", [1, 3])
 async def test_a_cancelled_call_does_not_leave_its_answer_to_the_next_one(
-    redis_server: FaultyServer,
+    redis_server: FaultyServer, calls: int
 ) -> None:
     clients = RedisClients(redis_server.url)
     await arun(clients.aio, ECHO, [], ["warm"])
     redis_server.freeze()
-    call = asyncio.create_task(arun(clients.aio, ECHO, [], ["old"]))
-    await asyncio.sleep(0)
+    old = [Call(ECHO, [], ["old"])] * calls
+    call = asyncio.create_task(arun_many(clients.aio, old))
+    for _ in range(20):  # far enough to have sent, not far enough to time out
+        await asyncio.sleep(0)
 
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
     redis_server.thaw()
 
-    assert await arun(clients.aio, ECHO, [], ["new"]) == b"new"
+    new = [Call(ECHO, [], ["new"])] * calls
+    assert await arun_many(clients.aio, new) == [b"new"] * calls
     await clients.aclose()
+
+
+def test_threads_share_one_sync_client(redis_url: str) -> None:
+    clients = RedisClients(redis_url)
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: clients.sync, range(64)))
+        answers = list(threads.map(lambda n: run(clients.sync, ECHO, [], [n]), range(64)))
+
+    assert all(client is made[0] for client in made)
+    assert answers == [str(n).encode() for n in range(64)]
+    clients.close()
+
+
+def test_the_async_client_needs_a_running_loop(redis_url: str) -> None:
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        _ = RedisClients(redis_url).aio
 
 
 async def test_after_a_restart_pooled_connections_and_scripts_are_renewed(

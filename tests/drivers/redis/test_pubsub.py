@@ -10,6 +10,7 @@ from broadcaster.drivers.redis import resp
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.pubsub import RedisSubscriptions, pause_before_retry
 from tests.polling import eventually
+from tests.tls import self_signed, tls_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -308,6 +309,54 @@ async def test_wrong_credentials_are_named_in_the_log_without_the_password(
     assert recorder.heard == []
     assert "hunter2" not in caplog.text
     await clients.aclose()
+
+
+async def test_credentials_and_database_of_the_url_are_used(
+    redis_server: FaultyServer, recorder: Recorder
+) -> None:
+    admin = RedisClients(redis_server.url)
+    await admin.aio.config_set("requirepass", "hunter2")
+    url = redis_server.url.replace("unix://", "unix://:hunter2@").replace("db=0", "db=3")
+    clients = RedisClients(url)
+    async with listening(clients, recorder) as subscriptions:
+        subscriptions.want(b"topic")
+        await eventually(lambda: recorder.acknowledged == [b"topic"])
+
+        rows = await clients.aio.client_list(_type="pubsub")
+        assert [(row["name"], row["db"]) for row in rows] == [("broadcaster-pubsub", "3")]
+    await clients.aclose()
+    await admin.aclose()
+
+
+async def test_tls_is_spoken_where_the_url_says_so(
+    redis_url: str, recorder: Recorder, prefix: str, tmp_path: Path
+) -> None:
+    certificate = self_signed(tmp_path)
+    path = redis_url.removeprefix("unix://").partition("?")[0]
+    async with tls_proxy(path, certificate) as port:
+        url = f"rediss://localhost:{port}/0?ssl_ca_certs={certificate.cert}"
+        clients = RedisClients(url, prefix)
+        async with listening(clients, recorder) as subscriptions:
+            subscriptions.want(prefix.encode())
+            await eventually(lambda: recorder.acknowledged == [prefix.encode()])
+
+            await clients.aio.publish(prefix, b"over TLS")
+
+            await eventually(lambda: recorder.messages == [(prefix.encode(), b"over TLS")])
+        await clients.aclose()
+
+
+async def test_a_certificate_nobody_vouches_for_is_refused(
+    redis_url: str, recorder: Recorder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = redis_url.removeprefix("unix://").partition("?")[0]
+    async with tls_proxy(path, self_signed(tmp_path)) as port:
+        clients = RedisClients(f"rediss://localhost:{port}/0")
+        async with listening(clients, recorder):
+            await eventually(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text)
+        await clients.aclose()
+
+    assert recorder.heard == []
 
 
 def test_pauses_double_up_to_a_second_and_are_spread_by_chance() -> None:

@@ -48,10 +48,10 @@ async function ship({ user, request, shipments, orderId }) {
     if (response.ok) {
       shipment.accepted(answer, answered);
     } else {
-      shipment.failed(answer.error?.message ?? `HTTP ${response.status}`);
+      shipment.failed(`HTTP ${response.status}`, answer.error?.message ?? "refused");
     }
   } catch (error) {
-    shipment.failed(error.message);
+    shipment.failed("no answer", error.message);
   }
 }
 
@@ -116,8 +116,8 @@ class Shipment {
     this.finish("yes", this.byOthers ? "received" : `received in ${ms(elapsed)}`);
   }
 
-  failed(why) {
-    this.mark("http", "failed", "refused");
+  failed(what, why) {
+    this.mark("http", "failed", what);
     this.finish("no", why);
   }
 

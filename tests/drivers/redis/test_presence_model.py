@@ -141,6 +141,17 @@ class PresenceMachine(RuleBasedStateMachine):
             self._do(self.world.leave(self.leases[node], socket_id, grace=seconds))
         self._compare(self.model.drop(self._name(node), socket_id, grace=grace))
 
+    @rule(node=NODES, number=st.integers(0, 2), other=NODES, late=st.booleans())
+    def reload(self, node: str, number: int, other: str, *, late: bool) -> None:
+        """A page is loaded again, perhaps at another node, perhaps too late."""
+        mine = sorted(self.model.of(self._name(node)).items())
+        if number < len(mine):
+            socket_id, user = mine[number]
+            self.leave(node, socket_id, 1, grace=True)
+            if late:
+                self.graces_end()
+            self.join(other, "1.9", user, 1)
+
     @precondition(lambda self: self.model.leaving)
     @rule()
     def graces_end(self) -> None:

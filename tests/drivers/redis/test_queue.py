@@ -294,10 +294,12 @@ async def test_one_worker_drains_for_a_suspect_and_the_others_go_on(brief: Queue
     await brief.push(2, 3)
 
     drains = await brief.step(reserve=1, idle=False, worker="a", lease=30)
+    still = await brief.step(reserve=1, idle=False, worker="a", lease=30)
     goes_on = await brief.step(reserve=1, idle=False, worker="b", lease=30)
     drained = await brief.step(reserve=2, idle=True, worker="a", lease=30)
 
     assert (drains.drain, drains.reserved) == (True, [])
+    assert (still.drain, still.reserved) == (True, [])
     assert (goes_on.drain, numbers(goes_on.reserved)) == (False, [2])
     assert numbers(drained.reserved) == [1]
 

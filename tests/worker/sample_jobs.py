@@ -1,0 +1,134 @@
+"""Jobs that the worker's tests run, here and in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from broadcaster.errors import JobFailed
+from broadcaster.jobs.job import Job, job
+
+seen: list[str] = []
+"""What has happened in this process."""
+
+gates: dict[str, asyncio.Event] = {}
+"""Events that jobs wait for."""
+
+
+class Note(Job):
+    text: str
+
+    async def handle(self) -> None:
+        seen.append(self.text)
+
+
+class NoteInThread(Job):
+    text: str
+
+    def handle(self) -> None:
+        seen.append(self.text)
+
+
+class Failing(Job, tries=3, backoff=[0.01, 0.02]):
+    text: str
+
+    async def handle(self) -> None:
+        seen.append(self.text)
+        raise ValueError(self.text)
+
+
+class FailingOnce(Job, tries=2):
+    text: str
+
+    async def handle(self) -> None:
+        seen.append(self.text)
+        if seen.count(self.text) == 1:
+            raise ValueError("the first time")
+
+
+class GivingUp(Job, tries=0):
+    async def handle(self) -> None:
+        seen.append("giving up")
+        raise JobFailed("it makes no sense")
+
+
+class Leaving(Job):
+    """Raises what would end a process."""
+
+    kind: str
+
+    async def handle(self) -> None:
+        if self.kind == "exit":
+            raise SystemExit(3)
+        raise KeyboardInterrupt
+
+
+class LeavingInThread(Job):
+    def handle(self) -> None:
+        raise SystemExit(3)
+
+
+class Cancelling(Job):
+    async def handle(self) -> None:
+        raise asyncio.CancelledError
+
+
+class Waiting(Job):
+    gate: str
+
+    async def handle(self) -> None:
+        seen.append(f"begins {self.gate}")
+        try:
+            await gates[self.gate].wait()
+        except asyncio.CancelledError:
+            seen.append(f"cancelled {self.gate}")
+            raise
+        seen.append(f"ends {self.gate}")
+
+
+class TooLong(Job, timeout=0.05):
+    async def handle(self) -> None:
+        await asyncio.sleep(30)
+
+
+class Blocking(Job):
+    """Holds up the event loop, as it should not."""
+
+    seconds: float
+
+    async def handle(self) -> None:
+        time.sleep(self.seconds)  # noqa: ASYNC251 - the point
+        seen.append("blocked")
+
+
+@job(timeout=20)
+def write_in_process(path: str, text: str) -> None:
+    print("this goes to stderr")  # noqa: T201
+    Path(path).write_text(f"{text} {os.getpid()}", encoding="utf-8")
+
+
+@job(timeout=0.2)
+def hang_in_process(path: str) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Path(path).write_text(f"{os.getpid()} {child.pid}", encoding="utf-8")
+    time.sleep(60)
+
+
+@job(timeout=20)
+def fail_in_process() -> None:
+    raise ValueError("bad luck")
+
+
+@job(timeout=20, tries=5)
+def give_up_in_process() -> None:
+    raise JobFailed("never again")
+
+
+@job(timeout=20)
+def die_in_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -72,6 +72,11 @@ class Reply:
     headers: Mapping[str, str]
 
 
+def nobody(request: object) -> None:
+    """Find no user: the guard of an endpoint that is only used through `Endpoint.respond`."""
+    del request
+
+
 def default_user_data(user: object) -> Mapping[str, object] | None:
     """Return ``{"id": ...}`` of a user that has an id, else None."""
     user_id = user_id_of(user)
@@ -99,7 +104,7 @@ class Endpoint:
     """
 
     app: App | Callable[[], App]
-    user: Guard
+    user: Guard = nobody
     authorizer: Authorizer = default_authorizer
     guards: Mapping[str, Guard] = field(default_factory=dict[str, "Guard"])
     user_data: UserData = default_user_data

@@ -269,7 +269,7 @@ def test_the_app_may_be_looked_up_for_each_request(serve: Serve) -> None:
 
 
 def test_a_view_can_answer_with_the_user_it_has() -> None:
-    endpoint = Endpoint(app=APP, user=lambda request: None, authorizer=make_rules())
+    endpoint = Endpoint(app=APP, authorizer=make_rules())
 
     good = endpoint.respond(asked("private-orders.1"), user=User(1, "Ada"))
     bad = endpoint.respond(asked("private-orders.1"), user=None)

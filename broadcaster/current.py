@@ -89,6 +89,15 @@ def reset() -> None:
         _current.settings = None
 
 
+def _renew_lock() -> None:
+    """Replace the lock in a forked child: a thread that is not there may have held it."""
+    _current.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def _replace(settings: Settings | None) -> None:
     module, _, name = _FACTORY.partition(":")
     factory = getattr(importlib.import_module(module), name)

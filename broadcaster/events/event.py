@@ -139,7 +139,10 @@ def _check_method(klass: type, name: str, value: object) -> None:
 
 
 def _names(klass: type) -> dict[str, object]:
-    annotated = dict.fromkeys(inspect.get_annotations(klass))
+    try:
+        annotated = dict.fromkeys(inspect.get_annotations(klass))
+    except NameError:  # evaluated late (Python 3.14), naming what only type checkers import
+        annotated = {}
     return {**annotated, **vars(klass)}
 
 

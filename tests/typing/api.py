@@ -125,6 +125,9 @@ def sync_code(order: Order) -> None:
     broadcast(OrderMoved(order), to_others=True, socket_id="1.2")
     broadcast_if(order.status, OrderShipped(order))
     broadcast_unless(order.status, Unannotated(order.id))
+    from broadcaster import brodcast  # type: ignore[attr-defined]  # there is no such name
+
+    brodcast(OrderShipped(order))
     broadcast(order)  # type: ignore[arg-type]  # an order is no event
     broadcast(OrderShipped(order), True)  # type: ignore[call-arg]  # options are named
     on("orders.1", PrivateChannel(order)).as_("shipped").with_({"id": 1}).to_others().send()

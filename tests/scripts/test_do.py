@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripts import do
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _laptop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+
+
+def tool(folder: Path, name: str, says: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\necho {says}\n")
+    path.chmod(0o755)
+
+
+def group(name: str, code: int) -> do.Group:
+    return do.Group(name, [sys.executable, "-c", f"raise SystemExit({code})"])
+
+
+def test_all_groups_run_whatever_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    groups = [group("first", 1), group("second", 0)]
+
+    code = do.run_groups(groups)
+
+    assert code == 1
+    assert [each.state for each in groups] == ["FAILED (exit code 1)", "passed"]
+    assert "FAILED: first" in capfd.readouterr().out
+
+
+def test_success_is_exit_code_zero() -> None:
+    assert do.run_groups([group("first", 0), group("second", 0)]) == 0
+
+
+def test_a_group_that_cannot_run_is_skipped_on_a_laptop(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    skipped = do.Group("browser", ["true"], skip="no Chromium")
+
+    assert do.run_groups([group("first", 0), skipped]) == 0
+    assert "no Chromium" in capfd.readouterr().out
+
+
+def test_a_group_that_cannot_run_fails_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+
+    assert do.run_groups([do.Group("browser", ["true"], skip="no Chromium")]) == 1
+
+
+def test_a_command_that_is_not_there_is_a_failure(capfd: pytest.CaptureFixture[str]) -> None:
+    assert do.run_groups([do.Group("odd", ["no-such-command-anywhere"])]) == 1
+    assert "no-such-command-anywhere is not there" in capfd.readouterr().err
+
+
+def test_a_missing_node_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    problem = do.find_node_problem()
+
+    assert "node is missing" in problem
+    assert "apt-get install -y nodejs npm" in problem
+
+
+@pytest.mark.parametrize(
+    ("version", "fine"),
+    [("v18.20.4", False), ("v20.18.9", False), ("v20.19.0", True), ("v24.1.0", True)],
+)
+def test_node_must_be_new_enough(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, *, fine: bool
+) -> None:
+    tool(tmp_path, "node", version)
+    tool(tmp_path, "npm", "11.0.0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    problem = do.find_node_problem()
+
+    assert (problem == "") is fine
+    assert fine or version.lstrip("v") in problem
+
+
+def test_a_named_chromium_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool(tmp_path, "my-chromium", "hello")
+    monkeypatch.setenv("CHROMIUM_PATH", str(tmp_path / "my-chromium"))
+
+    assert do.find_chromium() == str(tmp_path / "my-chromium")
+
+
+def test_a_current_stamp_spares_the_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[list[str]] = []
+    (tmp_path / "bin").mkdir()
+    for name in ("python", "broadcaster"):
+        tool(tmp_path / "bin", name, "hello")
+    monkeypatch.setattr(do, "VENV", tmp_path)
+    monkeypatch.setattr(do, "BIN", tmp_path / "bin")
+    monkeypatch.setattr(do, "must", ran.append)
+
+    do.make_venv()
+    do.make_venv()
+
+    assert len(ran) == 1
+    assert ran[0][-1] == ".[dev]"
+
+
+def test_the_script_needs_nothing_but_the_standard_library() -> None:
+    """It makes the environment in which everything else is installed."""
+    script = do.ROOT / "scripts" / "do.py"
+
+    answer = subprocess.run(
+        [sys.executable, "-I", "-S", str(script), "--help"], capture_output=True, check=False
+    )
+
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize("verb", ["dev", "test", "check", "build", "bench", "clean"])
+def test_make_has_every_verb(verb: str) -> None:
+    answer = subprocess.run(
+        ["make", "-n", verb], cwd=do.ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert f"scripts/do.py {verb}" in answer.stdout
+
+
+def test_ci_runs_the_readme_s_test_command() -> None:
+    text = (do.ROOT / ".ci" / "run").read_text()
+
+    assert "\nmake test\n" in text
+    assert "make test" in (do.ROOT / "README.md").read_text()
+    assert (do.ROOT / ".ci" / "run").stat().st_mode & 0o111

@@ -264,7 +264,7 @@ def _build(
     values: dict[str, Any], found: Mapping[str, Found], sources: dict[str, str], problem: str
 ) -> Settings:
     if "endpoint.port" not in values:
-        values["endpoint.port"] = _endpoint_port(values)
+        values["endpoint.port"], sources["endpoint.port"] = _endpoint_port(values)
     sections: dict[str, Any] = {
         name: cls(
             **{
@@ -286,8 +286,10 @@ def _build(
     )
 
 
-def _endpoint_port(values: Mapping[str, Any]) -> int:
+def _endpoint_port(values: Mapping[str, Any]) -> tuple[int, str]:
+    """Return the port that goes with what was said, and what said it."""
     if values.get("endpoint.scheme") == "https":
-        return 443
-    port: int = values.get("gateway.port") or EndpointSettings().port
-    return port
+        return 443, "endpoint.scheme"
+    if values.get("gateway.port"):
+        return values["gateway.port"], "gateway.port"
+    return EndpointSettings().port, "default"

@@ -293,6 +293,14 @@ def test_the_endpoint_is_one_vendors(tmp_path: Path, env: dict[str, str], url: s
     assert load(tmp_path, env).endpoint.url == url
 
 
+def test_a_port_that_follows_from_another_setting_says_so(tmp_path: Path) -> None:
+    followed = load(tmp_path, {"BROADCASTER_GATEWAY__PORT": "9"})
+    https = load(tmp_path, {"BROADCASTER_ENDPOINT__SCHEME": "https"})
+
+    assert followed.sources["endpoint.port"] == "gateway.port"
+    assert https.sources["endpoint.port"] == "endpoint.scheme"
+
+
 @pytest.mark.parametrize(
     ("env", "says"),
     [

@@ -92,8 +92,19 @@ def _plain(value: Any) -> object:
         case _:
             dump: Callable[..., object] | None = getattr(value, "model_dump", None)
             if dump is not None and not isinstance(value, type):
+                _check_finite(dump(mode="python"))  # as JSON, pydantic writes NaN as null
                 return dump(mode="json")
             raise TypeError(f"{type(value).__qualname__} has no JSON form")
+
+
+def _check_finite(value: object) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} has no JSON form")
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[object, object]", value).values())
+    if isinstance(value, list | tuple | set | frozenset):
+        for item in cast("Sequence[object]", value):
+            _check_finite(item)
 
 
 def _problem(value: object, path: str, depth: int) -> str | None:

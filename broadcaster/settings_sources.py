@@ -340,6 +340,8 @@ def _toml(path: Path) -> dict[str, object]:
 
 
 def _dev_state(path: Path) -> dict[str, object] | None:
+    if not hasattr(os, "getuid"):  # Windows, where signal 0 would not be harmless either
+        return None
     try:
         if path.stat().st_uid != os.getuid():
             return None

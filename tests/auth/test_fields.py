@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 from broadcaster_auth.fields import MAX_BODY, Ask, parse_fields, read_ask
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broadcaster.errors import MalformedMessage, MessageTooLarge, ProtocolError
+
+fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -80,6 +82,7 @@ def test_a_large_body_is_refused() -> None:
         read(b"x" * (MAX_BODY + 1))
 
 
+@fuzzed
 @given(
     st.binary(max_size=80),
     st.sampled_from([FORM, "application/json", "", "x"]) | st.text(max_size=10),
@@ -95,6 +98,7 @@ def test_any_body_asks_for_something_or_is_refused_as_ours(
     assert isinstance(ask, Ask)
 
 
+@fuzzed
 @given(st.dictionaries(st.sampled_from(["socket_id", "channel_name"]), st.text() | st.none()))
 def test_any_fields_ask_for_something_or_are_refused_as_ours(fields: dict[str, object]) -> None:
     for sign_in in (True, False):

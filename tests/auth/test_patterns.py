@@ -5,10 +5,13 @@ from uuid import UUID
 
 import pytest
 from broadcaster_auth.patterns import compile_pattern, parameter_names
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broadcaster.errors import ConfigurationError
+
+
+fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Team(Enum):
@@ -141,6 +144,7 @@ def test_parameter_names_are_read_without_compiling() -> None:
     assert parameter_names("a.{b}.{c:int}-{ d }") == ("b", "c", "d")
 
 
+@fuzzed
 @given(st.text(max_size=40))
 def test_any_pattern_compiles_or_is_refused_as_ours(text: str) -> None:
     try:
@@ -150,6 +154,7 @@ def test_any_pattern_compiles_or_is_refused_as_ours(text: str) -> None:
     assert pattern.match(text) is None or isinstance(pattern.match(text), dict)
 
 
+@fuzzed
 @given(st.text(alphabet="ab.-7{}", max_size=60))
 def test_any_name_matches_or_does_not(name: str) -> None:
     found = compile_pattern("a.{x}-{y:int}.{z}").match(name)
@@ -157,6 +162,7 @@ def test_any_name_matches_or_does_not(name: str) -> None:
     assert found is None or name == "a.{x}-{y}.{z}".format(**found)
 
 
+@fuzzed
 @given(st.integers())
 def test_a_number_and_its_name_are_one_to_one(number: int) -> None:
     assert compile_pattern("o.{n:int}").match(f"o.{number}") == {"n": number}

@@ -7,11 +7,13 @@ import jwt
 import pytest
 from broadcaster_auth import tokens
 from broadcaster_auth.tokens import covers, load_key, load_keys, mint, verify
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broadcaster.errors import ConfigurationError, InvalidToken
 from tests.auth.grant_keys import SECRET, SHARED, app_with, key_pair, shared_key
+
+fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NOW = 1_700_000_000.0
 KEY = shared_key()
@@ -181,6 +183,7 @@ def test_a_star_stays_within_its_segment(pattern: str, channel: str, expected: b
     assert covers(pattern, channel) is expected
 
 
+@fuzzed
 @given(st.text(alphabet="*.ax-", max_size=30), st.text(alphabet=".ax-", max_size=30))
 def test_any_pattern_meets_any_name(pattern: str, name: str) -> None:
     covered = covers(f"private-{pattern}", f"private-{name}")
@@ -188,12 +191,14 @@ def test_any_pattern_meets_any_name(pattern: str, name: str) -> None:
     assert not covered or pattern.count(".") == name.count(".")
 
 
+@fuzzed
 @given(st.text(max_size=80))
 def test_any_text_is_a_grant_or_an_invalid_token(text: str) -> None:
     with pytest.raises(InvalidToken):
         verify(text, [KEY], app_id="3", now=NOW)
 
 
+@fuzzed
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_any_header_and_claims_are_refused_as_ours(header: bytes, payload: bytes) -> None:
     def part(raw: bytes) -> str:
@@ -212,6 +217,7 @@ JSON = st.recursive(
 )
 
 
+@fuzzed
 @given(st.dictionaries(st.sampled_from(["aud", "channels", "iat", "exp", "nbf", "info"]), JSON))
 def test_any_signed_claims_are_a_grant_or_an_invalid_token(claims: dict[str, Any]) -> None:
     token = tokens._jws.encode(

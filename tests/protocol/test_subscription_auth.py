@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broadcaster.contracts.apps import App
@@ -17,6 +17,8 @@ from broadcaster.protocol.subscription_auth import (
     classify,
     verify_signed,
 )
+
+fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 APP = App(id="3", key="278d425bdf160c739803", secret="7ad3773142a6692b25b8")
 SOCKET = "1234.1234"
@@ -61,6 +63,7 @@ def test_the_shape_of_auth_alone_decides_how_it_is_verified(auth: str, kind: Aut
     assert classify(auth) is kind
 
 
+@fuzzed
 @given(st.text(max_size=200))
 def test_any_auth_has_a_kind(auth: str) -> None:
     assert classify(auth) in AuthKind
@@ -151,6 +154,7 @@ def test_channel_data_is_not_looked_at_before_the_signature_holds() -> None:
         verify(f"{APP.key}:{DIGEST}", "presence-x", "not json at all")
 
 
+@fuzzed
 @given(
     st.text(max_size=90),
     st.text(max_size=20),
@@ -164,6 +168,7 @@ def test_any_subscription_is_verified_or_refused_as_ours(
         verify(auth, channel, data, socket_id=socket_id)
 
 
+@fuzzed
 @given(st.text(max_size=60), st.sampled_from(["private-x", "presence-x"]))
 def test_any_signed_channel_data_is_usable_or_refused_as_ours(data: str, channel: str) -> None:
     try:

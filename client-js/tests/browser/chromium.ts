@@ -1,8 +1,9 @@
 /** A headless Chromium, or the reason why there is none. */
 
-import { existsSync } from "node:fs";
 import { chromium, type Browser, type Page } from "playwright-core";
 import { describe, inject } from "vitest";
+
+import { browserProblem, CHROMIUM } from "../live/browser.js";
 
 export const stack = inject("stack");
 
@@ -17,19 +18,11 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-const path = process.env["CHROMIUM_PATH"] ?? "/usr/bin/chromium";
-const missing = !existsSync(path);
-
-if (missing && !process.env["CI"]) {
-  console.log(`browser tests skipped: no ${path}; apt-get install chromium, or set CHROMIUM_PATH`);
-}
-
-/** Under CI a missing browser is a failure: launching says so. */
-export const describeInBrowser = missing && !process.env["CI"] ? describe.skip : describe;
+export const describeInBrowser = browserProblem() ? describe.skip : describe;
 
 export function launch(): Promise<Browser> {
   // Playwright gives every launch a fresh profile of its own.
-  return chromium.launch({ executablePath: path, args: FLAGS, chromiumSandbox: false });
+  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS, chromiumSandbox: false });
 }
 
 /** One tab of the demo. */

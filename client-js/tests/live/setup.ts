@@ -2,6 +2,7 @@
 
 import type { TestProject } from "vitest/node";
 
+import { browserProblem } from "./browser.js";
 import { givenAddresses, Stack, type Addresses } from "./stack.js";
 
 declare module "vitest" {
@@ -19,6 +20,10 @@ interface Shared {
 const place = globalThis as { broadcasterStack?: Shared };
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const problem = project.name === "browser" ? browserProblem() : undefined;
+  if (problem) {
+    console.log(problem);
+  }
   const given = givenAddresses();
   if (given) {
     project.provide("stack", given);

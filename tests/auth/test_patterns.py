@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from broadcaster.errors import ConfigurationError
 
-
 fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

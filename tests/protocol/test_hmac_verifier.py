@@ -15,9 +15,9 @@ from broadcaster.protocol.signing import hmac_hex, sign_channel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
     from broadcaster.contracts.verifier import Verifier
+
+fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 APP = App(id="3", key="278d425bdf160c739803", secret="7ad3773142a6692b25b8")
 OTHER = App(id="4", key="other-key", secret="other-secret")

@@ -48,9 +48,11 @@ class LeaseKeeper:
         self._registrar: Registrar | None = None
         self._wake = asyncio.Event()
         self._held = asyncio.Event()
+        self._renewed = asyncio.Event()
         self._lease: Lease | None = None
         self._last: Renewal | None = None
-        self._renewed_at = 0.0
+        self._renewed_at = 0.0  # when the last renewal that Redis answered began
+        self._confirmed_at = 0.0  # the same, once everything was registered under it
         self._unregistered: list[Lease] = []
         self._data_lost = False
 
@@ -68,12 +70,22 @@ class LeaseKeeper:
         """Renew now: the connection to Redis is back, or a write was refused."""
         self._wake.set()
 
+    async def confirm(self) -> None:
+        """Return after a renewal that began after now: what Redis lost is known then."""
+        asked = self._now()
+        while self._confirmed_at < asked:
+            self._renewed.clear()
+            self.wake()
+            await self._renewed.wait()
+
     async def run(self) -> None:
         """Renew until cancelled."""
         while True:
             self._wake.clear()
             try:
                 await self._renew()
+                self._confirmed_at = self._renewed_at
+                self._renewed.set()
                 delay = self._seconds / 3
             except DriverUnavailable:
                 delay = min(RETRY_SECONDS, self._seconds / 10)

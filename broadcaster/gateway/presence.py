@@ -272,14 +272,14 @@ class Rosters:
             room.indexed = None
 
     async def _refresh(self, room: _Room, *, always: bool) -> None:
+        await self._lease.confirm()
         snapshot = await self._store.snapshot(room.app_id, room.name)
         channel = self._hub.channels.get(room.topic)
-        if channel is None or (channel.roster == snapshot.version and not always):
+        if channel is None:
             return
-        if channel.roster is not None and snapshot.version < channel.roster:
-            # The data set is younger than what we know: wait until every node is back in it.
-            channel.roster = None
-            self._later(RECOVERY_SECONDS, room.topic, _RefreshOp(always=True))
+        if not always and channel.roster in (None, snapshot.version):
+            # Nothing was missed; or the data is lost, and a list that not every node has
+            # come back to would make members vanish: the later refresh tells the truth.
             return
         self._hub.broadcast(channel, encode_presence_succeeded(room.name, snapshot.members))
         self._hub.flush()

@@ -63,7 +63,7 @@ class PusherClient:
         self._socket = socket
         self._app = app
         self._arrived = asyncio.Condition()
-        self._seen = 0
+        self._taken: set[int] = set()
         self.frames: list[Frame] = []
         self.closed: tuple[int, str] | None = None
         self.socket_id = ""
@@ -118,17 +118,17 @@ class PusherClient:
         try:
             async with asyncio.timeout(within), self._arrived:
                 while True:
-                    for index in range(self._seen, len(self.frames)):
-                        frame = self.frames[index]
-                        if frame.event == event and channel in (None, frame.channel):
-                            self._seen = index + 1
+                    for index, frame in enumerate(self.frames):
+                        wanted = frame.event == event and channel in (None, frame.channel)
+                        if wanted and index not in self._taken:
+                            self._taken.add(index)
                             return frame
                     if self.closed is not None:
                         raise AssertionError(f"closed with {self.closed} before {event} came")
                     await self._arrived.wait()
         except TimeoutError:
-            got = [frame.event for frame in self.frames[self._seen :]]
-            raise AssertionError(f"no {event} within {within} s; there was {got}") from None
+            got = [frame.event for i, frame in enumerate(self.frames) if i not in self._taken]
+            raise AssertionError(f"no {event} within {within} s; left are {got[-20:]}") from None
 
     async def wait_closed(self, within: float = WAIT_SECONDS) -> tuple[int, str]:
         """Return code and reason of the close."""

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.testing.client import connected
+from broadcaster.testing.client import SUCCEEDED, connected
 from tests.gateway.processes import serve_process
-from tests.gateway.world import APP
+from tests.gateway.world import APP, running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from broadcaster.testing.client import PusherClient
+    from tests.faults import FaultyServer
     from tests.gateway.conftest import StartGateway
 
 ADA = {"user_id": "ada", "user_info": {"name": "Ada"}}
@@ -134,3 +135,57 @@ async def test_members_of_a_killed_gateway_are_announced_as_gone_once(
     assert took < lease + 2
     assert sorted(m["user_id"] for m in watcher.received(REMOVED)) == ["user1", "user2"]
     assert users == {"users": [{"id": "grace"}, {"id": "user0"}]}
+
+
+@pytest.mark.process
+async def test_a_paused_gateway_comes_back_with_its_members(
+    start_gateway: StartGateway, redis_url: str, prefix: str
+) -> None:
+    """Longer asleep than its lease: swept, then registered anew, each announced once."""
+    survivor = await start_gateway(lease=1.0)
+    async with (
+        serve_process(redis_url, prefix, lease=1.0) as sleeper,
+        survivor.connect() as watcher,
+        connected_to(sleeper.port, 1) as (client,),
+    ):
+        await watcher.subscribe("presence-room", GRACE)
+        await client.subscribe("presence-room", ADA)
+        await watcher.next(ADDED)
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        try:
+            await watcher.next(REMOVED)
+        finally:
+            os.kill(sleeper.pid, signal.SIGCONT)
+        await watcher.next(ADDED)
+        fresh = await client.next(SUCCEEDED)
+        await client.unsubscribe("presence-room")
+        await watcher.next(REMOVED)
+        await client.settle()
+
+    assert sorted(fresh.data["presence"]["ids"]) == ["ada", "grace"]
+    assert len(watcher.received(ADDED)) == 2
+    assert len(watcher.received(REMOVED)) == 2
+
+
+async def test_two_gateways_recover_from_an_empty_redis_together(
+    redis_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No list is told that not every gateway has come back to."""
+    monkeypatch.setattr("broadcaster.gateway.presence.RECOVERY_SECONDS", 2.0)
+    async with (
+        running_gateway(redis_server.url, "both", lease=15) as left,
+        running_gateway(redis_server.url, "both", lease=15) as right,
+        left.connect() as a,
+        right.connect() as b,
+    ):
+        await a.subscribe("presence-room", ADA)
+        await b.subscribe("presence-room", GRACE)
+        await a.next(ADDED)
+
+        redis_server.restart(keep_data=False)
+
+        lists = [await c.next(SUCCEEDED, within=15) for c in (a, b)]
+
+    assert [sorted(f.data["presence"]["ids"]) for f in lists] == [["ada", "grace"]] * 2
+    assert a.received(REMOVED) == []
+    assert len(a.received(ADDED)) == 1

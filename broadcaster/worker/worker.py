@@ -83,6 +83,12 @@ class Worker:
     def stop(self) -> None:
         """Finish what runs and stop; the second call hands it back at once."""
         self._forced = self._stopping.is_set()
+        if not self._forced and (self._plain or self._lanes):
+            logger.info(
+                "worker is stopping; what runs gets %g s to finish",
+                self._options.grace,
+                extra={"event": "worker_stopping", "node": self.name},
+            )
         self._stopping.set()
         self._wake.set()
 

@@ -38,6 +38,7 @@ from broadcaster.errors import (
     MalformedMessage,
     MessageTooLarge,
 )
+from broadcaster.protocol.channels import MAX_CHANNEL_NAME
 from broadcaster_auth.authorizer import Allowed, Authorizer, Decision, default_authorizer
 from broadcaster_auth.fields import Ask, read_ask
 from broadcaster_auth.members import user_id_of
@@ -187,7 +188,8 @@ class Endpoint:
     def refuse(self, error: Exception, fields: Mapping[str, object] | None = None) -> Reply:
         """Return the reply to an error, and log it."""
         status, code, message = self._refusal(error)
-        channel = (fields or {}).get("channel_name", "")
+        asked = (fields or {}).get("channel_name", "")
+        channel = asked[:MAX_CHANNEL_NAME] if isinstance(asked, str) else ""
         said = {"event": "auth_refused", "channel": channel, "code": code, "status": status}
         if status >= 500:  # noqa: PLR2004 - HTTP
             _log.error("could not authorize %a", channel, extra=said, exc_info=error)
@@ -247,7 +249,7 @@ class Endpoint:
             case Denied() if self.debug:
                 return 403, error.code, error.message
             case Denied():
-                return 403, Denied.code, "This user may not enter this channel."
+                return 403, Denied.code, "Not allowed for this user."
             case _:
                 message = f"{type(error).__name__}: {error}" if self.debug else "Server error."
                 return 500, "server_error", message

@@ -89,7 +89,7 @@ def test_a_refusal_names_its_cause_in_development_only(
     assert error_of(in_development)["code"] == code
     assert error_of(in_production) == {
         "code": "denied",
-        "message": "This user may not enter this channel.",
+        "message": "Not allowed for this user.",
     }
     cause = error_of(in_development)["message"]
     assert [record.getMessage() for record in caplog.records] == [
@@ -140,6 +140,20 @@ def test_a_body_over_64_kb_is_refused(serve: Serve) -> None:
 
     assert response.status_code == 413
     assert error_of(response)["code"] == "message_too_large"
+
+
+@pytest.mark.parametrize("channel", ["private-" + "x" * 50_000, ["private-x"] * 1_000])
+def test_a_hostile_name_does_not_fill_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture, channel: object
+) -> None:
+    caplog.set_level(logging.INFO, "broadcaster.auth")
+
+    response = serve().ask(json={"socket_id": "1.2", "channel_name": channel}, headers=ADA)
+
+    assert response.status_code == 400
+    (record,) = caplog.records
+    assert len(record.getMessage()) < 500
+    assert len(str(record.__dict__["channel"])) <= 200
 
 
 def test_a_rule_that_breaks_is_logged_and_nothing_of_it_gets_out(

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import dataclasses
+import types
+import uuid
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+import pytest
+
+from broadcaster.errors import InvalidJob
+from broadcaster.jobs.job import Job, JobOptions, job
+from broadcaster.jobs.registry import registry
+
+ran: list[object] = []
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Address:
+    street: str
+
+
+class Plain(Job):
+    def handle(self) -> None:
+        ran.append("plain")
+
+
+class Rich(
+    Job, name="shop.Rich", queue="mail", tries=3, backoff=[1, timedelta(seconds=5)], timeout=20
+):
+    number: int
+    when: datetime
+    key: uuid.UUID
+    colour: Colour
+    addresses: dict[int, Address]
+    text: str = "hello"
+
+    async def handle(self) -> None:
+        ran.append(self)
+
+
+@job
+def add(a: int, b: int = 2) -> None:
+    """Add up."""
+    ran.append(a + b)
+
+
+@job(queue="reports", tries=2)
+async def report(month: str) -> None:
+    ran.append(month)
+
+
+def rich() -> Rich:
+    return Rich(
+        number=7,
+        when=datetime(2026, 1, 2, tzinfo=UTC),
+        key=uuid.UUID(int=5),
+        colour=Colour.RED,
+        addresses={1: Address("Main")},
+    )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_ran() -> None:
+    ran.clear()
+
+
+def test_options_stand_beside_the_class() -> None:
+    assert Plain.options == JobOptions(name="Plain")
+    assert Rich.options == JobOptions(
+        name="shop.Rich", queue="mail", tries=3, backoff=(1.0, 5.0), timeout=20.0
+    )
+
+
+def test_a_job_is_a_frozen_dataclass() -> None:
+    assert rich() == rich()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        rich().number = 8  # type: ignore[misc]  # what the test is about
+
+
+def test_fields_survive_the_queue() -> None:
+    data = rich().encode_fields()
+
+    assert data["addresses"] == {"1": {"street": "Main"}}
+    assert Rich.decode_fields(data) == rich()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"number": "7"}, "number"),
+        ({"surprise": 1}, "no field 'surprise'"),
+        ({"colour": "blue"}, "colour"),
+        ({"addresses": {"x": {}}}, "addresses"),
+    ],
+)
+def test_fields_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidJob, match=message):
+        Rich.decode_fields(rich().encode_fields() | change)
+
+
+def test_a_missing_field_is_refused() -> None:
+    with pytest.raises(InvalidJob, match="number"):
+        Rich.decode_fields({})
+
+
+def test_a_value_of_the_wrong_type_is_refused_when_it_is_dispatched() -> None:
+    wrong: Any = "seven"
+
+    with pytest.raises(InvalidJob, match="number"):
+        dataclasses.replace(rich(), number=wrong).encode_fields()
+
+
+def test_an_object_without_json_form_is_named() -> None:
+    thing: Any = object()
+
+    with pytest.raises(InvalidJob, match=r"shop\.Rich\.number cannot be queued.*pass an id"):
+        dataclasses.replace(rich(), number=thing).encode_fields()
+
+
+def test_unknown_options_are_refused_when_the_class_is_made() -> None:
+    with pytest.raises(TypeError, match="unknown options trys; there are queue, tries"):
+
+        class Misspelt(Job, trys=3):  # type: ignore[call-arg]  # what the test is about
+            pass
+
+
+def test_an_option_as_class_attribute_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"write class Stray\(Job, tries=\.\.\.\) instead"):
+
+        class Stray(Job):
+            tries = 3
+
+
+def test_a_field_may_be_called_like_an_option() -> None:
+    class Named(Job):
+        name: str = "x"
+
+    assert Named("y").encode_fields() == {"name": "y"}
+
+
+@pytest.mark.parametrize("options", [{"tries": -1}, {"timeout": -1}, {"backoff": [-1]}])
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"tries|timeout|backoff"):
+        types.new_class("Impossible", (Job,), options)
+
+
+def test_a_function_becomes_a_job() -> None:
+    made = add(1)
+
+    assert isinstance(made, Job)
+    assert made.encode_fields() == {"a": 1, "b": 2}
+    assert registry.find("add").__doc__ == "Add up."
+    assert registry.find("report").options.queue == "reports"
+
+
+def test_run_now_runs_sync_and_async_jobs_here() -> None:
+    add(1, b=5).run_now()
+    report("May").run_now()
+
+    assert ran == [6, "May"]
+
+
+async def test_arun_now_runs_both_from_a_coroutine() -> None:
+    await add(1).arun_now()
+    await report("May").arun_now()
+
+    assert ran == [3, "May"]
+
+
+async def test_run_now_of_an_async_job_in_a_loop_says_what_to_write() -> None:
+    with pytest.raises(RuntimeError, match="await arun_now"):
+        report("May").run_now()
+
+
+def test_a_function_with_open_arguments_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"cannot take \*args"):
+        job(_open_arguments)
+    with pytest.raises(TypeError, match="parameter a needs a type"):
+        job(_untyped)
+
+
+def _open_arguments(*args: int) -> None: ...
+
+
+def _untyped(a) -> None: ...  # type: ignore[no-untyped-def]  # what the test is about

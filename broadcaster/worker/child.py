@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import struct
 import sys
 import threading
@@ -107,4 +108,6 @@ def _read(length: int) -> bytes:
 def _end_with_parent() -> None:
     while os.read(0, 4096):
         pass
+    if os.getpgrp() == os.getpid():  # with what the job has started
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)

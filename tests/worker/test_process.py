@@ -1,0 +1,163 @@
+"""Sync jobs with a timeout, each in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.errors import InvalidJob, JobError, JobFailed, JobTimedOut, UnknownJob
+from broadcaster.protocol.payload import Payload, encode_payload
+from broadcaster.worker import process
+from broadcaster.worker.process import run_in_process
+from tests.polling import eventually
+from tests.worker.sample_jobs import (
+    die_in_process,
+    fail_in_process,
+    give_up_in_process,
+    hang_in_process,
+    write_in_process,
+)
+
+if TYPE_CHECKING:
+    from broadcaster.jobs.job import Job
+    from tests.worker.worker_world import WorkerWorld
+
+WORKER = """\
+import asyncio, json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from broadcaster.worker.process import run_in_process
+asyncio.run(run_in_process(sys.argv[2].encode(), limit=60, modules=sys.argv[3:]))
+"""
+
+MODULES = ("tests.worker.sample_jobs",)
+
+pytestmark = pytest.mark.process
+
+
+def body(job: Job) -> bytes:
+    data = job.encode_fields()
+    return encode_payload(Payload(id="0" * 32, job=job.options.name, data=data))
+
+
+async def run(job: Job, limit: float = 20.0) -> None:
+    await run_in_process(body(job), limit=limit, modules=MODULES)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs; a killed child of a killed child is a zombie until init reaps it."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+async def test_the_job_runs_in_another_process(tmp_path: Path) -> None:
+    await run(write_in_process(str(tmp_path / "out"), "hello"))
+
+    text, pid = (tmp_path / "out").read_text(encoding="utf-8").split()
+    assert text == "hello"
+    assert int(pid) != os.getpid()
+
+
+async def test_its_prints_do_not_disturb_the_report(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    await run(write_in_process(str(tmp_path / "out"), "hello"))
+
+    assert "this goes to stderr" in capfd.readouterr().err
+
+
+async def test_at_the_timeout_it_is_killed_with_what_it_started(tmp_path: Path) -> None:
+    with pytest.raises(JobTimedOut, match=r"longer than 1 s and was killed"):
+        await run(hang_in_process(str(tmp_path / "pids")), limit=1.0)
+
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text(encoding="utf-8").split()]
+    await eventually(lambda: not any(is_alive(pid) for pid in pids))
+
+
+async def test_its_exception_comes_back_as_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(JobError, match="ValueError: bad luck"):
+        await run(fail_in_process())
+
+    assert "Traceback" in capfd.readouterr().err
+
+
+async def test_giving_up_comes_back_as_itself() -> None:
+    with pytest.raises(JobFailed, match="never again"):
+        await run(give_up_in_process())
+
+
+async def test_a_process_that_dies_is_an_error_of_the_job() -> None:
+    with pytest.raises(JobError, match="signal 9"):
+        await run(die_in_process())
+
+
+async def test_an_unknown_job_comes_back_as_such() -> None:
+    unknown = encode_payload(Payload(id="0" * 32, job="nobody.knows"))
+
+    with pytest.raises(UnknownJob):
+        await run_in_process(unknown, limit=20, modules=())
+    with pytest.raises(InvalidJob):
+        await run_in_process(b"garbage", limit=20, modules=())
+
+
+async def test_a_module_that_cannot_be_imported_is_an_error_of_the_job() -> None:
+    with pytest.raises(JobError, match="no_such_module"):
+        await run_in_process(body(fail_in_process()), limit=20, modules=("no_such_module",))
+
+
+async def test_a_process_that_does_not_start_in_time_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "STARTUP_SECONDS", 0.01)
+
+    with pytest.raises(JobTimedOut, match="took longer to start"):
+        await run(fail_in_process())
+
+
+async def test_cancelling_kills_it(tmp_path: Path) -> None:
+    path = tmp_path / "pids"
+    running = asyncio.create_task(run(hang_in_process(str(path)), limit=60))
+    await eventually(lambda: path.exists() and path.stat().st_size, within=20)
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    pids = [int(pid) for pid in path.read_text(encoding="utf-8").split()]
+    await eventually(lambda: not any(is_alive(pid) for pid in pids))
+
+
+async def test_it_ends_when_its_worker_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "pids"
+    job = body(hang_in_process(str(path)))
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WORKER, json.dumps(sys.path), job.decode(), *MODULES
+    )
+    await eventually(lambda: path.exists() and path.stat().st_size, within=20)
+    pids = [int(each) for each in path.read_text(encoding="utf-8").split()]
+
+    worker.kill()
+    await worker.wait()
+
+    await eventually(lambda: not any(is_alive(pid) for pid in pids))
+
+
+@pytest.mark.redis
+async def test_the_worker_settles_a_job_that_was_killed_at_its_timeout(
+    world: WorkerWorld, tmp_path: Path
+) -> None:
+    await world.push(hang_in_process(str(tmp_path / "pids")))
+
+    await world.drain(modules=MODULES)
+
+    (failed,) = await world.failed()
+    assert failed.reason == "timeout"

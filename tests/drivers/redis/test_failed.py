@@ -1,0 +1,104 @@
+"""Failed jobs over all queues."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.contracts.queue import Fail, NewJob, QueueSizes, StepRequest
+from broadcaster.drivers.redis.failed import RedisFailedJobs
+from broadcaster.drivers.redis.queue import RedisQueue
+from tests.drivers.redis.queue_world import job_id, numbers
+
+if TYPE_CHECKING:
+    from broadcaster.drivers.redis.client import RedisClients
+
+pytestmark = pytest.mark.redis
+
+
+class FailedWorld:
+    def __init__(self, clients: RedisClients) -> None:
+        self.queue = RedisQueue(clients)
+        self.store = RedisFailedJobs(clients)
+
+    async def fail(self, queue: str, *ids: int) -> None:
+        await self.queue.apush([NewJob(job_id(each), queue, b"body %d" % each) for each in ids])
+        for _ in ids:
+            reply = await self.queue.step(StepRequest(queue=queue, reserve=1))
+            (job,) = reply.reserved
+            fail = Fail(job.id, job.token, "exception", "ValueError: ü", 2)
+            await self.queue.step(StepRequest(queue=queue, settlements=[fail]))
+
+    async def found(self, queue: str | None = None, limit: int = 100) -> list[int]:
+        jobs = await asyncio.to_thread(self.store.find, queue=queue, limit=limit)
+        return [int(job.id, 16) for job in jobs]
+
+
+@pytest.fixture
+def world(clients: RedisClients) -> FailedWorld:
+    return FailedWorld(clients)
+
+
+async def test_a_failed_job_keeps_its_body_and_its_story(world: FailedWorld) -> None:
+    await world.fail("q", 1)
+
+    job = await asyncio.to_thread(world.store.get, job_id(1))
+
+    assert job is not None
+    assert (job.id, job.queue, job.body) == (job_id(1), "q", b"body 1")
+    assert (job.reason, job.error, job.attempts) == ("exception", "ValueError: ü", 2)
+    assert job.failed_at > 1_700_000_000
+
+
+async def test_the_latest_of_all_queues_come_first(world: FailedWorld) -> None:
+    await world.fail("q", 1, 2)
+    await asyncio.sleep(0.002)
+    await world.fail("other", 3)
+
+    assert (await world.found())[0] == 3
+    assert sorted(await world.found()) == [1, 2, 3]
+    assert sorted(await world.found(queue="q")) == [1, 2]
+    assert await world.found(limit=1) == [3]
+
+
+async def test_a_retried_job_is_queued_with_all_its_tries(world: FailedWorld) -> None:
+    await world.fail("q", 1, 2)
+
+    assert await asyncio.to_thread(world.store.retry, [job_id(1), job_id(9)]) == 1
+
+    reply = await world.queue.step(StepRequest(queue="q", reserve=5))
+    assert numbers(reply.reserved) == [1]
+    assert reply.reserved[0].attempts == 0
+    assert await world.found() == [2]
+
+
+async def test_all_can_be_retried_at_once_or_queue_by_queue(world: FailedWorld) -> None:
+    await world.fail("q", 1, 2)
+    await world.fail("other", 3)
+
+    assert await asyncio.to_thread(world.store.retry_all, "other") == 1
+    assert await asyncio.to_thread(world.store.retry_all) == 2
+
+    assert await world.queue.asizes("q") == QueueSizes(ready=2)
+    assert await world.found() == []
+
+
+async def test_a_retry_wakes_a_waiting_worker(world: FailedWorld) -> None:
+    await world.fail("q", 1)
+    while await world.queue.wait("q", 0.01):
+        pass
+
+    await asyncio.to_thread(world.store.retry_all)
+
+    assert await world.queue.wait("q", 1.0)
+
+
+async def test_failed_jobs_can_be_forgotten(world: FailedWorld) -> None:
+    await world.fail("q", 1, 2)
+
+    assert await asyncio.to_thread(world.store.forget, [job_id(1), job_id(9)]) == 1
+
+    assert await world.found() == [2]
+    assert await asyncio.to_thread(world.store.get, job_id(1)) is None

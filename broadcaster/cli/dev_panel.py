@@ -19,6 +19,7 @@ class Panel:
         gateway_host: where browsers connect.
         redis: which server is in use, and why that one.
         try_channel: where the page (or ``broadcaster listen``) would show an event.
+        program: how a reader of this terminal calls this program.
         problems: what is not as wished for, such as a port that was taken.
     """
 
@@ -31,6 +32,7 @@ class Panel:
     redis: str
     folder: str
     try_channel: str = "orders"
+    program: str = "broadcaster"
     problems: tuple[str, ...] = ()
 
     def text(self, *, colour: bool) -> str:
@@ -66,7 +68,7 @@ class Panel:
     def try_command(self) -> str:
         """Return a command that shows something at once."""
         data = '{"order_id": 7, "status": "shipped"}'
-        return f"broadcaster trigger {self.try_channel} OrderShipped '{data}'"
+        return f"{self.program} trigger {self.try_channel} OrderShipped '{data}'"
 
     def fields(self) -> dict[str, object]:
         """Return the panel as one record for machines; secrets are not in it."""

@@ -149,7 +149,7 @@ def test_the_panel_is_text_to_copy_from(tmp_path: Path, start: Callable[..., Dev
     assert dev.said(f"port {port} is taken, {state['gateway']['port']} is used instead")
     assert dev.said(f"VITE_REVERB_APP_KEY={state['app']['key']}")
     assert dev.said(f"VITE_REVERB_PORT={state['gateway']['port']}")
-    assert dev.said("embedded, ")
+    assert dev.said("embedded ")
     assert not dev.said(state["app"]["secret"])
     assert not dev.said("\x1b")
 

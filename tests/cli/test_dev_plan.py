@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.cli.dev_folder import DevFolder
+from broadcaster.cli.dev_plan import (
+    DEMO_APP,
+    Plan,
+    describe_redis,
+    free_port,
+    make_plan,
+    program_name,
+)
+from broadcaster.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CREDENTIALS = {f"BROADCASTER_APP_{name}": f"{name.lower()}1" for name in ("ID", "KEY", "SECRET")}
+
+
+def plan(folder: Path, application: str | None = DEMO_APP, **environ: str) -> Plan:
+    environ = {"REDIS_URL": "redis://:hush@db.example:6380/2", **environ}
+    settings = load_settings(cwd=folder, environ=environ)
+    with DevFolder(folder) as dev:
+        return make_plan(settings, dev, application, None)
+
+
+def test_a_taken_port_is_passed_over_and_named() -> None:
+    problems: list[str] = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+
+        found = free_port(port, problems)
+
+    assert found > port
+    assert problems == [f"port {port} is taken, {found} is used instead"]
+
+
+def test_a_listener_that_shares_its_port_is_noticed() -> None:
+    """With SO_REUSEPORT on both sides a second bind would succeed silently."""
+    with closing(socket.socket()) as sharing:
+        sharing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sharing.bind(("127.0.0.1", 0))
+        sharing.listen()
+
+        assert free_port(sharing.getsockname()[1], []) != sharing.getsockname()[1]
+
+
+def test_page_and_gateway_never_share_a_port() -> None:
+    port = free_port(20_000, [])
+
+    assert free_port(port, [], taken=port) != port
+
+
+def test_configured_credentials_win_over_generated_ones(tmp_path: Path) -> None:
+    made = plan(tmp_path, **CREDENTIALS)
+
+    assert made.credentials[:3] == ("id1", "key1", "secret1")
+    assert not (tmp_path / ".broadcaster" / "credentials.json").exists()
+
+
+def test_the_password_of_a_server_is_not_shown(tmp_path: Path) -> None:
+    settings = load_settings(cwd=tmp_path, environ={"REDIS_URL": "redis://:hush@db.example:6380/2"})
+
+    words = describe_redis(settings, None)
+
+    assert words == "redis://db.example:6380, from environment REDIS_URL"
+
+
+def test_the_demo_stops_first_and_the_worker_last(tmp_path: Path) -> None:
+    assert [child.name for child in plan(tmp_path).children()] == ["demo", "gateway", "worker"]
+
+
+def test_a_worker_imports_the_application_it_works_for(tmp_path: Path) -> None:
+    worker = plan(tmp_path, "shop.main:app").children()[-1]
+
+    assert list(worker.arguments) == ["work", "shop.main"]
+
+
+def test_without_a_page_there_is_nothing_to_import(tmp_path: Path) -> None:
+    children = plan(tmp_path, None).children()
+
+    assert [child.arguments[0] for child in children] == ["serve", "work"]
+    assert list(children[-1].arguments) == ["work"]
+
+
+def test_a_drain_that_was_asked_for_is_kept(tmp_path: Path) -> None:
+    name = "BROADCASTER_GATEWAY__DRAIN_SECONDS"
+
+    assert plan(tmp_path).children()[1].environment[name] == "0.5"
+    assert name not in plan(tmp_path, **{name: "7"}).children()[1].environment
+
+
+@pytest.mark.parametrize(
+    ("started_as", "typed"),
+    [
+        ("bin/broadcaster", "bin/broadcaster"),
+        ("/elsewhere/broadcaster", "/elsewhere/broadcaster"),
+        ("/elsewhere/__main__.py", "python -m broadcaster"),
+    ],
+)
+def test_the_panel_names_the_program_as_it_can_be_typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started_as: str, typed: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    assert program_name(started_as) == typed
+    assert program_name(f"{tmp_path}/.venv/bin/broadcaster") == ".venv/bin/broadcaster"

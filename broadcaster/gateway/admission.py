@@ -83,8 +83,8 @@ class Admission:
     @staticmethod
     def new_socket_id() -> str:
         """Return a socket id that nobody can guess or has: two random runs of digits."""
-        bits = _random.getrandbits(106)
-        return f"{bits >> 53}.{bits & (1 << 53) - 1}"
+        bits = _random.getrandbits(62)
+        return f"{bits >> 31}.{bits & (1 << 31) - 1}"
 
 
 def _check_protocol(query: str) -> Refusal | None:

@@ -112,6 +112,19 @@ def test_a_child_that_dies_starts_again_and_the_reason_is_shown(dev: Dev) -> Non
     dev.until(lambda: is_up(url))
 
 
+def test_a_server_that_dies_is_back_with_what_it_had(dev: Dev) -> None:
+    assert dev.ready
+    state = json.loads((dev.folder / ".broadcaster" / "dev.json").read_text())
+    (server,) = [child for child in dev.family() if "valkey-server" in child.name()]
+
+    server.kill()
+
+    dev.until(lambda: gone([server]))
+    dev.until(lambda: command(dev.folder, "trigger", "orders", "Sample").returncode == 0)
+    dev.until(lambda: httpx.get(f"{dev.ready['gateway_url']}/ready").status_code == 200)
+    assert Path(state["socket"]).exists()
+
+
 def is_up(url: str) -> bool:
     try:
         return httpx.get(url).status_code == 200

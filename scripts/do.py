@@ -134,6 +134,7 @@ def test_groups() -> list[Group]:
         *check_groups(),
         pytest("pytest, pure", PURE),
         pytest("pytest, servers and processes", f"not ({PURE})", environment),
+        Group("tsc", ["npm", "run", "--silent", "typecheck"], CLIENT, skip=node_problem),
         vitest("unit", {}, node_problem),
         vitest("node", {}, node_problem),
         vitest("browser", environment, browser_problem),
@@ -201,6 +202,12 @@ def make_venv() -> None:
     say("installing broadcaster and its development tools into .venv (once; about a minute)")
     must([python(), "-m", "pip", "install", "--disable-pip-version-check", "-e", ".[dev]"])
     stamp.write_text(wanted)
+
+
+def find_newer_python() -> str | None:
+    """Return a Python on PATH that is new enough, whatever ``python3`` means here."""
+    found = (shutil.which(f"python3.{minor}") for minor in range(14, 10, -1))
+    return next(filter(None, found), None)
 
 
 def explain_missing_venv() -> None:
@@ -332,5 +339,10 @@ def is_ci() -> bool:
 
 if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an older one
-        sys.exit(fail("Python 3.11 or newer is needed.  apt-get install -y python3 python3-venv"))
+        newer = find_newer_python()
+        if newer is None:
+            sys.exit(
+                fail(f"Python 3.11 or newer is needed.  {sudo()}apt-get install -y python3-venv")
+            )
+        os.execv(newer, [newer, *sys.argv])
     sys.exit(main())

@@ -191,3 +191,12 @@ async def test_two_workers_share_a_lane_in_order(lane: QueueWorld) -> None:
     await asyncio.gather(work("a"), work("b"))
 
     assert order == list(range(60))
+
+
+async def test_a_queue_that_becomes_a_lane_loses_no_suspects(clients: RedisClients) -> None:
+    plain, lane = QueueWorld(clients, lease=SHORT), QueueWorld(clients, ordered=True)
+    await plain.push(1, 2)
+    await plain.reserve()
+    await plain.lapse()
+
+    assert numbers(await lane.reserve(5)) == [1]

@@ -71,6 +71,13 @@ local function read(key, ids)
   return values
 end
 
+-- Whether a hash that is mostly absent exists; asked at most once.
+local present = {}
+local function exists(key)
+  if present[key] == nil then present[key] = redis.call('EXISTS', key) == 1 end
+  return present[key]
+end
+
 local function token_of(value) return value and string.match(value, '^%d+') or nil end
 
 local function push_left(key, ids)
@@ -102,8 +109,8 @@ end
 
 local function forget(ids)
   many('HDEL', k_jobs, ids)
-  if redis.call('EXISTS', k_attempts) == 1 then many('HDEL', k_attempts, ids) end
-  if redis.call('EXISTS', k_crashes) == 1 then many('HDEL', k_crashes, ids) end
+  if exists(k_attempts) then many('HDEL', k_attempts, ids) end
+  if exists(k_crashes) then many('HDEL', k_crashes, ids) end
 end
 
 local function trim_failed()
@@ -132,7 +139,7 @@ end
 local function enqueue(ids, at_front)
   if #ids == 0 then return end
   local plain, suspect = ids, {}
-  if not ordered and redis.call('EXISTS', k_crashes) == 1 then
+  if not ordered and exists(k_crashes) then
     plain = {}
     local counts = read(k_crashes, ids)
     for i = 1, #ids do
@@ -169,6 +176,7 @@ end
 -- A try that ended without killing its worker clears a suspect that never crashed alone.
 local function count_try(id)
   redis.call('HINCRBY', k_attempts, id, 1)
+  present[k_attempts] = true
   if redis.call('HGET', k_crashes, id) == '0' then redis.call('HDEL', k_crashes, id) end
 end
 
@@ -227,6 +235,7 @@ local function suspect(id, value)
     forget({id})
     return false
   end
+  present[k_crashes] = true
   if string.sub(value or '', -1) ~= 'a' then
     redis.call('HSETNX', k_crashes, id, 0)
     return true
@@ -238,7 +247,10 @@ local function suspect(id, value)
   return false
 end
 
-if now >= reap_after then
+local function first_of(key) return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
+
+local next_lapse = first_of(k_reserved)
+if next_lapse and next_lapse <= now and now >= reap_after then
   lapsed = redis.call('ZRANGEBYSCORE', k_reserved, '-inf', now, 'LIMIT', 0, REAP_LIMIT)
 end
 if #lapsed > 0 then
@@ -277,14 +289,25 @@ if ordered and (#returned > 0 or #lapsed > 0) then
   for i = 1, #returned do ids[i] = returned[i][1] end
   push_left(k_ready, ids)
 end
+if #lapsed > 0 or (ordered and #returned > 0) then next_lapse = first_of(k_reserved) end
 if failures > 0 then trim_failed() end
 
 ---------------------------------------------------------------------------- move due
 
-local due = redis.call('ZRANGEBYSCORE', k_delayed, '-inf', now, 'LIMIT', 0, DUE_LIMIT)
-if #due > 0 then
+local next_due = first_of(k_delayed)
+if next_due and next_due <= now then
+  local due = redis.call('ZRANGEBYSCORE', k_delayed, '-inf', now, 'LIMIT', 0, DUE_LIMIT)
   many('ZREM', k_delayed, due)
   enqueue(due, false)
+  next_due = first_of(k_delayed)
+end
+
+-- A queue that was plain before it became a lane may have left suspects apart.
+local suspects = redis.call('LLEN', k_suspects)
+if ordered and suspects > 0 then
+  push_left(k_ready, redis.call('LRANGE', k_suspects, 0, -1))
+  redis.call('DEL', k_suspects)
+  suspects = 0
 end
 
 ---------------------------------------------------------------------------- reserve
@@ -294,7 +317,7 @@ local reserved, taken, drain = {}, 0, 0
 local function reserve(ids, alone)
   if #ids == 0 then return end
   local bodies, attempts = read(k_jobs, ids), {}
-  if redis.call('EXISTS', k_attempts) == 1 then attempts = read(k_attempts, ids) end
+  if exists(k_attempts) then attempts = read(k_attempts, ids) end
   local ends, holds = {}, {}
   last_token = math.max(last_token, now_us - 1)
   for i = 1, #ids do
@@ -325,9 +348,10 @@ local function must_drain()
 end
 
 local function reserve_plain()
-  if redis.call('LLEN', k_suspects) > 0 then
+  if suspects > 0 then
     if idle then
       reserve({redis.call('LPOP', k_suspects)}, true)
+      suspects = suspects - 1
       note('drain_until', '0')
       if taken > 0 then return end
     elseif must_drain() then
@@ -336,19 +360,18 @@ local function reserve_plain()
     end
   end
   while taken < want do
-    local ids = redis.call('LRANGE', k_ready, 0, want - taken - 1)
-    if #ids == 0 then return end
-    redis.call('LTRIM', k_ready, #ids, -1)
+    local ids = redis.call('LPOP', k_ready, want - taken)
+    if not ids then return end
     reserve(ids, false)
   end
 end
 
 local function reserve_lane()
-  if now < lane_wait or redis.call('ZCARD', k_reserved) > 0 then return end
+  if now < lane_wait or next_lapse then return end
   while taken == 0 do
     local ids, alone = redis.call('LRANGE', k_ready, 0, want - 1), false
     if #ids == 0 then return end
-    if redis.call('EXISTS', k_crashes) == 1 then
+    if exists(k_crashes) then
       local counts = read(k_crashes, ids)
       alone = counts[1] and true or false
       for i = 1, #ids do
@@ -371,7 +394,7 @@ end
 
 redis.call('HSET', k_meta, unpack(changes))
 
-local ready = redis.call('LLEN', k_ready) + redis.call('LLEN', k_suspects)
+local ready = redis.call('LLEN', k_ready) + suspects
 -- Somebody else may take what is left: wake one waiting worker. Not when this worker got
 -- less than it wanted, for then nobody may have the rest now.
 local lane_busy = ordered and (taken > 0 or now < lane_wait)
@@ -386,10 +409,9 @@ local function at(moment)
   if next_ms < 0 or wait < next_ms then next_ms = wait end
 end
 
-local head = redis.call('ZRANGE', k_delayed, 0, 0, 'WITHSCORES')
-if head[2] then at(tonumber(head[2])) end
-head = redis.call('ZRANGE', k_reserved, 0, 0, 'WITHSCORES')
-if head[2] then at(math.max(tonumber(head[2]), reap_after)) end
+if taken > 0 then next_lapse = math.min(next_lapse or now + lease, now + lease) end
+if next_due then at(next_due) end
+if next_lapse then at(math.max(next_lapse, reap_after)) end
 if ordered and now < lane_wait then at(lane_wait) end
 
 return {now, reserved, refused, crashed, #lapsed, ready, next_ms, drain, late and 1 or 0}

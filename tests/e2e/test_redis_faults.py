@@ -1,0 +1,122 @@
+"""The main job over a Redis that freezes and restarts: nothing accepted is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster import abroadcast, broadcast
+from broadcaster.errors import DriverUnavailable
+from broadcaster.testing.client import connected
+from tests.e2e.chain import OrderShipped, backend, work_process
+from tests.e2e.test_crashes import CHANNEL, numbers, until
+from tests.gateway.processes import serve_process
+from tests.gateway.world import APP
+
+if TYPE_CHECKING:
+    from tests.faults import FaultyServer
+
+pytestmark = pytest.mark.process
+
+
+async def accepted_of(count: int, first: int) -> list[int]:
+    """Broadcast numbered events; return those that the queue took."""
+    taken = []
+    for number in range(first, first + count):
+        try:
+            await abroadcast(OrderShipped(7, number))
+            taken.append(number)
+        except DriverUnavailable:
+            continue
+    return taken
+
+
+async def test_a_freeze_is_said_within_two_seconds_and_nothing_accepted_is_lost(
+    redis_server: FaultyServer,
+) -> None:
+    url, prefix = redis_server.url, "freeze"
+    async with (
+        serve_process(url, prefix, lease=15) as gateway,
+        backend(url, prefix),
+        work_process(url, prefix),
+        connected(f"ws://127.0.0.1:{gateway.port}", APP) as client,
+    ):
+        await client.subscribe(CHANNEL)
+        taken = await accepted_of(5, 0)
+        await until(client, 5, 20)
+        # More than a worker can have finished when the server freezes.
+        taken += await accepted_of(50, 5)
+        redis_server.freeze()
+        frozen = time.monotonic()
+        try:
+            began = time.monotonic()
+            with pytest.raises(DriverUnavailable):
+                await abroadcast(OrderShipped(7, 900))
+            async_took = time.monotonic() - began
+            began = time.monotonic()
+            with pytest.raises(DriverUnavailable):
+                await asyncio.to_thread(broadcast, OrderShipped(7, 901))
+            sync_took = time.monotonic() - began
+            await asyncio.sleep(max(0.0, 5 - (time.monotonic() - frozen)))
+        finally:
+            redis_server.thaw()
+        taken += await accepted_of(5, 55)
+        await until(client, len(taken), 30)
+        await client.settle()
+        got = [number for number in numbers(client) if number < 900]
+
+    assert got == taken
+    # What raised may have reached the queue all the same, but is never delivered twice.
+    assert len(numbers(client)) == len(set(numbers(client)))
+    # The promise is 2 s; the rest is for a machine that is busy with other things.
+    assert async_took < 3
+    assert sync_took < 3
+    assert client.received("pusher:resync") == []
+
+
+async def test_a_restart_with_its_file_loses_nothing_of_the_queue(
+    redis_server: FaultyServer,
+) -> None:
+    url, prefix = redis_server.url, "restart"
+    async with (
+        serve_process(url, prefix, lease=15) as gateway,
+        backend(url, prefix),
+        connected(f"ws://127.0.0.1:{gateway.port}", APP) as client,
+    ):
+        await client.subscribe(CHANNEL)
+        taken = await accepted_of(20, 0)
+        async with work_process(url, prefix):
+            redis_server.restart(keep_data=True)
+            while len(taken) < 40:
+                taken += await accepted_of(1, len(taken))
+            await until(client, 40, 30)
+        await client.settle()
+
+    assert numbers(client) == taken == list(range(40))
+
+
+async def test_everything_works_again_after_a_restart_empty(redis_server: FaultyServer) -> None:
+    url, prefix = redis_server.url, "emptied"
+    async with (
+        serve_process(url, prefix, lease=15) as gateway,
+        backend(url, prefix),
+        work_process(url, prefix),
+        connected(f"ws://127.0.0.1:{gateway.port}", APP) as client,
+    ):
+        await client.subscribe(CHANNEL)
+        await accepted_of(3, 0)
+        await until(client, 3, 20)
+
+        redis_server.restart(keep_data=False)
+
+        resync = await client.next("pusher:resync", within=10)
+        taken: list[int] = []
+        while not taken:
+            taken = await accepted_of(1, 3)
+        await until(client, 4, 10)
+
+    assert resync.data == {"reason": "data_lost"}
+    assert numbers(client) == [0, 1, 2, 3]

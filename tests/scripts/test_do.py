@@ -89,6 +89,28 @@ def test_node_must_be_new_enough(
     assert fine or version.lstrip("v") in problem
 
 
+def test_a_missing_venv_is_named_with_the_package_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+
+    with pytest.raises(SystemExit):
+        do.explain_missing_venv()
+
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert f"apt-get install -y python{version}-venv" in capfd.readouterr().err
+
+
+def test_a_newer_python_on_the_path_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("python3.9", "python3.11", "python3.12"):
+        tool(tmp_path, name, "hello")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert do.find_newer_python() == str(tmp_path / "python3.12")
+
+
 def test_a_named_chromium_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tool(tmp_path, "my-chromium", "hello")
     monkeypatch.setenv("CHROMIUM_PATH", str(tmp_path / "my-chromium"))

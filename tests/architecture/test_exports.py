@@ -31,6 +31,19 @@ def test_no_name_is_exported_twice(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", PUBLIC)
+def test_everything_that_is_imported_for_users_is_exported(package: str) -> None:
+    tree = source_tree.load()[package].tree
+    imported = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("broadcaster")
+        for alias in node.names
+    }
+
+    assert imported == set(importlib.import_module(package).__all__)
+
+
+@pytest.mark.parametrize("package", PUBLIC)
 def test_every_exported_thing_is_documented(package: str) -> None:
     module = importlib.import_module(package)
 
@@ -46,10 +59,11 @@ def test_every_exported_thing_is_documented(package: str) -> None:
 def test_package_files_hold_no_logic() -> None:
     """A package's `__init__` re-exports or is empty."""
     allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Expr, ast.If)
-    parents = {name.rpartition(".")[0] for name in source_tree.load()}
+    modules = source_tree.load()
+    parents = {name.rpartition(".")[0] for name in modules}
     complaints = [
         f"{module.shown}:{node.lineno}"
-        for name, module in source_tree.load().items()
+        for name, module in modules.items()
         if name in parents
         for node in module.tree.body
         if not isinstance(node, allowed) and getattr(node, "name", "") not in LAZY_HOOKS

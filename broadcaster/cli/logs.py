@@ -132,7 +132,8 @@ def render(fields: Mapping[str, object], *, colour: bool, source: str = "") -> s
         parts.append(source.ljust(8))
     parts = [_paint(" ".join(parts), _DIM, colour=colour)]
     parts.append(_paint(tag, _EVENT_COLOURS.get(event, ""), colour=colour))
-    parts.append(_paint(message, _LEVEL_COLOURS.get(level, ""), colour=colour))
+    if message != event.replace("_", " "):
+        parts.append(_paint(message, _LEVEL_COLOURS.get(level, ""), colour=colour))
     if details:
         parts.append(_paint(details, _DIM, colour=colour))
     line = " ".join(parts)

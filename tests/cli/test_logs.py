@@ -85,6 +85,12 @@ def test_a_duration_is_read_as_one() -> None:
     assert line.endswith("a -> 2 sockets in 1.5 ms")
 
 
+def test_a_message_that_only_repeats_the_event_is_left_out() -> None:
+    line = logs.render({"event": "connected", "msg": "connected", "socket_id": "1.2"}, colour=False)
+
+    assert line.endswith(" connected      socket_id=1.2")
+
+
 def test_a_client_cannot_steer_the_terminal() -> None:
     line = logs.render({"event": "x\x1b[2J", "msg": "\x1b]0;gotcha\x07", "user": "\r"}, colour=True)
 

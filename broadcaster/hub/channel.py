@@ -188,10 +188,13 @@ class LocalChannel:
         writes = self._writes
         if writes is None:
             writes = self._writes = [s.write for s in self.subscribers if not s.paused]
+        # Before anything is written: a write may pause the one it goes to.
+        paused = (
+            [s for s in self.subscribers if s.paused] if len(writes) < len(self.subscribers) else ()
+        )
         fan_out(writes, data)
-        if len(writes) < len(self.subscribers):
-            for subscriber in [s for s in self.subscribers if s.paused]:
-                subscriber.deliver(data)
+        for subscriber in paused:
+            subscriber.deliver(data)
 
     def _flush_but(
         self, excluded: list[tuple[int, str]], pending: list[bytes], data: bytes
@@ -200,10 +203,10 @@ class LocalChannel:
         ids = {socket_id for _, socket_id in excluded}
         skipping = [s for s in self.subscribers if s.socket_id in ids]
         others = [s for s in self.subscribers if s.socket_id not in ids]
+        paused = [s for s in others if s.paused]
         fan_out([s.write for s in others if not s.paused], data)
-        for subscriber in others:
-            if subscriber.paused:
-                subscriber.deliver(data)
+        for subscriber in paused:
+            subscriber.deliver(data)
         for subscriber in skipping:
             left_out = {index for index, socket_id in excluded if socket_id == subscriber.socket_id}
             own = b"".join(frame for i, frame in enumerate(pending) if i not in left_out)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from broadcaster.hub.channel import MAX_BUFFERED, Buffered, Joining, LocalChannel
 from tests.hub.subscribers import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def channel_of(*peers: Peer) -> LocalChannel:
@@ -215,3 +220,36 @@ def test_who_leaves_is_not_ahead_any_more() -> None:
     channel.discard(late)
 
     assert channel.knowing(8) == ()
+
+
+class Filling(Peer):
+    """A connection whose send buffer is full after the first write."""
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        def fill(data: bytes) -> None:
+            self.writes.append(data)
+            self.paused = True
+
+        return fill
+
+
+def test_who_is_paused_by_a_write_is_not_written_to_twice() -> None:
+    reader, filling, slow = Peer("1.1"), Filling("2.2"), Peer("3.3", paused=True)
+    channel = channel_of(reader, filling, slow)
+
+    channel.append(b"a")
+    channel.flush()
+
+    assert filling.writes + filling.slow == [b"a"]
+    assert (reader.writes, slow.slow) == ([b"a"], [b"a"])
+
+
+def test_who_is_paused_by_a_write_that_skips_somebody_is_not_written_to_twice() -> None:
+    filling = Filling("1.1")
+    channel = channel_of(filling, Peer("2.2"))
+
+    channel.append(b"a", excluded=("2.2",))
+    channel.flush()
+
+    assert filling.writes + filling.slow == [b"a"]

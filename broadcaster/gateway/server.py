@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from broadcaster.errors import ConfigurationError
-from broadcaster.gateway.sniff import Sniffer
+from broadcaster.gateway.sniff import LateUpgrade, Sniffer
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -56,7 +56,7 @@ class GatewayServer(uvicorn.Server):
         config = uvicorn.Config(
             app,
             http=functools.partial(Sniffer, node),  # type: ignore[arg-type] # any factory will do
-            ws="none",
+            ws=functools.partial(LateUpgrade, node),  # type: ignore[arg-type] # the same
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+    from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.node import Node
 
 # uvicorn picks httptools or h11; its annotation says no more than asyncio.Protocol.
@@ -116,25 +117,11 @@ class Sniffer(asyncio.Protocol):
 
     def _to_websocket(self, head: bytes, rest: bytes) -> None:
         transport = self._taken()
-        try:
-            upgrade = parse_upgrade(head)
-        except MalformedMessage as error:
-            body = (
-                b'{"error":{"code":"bad_handshake","message":"%s"}}'
-                % str(error).replace('"', "'").encode()
-            )
-            transport.write(
-                b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
-                b"Sec-WebSocket-Version: 13\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
-                % (len(body), body)
-            )
-            transport.close()
-            return
-        transport.set_write_buffer_limits(high=HIGH_WATER)
-        connection = self._node.accept(upgrade, transport, accept_upgrade(upgrade.key))
-        transport.set_protocol(connection)
-        if rest:
-            connection.data_received(rest)
+        connection = upgraded(self._node, transport, head)
+        if connection is not None:
+            transport.set_protocol(connection)
+            if rest:
+                connection.data_received(rest)
 
     def _taken(self) -> asyncio.Transport:
         transport = self._transport
@@ -142,3 +129,71 @@ class Sniffer(asyncio.Protocol):
         self._node.sniffers.discard(self)
         self._buffer = b""
         return transport
+
+
+class LateUpgrade(asyncio.Protocol):
+    """
+    An upgrade on a connection that has carried HTTP before, as proxies send them.
+
+    uvicorn's HTTP protocol builds it (``ws`` setting), hands it the request, and makes it
+    the transport's protocol. It steps aside at the end of that tick, and passes on what
+    comes before.
+    """
+
+    __slots__ = ("_connection", "_node", "_transport")
+
+    def __init__(
+        self,
+        node: Node,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+    ) -> None:
+        del config, server_state, app_state  # uvicorn's signature
+        self._node = node
+        self._transport: asyncio.Transport | None = None
+        self._connection: Connection | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport over."""
+        self._transport = transport  # type: ignore[assignment] # a stream transport
+
+    def data_received(self, data: bytes) -> None:
+        """Read the request, once; later bytes are the connection's."""
+        if self._connection is not None:
+            self._connection.data_received(data)
+            return
+        transport = self._transport
+        assert transport is not None
+        connection = self._connection = upgraded(self._node, transport, data.partition(_END)[0])
+        if connection is not None:
+            self._node.call_soon(lambda: transport.set_protocol(connection))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass the news on."""
+        if self._connection is not None:
+            self._connection.connection_lost(exc)
+
+
+def upgraded(node: Node, transport: asyncio.Transport, head: bytes) -> Connection | None:
+    """
+    Answer an upgrade request on `transport`.
+
+    Returns:
+        The new connection, or None when the request was no valid upgrade: it has been
+        answered with 400 and the transport is closing.
+    """
+    try:
+        upgrade = parse_upgrade(head)
+    except MalformedMessage as error:
+        cause = str(error).replace('"', "'").encode()
+        body = b'{"error":{"code":"bad_handshake","message":"%b"}}' % cause
+        transport.write(
+            b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+            b"Sec-WebSocket-Version: 13\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body)
+        )
+        transport.close()
+        return None
+    transport.set_write_buffer_limits(high=HIGH_WATER)
+    return node.accept(upgrade, transport, accept_upgrade(upgrade.key))

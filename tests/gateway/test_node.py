@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -218,3 +219,49 @@ async def test_a_user_channel_is_for_its_signed_in_user(gateway: RunningGateway)
 
     assert refusal.data["status"] == 401
     assert success.data == {"user_data": '{"id":"ada"}'}
+
+
+async def test_an_upgrade_may_follow_http_on_one_connection(gateway: RunningGateway) -> None:
+    """Proxies keep connections to us and reuse them for whatever comes next."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"GET /up HTTP/1.1\r\nHost: x\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r")[0]))
+    writer.write(
+        b"GET /app/app-key?protocol=7 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+        b"Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        b"Sec-WebSocket-Version: 13\r\n\r\n"
+    )
+    answer = await reader.readuntil(b"\r\n\r\n")
+    greeting = await reader.readuntil(b"}")
+    ping = b'{"event":"pusher:ping"}'
+    writer.write(bytes((0x81, 0x80 | len(ping))) + b"\0\0\0\0" + ping)
+    pong = await reader.readuntil(b"}}")
+    writer.close()
+    await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 101")
+    assert b"connection_established" in greeting
+    assert b"pusher:pong" in pong
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /up HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_an_upgrade_that_is_none_is_answered_with_400(
+    gateway: RunningGateway, first: bytes
+) -> None:
+    """Also when it comes after HTTP; and a POST that asks for an upgrade goes nowhere."""
+    for method in (b"GET", b"POST"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(first)
+        if first:
+            await reader.readuntil(b'"up"}')
+        writer.write(
+            method + b" /app/app-key HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        await writer.wait_closed()
+
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"bad_handshake" in answer

@@ -9,17 +9,25 @@ from pathlib import Path
 import pytest
 
 from broadcaster import errors
+from broadcaster.protocol.close_codes import CLOSE_CODES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 HTTP_MODULES = [
-    "protocol/http_api.py",
-    "protocol/http_query.py",
-    "protocol/signing.py",
-    "gateway/answers.py",
-    "gateway/bodies.py",
-    "gateway/http_api.py",
-    "gateway/status.py",
+    "broadcaster/protocol/http_api.py",
+    "broadcaster/protocol/http_query.py",
+    "broadcaster/protocol/signing.py",
+    "broadcaster/gateway/answers.py",
+    "broadcaster/gateway/bodies.py",
+    "broadcaster/gateway/http_api.py",
+    "broadcaster/gateway/status.py",
+]
+SUBSCRIPTION_MODULES = [
+    "broadcaster/protocol/session.py",
+    "broadcaster/protocol/subscription_auth.py",
+    "broadcaster/protocol/hmac_verifier.py",
+    "auth/broadcaster_auth/tokens.py",
+    "auth/broadcaster_auth/verifier.py",
 ]
 
 
@@ -48,7 +56,7 @@ def exceptions() -> dict[str, str]:
 
 def codes_in(path: str) -> set[str]:
     """String literals that a module passes as ``code``, or as second argument of `refuse`."""
-    tree = ast.parse((ROOT / "broadcaster" / path).read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     values = [word.value for call in calls for word in call.keywords if word.arg == "code"]
     values += [
@@ -80,3 +88,17 @@ def test_the_page_explains_no_code_that_does_not_exist() -> None:
 
     assert explained("HTTP API") <= raised
     assert explained("Exceptions") <= raised
+
+
+@pytest.mark.parametrize("path", SUBSCRIPTION_MODULES)
+def test_every_code_of_a_refused_subscription_is_explained(path: str) -> None:
+    assert codes_in(path) <= explained("WebSocket")
+
+
+def test_every_close_code_is_explained_with_what_clients_do() -> None:
+    rows = [
+        f"| {code.code} | `{code.name}` | {code.message} | {code.reaction.value} |"
+        for code in CLOSE_CODES
+    ]
+
+    assert [row for row in rows if row not in section("WebSocket")] == []

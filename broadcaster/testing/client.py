@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin
 
 from broadcaster.protocol.signing import sign_channel
 
@@ -163,18 +164,28 @@ class PusherClient:
 
 @contextlib.asynccontextmanager
 async def connected(
-    url: str, app: App, *, path: str | None = None, established: bool = True
+    url: str,
+    app: App,
+    *,
+    path: str | None = None,
+    origin: str | None = None,
+    established: bool = True,
 ) -> AsyncGenerator[PusherClient]:
     """
     Connect to the gateway at `url` (``ws://host:port``).
 
     Args:
         path: instead of ``/app/<key>`` and pusher-js's query.
+        origin: the page that a browser would name.
         established: wait for ``pusher:connection_established``.
     """
     target = path or f"/app/{app.key}?protocol=7&client=js&version=8.6.0&flash=false"
     async with connect(
-        url + target, compression=None, max_size=None, open_timeout=WAIT_SECONDS
+        url + target,
+        compression=None,
+        max_size=None,
+        open_timeout=WAIT_SECONDS,
+        origin=Origin(origin) if origin is not None else None,
     ) as socket:
         client = PusherClient(socket, app)
         reader = asyncio.create_task(client.read())

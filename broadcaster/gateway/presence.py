@@ -228,10 +228,12 @@ class Rosters:
         connection = op.connection
         if isinstance(answer, Refused):
             room.members.pop(connection.socket_id, None)
+        if not connection.session.is_current(room.name, op.generation):
+            return  # left meanwhile: its leave is behind us in the queue, perhaps a new join too
         channel = self._hub.channels.get(room.topic)
         joining = channel.joining.pop(connection, None) if channel is not None else None
         if channel is None or joining is None:
-            return  # left meanwhile: its leave is behind us in the queue
+            return
         if isinstance(answer, Refused):
             error = (
                 f"A presence channel has at most {connection.app.limits.presence_members} members"

@@ -139,6 +139,9 @@ class StepRequest:
             take a suspect.
         ordered: the queue is an ordered lane.
         max_crashes: lapses of a job while alone that fail it.
+        recover_after: None, or the highest token that `worker` has seen of this queue. It
+            is given when the answer of its last step never came: what it holds under
+            higher tokens, without knowing, is handed back.
     """
 
     queue: str
@@ -149,6 +152,7 @@ class StepRequest:
     idle: bool = True
     ordered: bool = False
     max_crashes: int = 3
+    recover_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,8 +226,9 @@ class Queue(Protocol):
         """
         Settle, collect what is due or lapsed, and reserve, in one atomic round trip.
 
-        A call that raises may have been carried out. Repeating its settlements is safe
-        (they are refused the second time); what it reserved comes back by its lease.
+        A call that raises may have been carried out, but reserves nothing from then on.
+        Repeating its settlements is safe (they are refused the second time); what it had
+        reserved comes back by `StepRequest.recover_after`, or by its lease.
         """
         ...
 

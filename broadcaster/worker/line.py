@@ -21,6 +21,8 @@ class Line:
         hinted: a wake-up token was taken for this queue and must be used or passed on.
         busy: the lane's batch is being run.
         empty: the last step that could have reserved found nothing ready.
+        last_token: the highest token seen.
+        uncertain: the answer of the last step never came.
         cold: set while the worker has room and waits for a hint.
     """
 
@@ -31,9 +33,11 @@ class Line:
         "empty",
         "hinted",
         "hot",
+        "last_token",
         "name",
         "ordered",
         "settlements",
+        "uncertain",
     )
 
     def __init__(self, name: str, *, ordered: bool) -> None:
@@ -44,6 +48,8 @@ class Line:
         self.hinted = False
         self.busy = False
         self.empty = False
+        self.last_token = 0
+        self.uncertain = False
         self.due_at = 0.0
         self.cold = asyncio.Event()
 
@@ -59,7 +65,8 @@ class Line:
 
     def stepped(self, reply: StepReply, wanted: int, now: float, tick: float) -> None:
         """Note what a step with room for `wanted` has brought."""
-        self.hinted = False
+        self.hinted = self.uncertain = False
+        self.last_token = max([self.last_token, *(job.token for job in reply.reserved)])
         if wanted > 0:
             full = len(reply.reserved) >= wanted or reply.drain
             self.hot = full or (self.ordered and bool(reply.reserved) and reply.ready > 0)

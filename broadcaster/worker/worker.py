@@ -143,11 +143,13 @@ class Worker:
             idle=not self._alone if line.ordered else not self._plain,
             ordered=line.ordered,
             max_crashes=self._options.max_crashes,
+            recover_after=line.last_token if line.uncertain else None,
         )
         try:
             reply = await self._queue.step(request)
         except DriverUnavailable as error:
             line.settlements[:0] = settlements
+            line.uncertain = True
             self._note_away(error)
             return False
         self._note_back()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.contracts.queue import NewJob, QueueSizes, StepRequest
+from broadcaster.contracts.queue import NewJob, QueueSizes, StepReply, StepRequest
 from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.errors import DriverUnavailable
 from broadcaster.protocol.payload import Payload, encode_payload
 from broadcaster.worker.options import ExitReason
 from tests.polling import eventually
@@ -27,7 +28,7 @@ from tests.worker.sample_jobs import (
     TooLong,
     Waiting,
 )
-from tests.worker.worker_world import WorkerWorld
+from tests.worker.worker_world import WorkerWorld, broadcast_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -319,6 +320,30 @@ async def test_a_suspect_runs_alone(world: WorkerWorld, seen: list[str]) -> None
     assert beside == ["begins a"]
 
 
+async def test_jobs_of_an_answer_that_was_lost_are_run_without_waiting_for_the_lease(
+    world: WorkerWorld, seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, lost = world.queue.step, 0
+
+    async def losing(request: StepRequest) -> StepReply:
+        nonlocal lost
+        reply = await step(request)
+        if reply.reserved and lost < 2:
+            lost += 1
+            raise DriverUnavailable("the answer came too late")
+        return reply
+
+    monkeypatch.setattr(world.queue, "step", losing)
+    await world.push(Note("a"), Note("b"))
+    await world.push(broadcast_job("c"))
+
+    await world.drain(lease=60)
+
+    assert sorted(seen) == ["a", "b"]
+    assert world.publisher.names == ["c"]
+    assert lost == 2
+
+
 async def test_it_survives_a_frozen_and_a_restarted_server(
     redis_server: FaultyServer, caplog: pytest.LogCaptureFixture, seen: list[str]
 ) -> None:
@@ -375,8 +400,6 @@ async def test_a_job_that_ends_during_an_outage_is_settled_after_it(
 
 
 async def _push_when_back(world: WorkerWorld, job: Note) -> None:
-    from broadcaster.errors import DriverUnavailable
-
     made = world.made(job)
     for _ in range(100):
         try:
@@ -389,8 +412,6 @@ async def _push_when_back(world: WorkerWorld, job: Note) -> None:
 
 
 async def _sizes_when_back(world: WorkerWorld) -> QueueSizes | None:
-    from broadcaster.errors import DriverUnavailable
-
     try:
         return await world.sizes()
     except DriverUnavailable:

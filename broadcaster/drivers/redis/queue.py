@@ -26,7 +26,7 @@ from broadcaster.contracts.queue import (
     Retry,
     StepReply,
 )
-from broadcaster.drivers.redis.client import VERB_SECONDS, translated
+from broadcaster.drivers.redis.client import ANSWER_SECONDS, VERB_SECONDS, translated
 from broadcaster.drivers.redis.scripts_loader import Call, arun, arun_many, load_script, run_many
 from broadcaster.drivers.redis.scripts_loader import run as run_script
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 PUSH_CHUNK = 1_000
 MAX_RESERVE = 1_000
 RELIST_SECONDS = 60.0
+RESERVE_SECONDS = ANSWER_SECONDS - 0.1
+"""A step that begins later than this reserves nothing: its caller may be gone."""
+
 _STEP_KEYS = [
     "jobs",
     "ready",
@@ -106,7 +109,7 @@ class RedisQueue:
     async def step(self, request: StepRequest) -> StepReply:
         """See `Queue.step`. At most 1,000 jobs are reserved at once."""
         keys = queue_keys(self._keys, request.queue, _STEP_KEYS)
-        valid_until = self._clock.at(time.monotonic() + VERB_SECONDS)
+        valid_until = self._clock.at(time.monotonic() + RESERVE_SECONDS)
         args = step_args(request, self._limits, valid_until)
         reply = await arun(self._clients.aio, load_script("queue_step"), keys, args)
         self._clock.seen(int(reply[0]), time.monotonic())
@@ -241,6 +244,7 @@ def step_args(request: StepRequest, limits: FailedLimits, valid_until_ms: int) -
         _ms(limits.seconds),
         msgspec.json.encode(_Note("crashed", crashed, 0)),
         valid_until_ms,
+        "" if request.recover_after is None else request.recover_after,
     ]
     done = [one for one in request.settlements if isinstance(one, Done)]
     args.append(len(done))

@@ -431,6 +431,20 @@ async def test_a_call_that_outlived_its_caller_reserves_nothing(redis_server: Fa
         await clients.aclose()
 
 
+async def test_what_a_worker_holds_without_knowing_is_handed_back(world: QueueWorld) -> None:
+    await world.push(1, 2, 3, 4)
+    (known,) = await world.reserve()
+    (of_another,) = await world.reserve(worker="other")
+    await world.reserve(2)  # the answer is lost
+
+    reply = await world.step(reserve=5, recover_after=known.token)
+
+    assert numbers(reply.reserved) == [3, 4]
+    assert [job.attempts for job in reply.reserved] == [0, 0]
+    done = await world.step(Done(known.id, known.token), Done(of_another.id, of_another.token))
+    assert done.refused == []
+
+
 async def test_a_frozen_server_ends_waiting_with_an_error(redis_server: FaultyServer) -> None:
     clients = RedisClients(redis_server.url)
     queue = RedisQueue(clients)

@@ -177,6 +177,15 @@ async def test_delayed_jobs_join_at_the_end(lane: QueueWorld) -> None:
     assert numbers(await lane.reserve(10)) == [2, 1]
 
 
+async def test_a_lane_whose_holder_never_heard_of_it_goes_on(lane: QueueWorld) -> None:
+    await lane.push(1, 2, 3)
+    await lane.reserve(2)  # the answer is lost
+
+    reply = await lane.step(reserve=5, recover_after=0)
+
+    assert numbers(reply.reserved) == [1, 2, 3]
+
+
 async def test_two_workers_share_a_lane_in_order(lane: QueueWorld) -> None:
     await lane.push(*range(60))
     order: list[int] = []

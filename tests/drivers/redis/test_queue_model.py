@@ -18,7 +18,7 @@ from broadcaster.drivers.redis.queue import RedisQueue
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from broadcaster.contracts.queue import Reserved
+    from broadcaster.contracts.queue import Reserved, StepReply
 
 pytestmark = pytest.mark.redis
 
@@ -166,6 +166,22 @@ class QueueMachine(RuleBasedStateMachine):
         refused = self.model.settle(settlements)
         self._step(settlements, reserve, idle=idle, refused=refused, crashed=set())
 
+    @rule(reserve=st.integers(1, 4), idle=st.booleans())
+    def step_whose_answer_is_lost(self, reserve: int, *, idle: bool) -> None:
+        lost, alone = self.model.reserve(reserve, idle=idle)
+        reply = self._send([], reserve, idle=idle)
+        assert [job.id for job in reply.reserved] == lost
+        self.model.held |= {job.id: (job.token, alone) for job in reply.reserved}
+
+        self._send([], 0, idle=idle, recover_after=self.top_token)
+
+        returned = [(self.model.held.pop(job.id)[0], job.id) for job in reply.reserved]
+        if self.ordered and returned:
+            self.model.take_back(returned, returned[0][0])
+        elif not self.ordered:
+            self.model.put([job for _, job in returned], at_front=True)
+        self.top_token = max([self.top_token, *(token for token, _ in returned)])
+
     @rule(data=st.data(), reserve=st.integers(0, 4), idle=st.booleans())
     def step_after_leases_ran_out(self, data: st.DataObject, reserve: int, *, idle: bool) -> None:
         jobs = [*self.held.values()]
@@ -189,20 +205,7 @@ class QueueMachine(RuleBasedStateMachine):
     ) -> None:
         expected, alone = self.model.reserve(reserve, idle=idle) if reserve else ([], False)
 
-        reply = self.runner.run(
-            self.queue.step(
-                StepRequest(
-                    queue=self.name,
-                    settlements=settlements,
-                    reserve=reserve,
-                    lease=3600,
-                    worker=f"w{self.count}" if idle else "w",
-                    idle=idle,
-                    ordered=self.ordered,
-                    max_crashes=MAX_CRASHES,
-                )
-            )
-        )
+        reply = self._send(settlements, reserve, idle=idle)
 
         if not idle and not self.ordered and self.model.suspects and not reply.drain:
             # Another worker drains for the suspect, so this one may go on.
@@ -221,6 +224,30 @@ class QueueMachine(RuleBasedStateMachine):
             self.held[job.id] = job
         for job_id in [each for each in self.held if each not in self.model.held]:
             self.old.append(self.held.pop(job_id))
+
+    def _send(
+        self,
+        settlements: list[Any],
+        reserve: int,
+        *,
+        idle: bool,
+        recover_after: int | None = None,
+    ) -> StepReply:
+        return self.runner.run(
+            self.queue.step(
+                StepRequest(
+                    queue=self.name,
+                    settlements=settlements,
+                    reserve=reserve,
+                    lease=3600,
+                    worker="w",
+                    idle=idle,
+                    ordered=self.ordered,
+                    max_crashes=MAX_CRASHES,
+                    recover_after=recover_after,
+                )
+            )
+        )
 
     @invariant()
     def nothing_is_lost_and_nothing_is_twice(self) -> None:

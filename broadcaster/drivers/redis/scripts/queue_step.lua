@@ -5,7 +5,7 @@
 --   2  ready        LIST  ids, the next one at the left
 --   3  delayed      ZSET  id -> due time, ms
 --   4  reserved     ZSET  id -> end of the lease, ms
---   5  held         HASH  id -> fencing token; "a" after it: reserved alone
+--   5  held         HASH  id -> fencing token, "a" if reserved alone, ":", worker
 --   6  attempts     HASH  id -> tries used up           absent means 0
 --   7  crashes      HASH  id -> lapses while alone      present means suspect
 --   8  suspects     LIST  suspects that are ready       (a lane keeps them in `ready`, in order)
@@ -20,7 +20,9 @@
 --   7 failed jobs to keep   8 ms to keep them   9 note for a job that crashed too often
 --   10 Redis time in ms after which nothing may be reserved, for the caller no longer waits
 --      for the reply (a frozen server runs such a call when it wakes up); 0: no limit
---   11 number of Done settlements, then id, token for each
+--   11 "", or a token: the worker never saw the answer of an earlier step, so what it holds
+--      under higher tokens is handed back
+--   12 number of Done settlements, then id, token for each
 --   then for each other settlement: kind, id, token, delay ms or "", note or ""
 --     kinds: "retry" (uses up a try), "release" (does not), "fail"
 -- Reply: {now ms, reserved, refused ids, crashed ids, lapsed count, ready count,
@@ -154,8 +156,8 @@ end
 ---------------------------------------------------------------------------- settle
 
 local refused, returned, failures = {}, {}, 0 -- returned: {id, token} of a lane, {id} else
-local done_count = tonumber(ARGV[11])
-local next_arg = 12
+local done_count = tonumber(ARGV[12])
+local next_arg = 13
 
 local function settle_done()
   if done_count == 0 then return end
@@ -219,8 +221,29 @@ local function settle_others()
   end
 end
 
+-- Everything held, as {id, token}, that `wanted` accepts by token and owner.
+local function held_where(wanted)
+  local all, found = redis.call('HGETALL', k_held), {}
+  for i = 1, #all, 2 do
+    local token, owner = string.match(all[i + 1], '^(%d+)a?:?(.*)$')
+    if wanted(tonumber(token), owner) then found[#found + 1] = {all[i], tonumber(token)} end
+  end
+  table.sort(found, function(one, other) return one[2] < other[2] end)
+  return found
+end
+
+local function recover(last_seen)
+  if not last_seen then return end
+  local lost = held_where(function(token, owner) return owner == worker and token > last_seen end)
+  for i = 1, #lost do
+    drop_holds({lost[i][1]})
+    give_back('release', lost[i][1], lost[i][2], 0)
+  end
+end
+
 settle_done()
 settle_others()
+recover(tonumber(ARGV[11]))
 enqueue(front, true)
 enqueue(back, false)
 
@@ -236,7 +259,7 @@ local function suspect(id, value)
     return false
   end
   present[k_crashes] = true
-  if string.sub(value or '', -1) ~= 'a' then
+  if not string.find(value or '', '^%d+a') then
     redis.call('HSETNX', k_crashes, id, 0)
     return true
   end
@@ -275,13 +298,10 @@ if ordered and (#returned > 0 or #lapsed > 0) then
     lowest = returned[1][2]
     for i = 2, #returned do lowest = math.min(lowest, returned[i][2]) end
   end
-  local held, behind = redis.call('HGETALL', k_held), {}
-  for i = 1, #held, 2 do
-    local token = tonumber(token_of(held[i + 1]))
-    if token > lowest then
-      returned[#returned + 1] = {held[i], token}
-      behind[#behind + 1] = held[i]
-    end
+  local held, behind = held_where(function(token) return token > lowest end), {}
+  for i = 1, #held do
+    returned[#returned + 1] = held[i]
+    behind[i] = held[i][1]
   end
   drop_holds(behind)
   table.sort(returned, function(one, other) return one[2] < other[2] end)
@@ -325,7 +345,7 @@ local function reserve(ids, alone)
       last_token = last_token + 1
       local token = text(last_token)
       ends[#ends + 1], ends[#ends + 2] = text(now + lease), ids[i]
-      holds[#holds + 1], holds[#holds + 2] = ids[i], alone and token .. 'a' or token
+      holds[#holds + 1], holds[#holds + 2] = ids[i], token .. (alone and 'a:' or ':') .. worker
       local at = #reserved
       reserved[at + 1], reserved[at + 2], reserved[at + 3] = ids[i], bodies[i], token
       reserved[at + 4], reserved[at + 5] = attempts[i] or '0', alone and 1 or 0

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broadcaster.contracts.queue import QueueSizes, StepRequest
+from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.history import RedisHistory
+from broadcaster.drivers.redis.publisher import RedisPublisher
 from broadcaster.errors import DriverUnavailable, InvalidChannel, PublishRefused
+from broadcaster.protocol.envelope import decode_envelope
 from broadcaster.worker.options import ExitReason
 from tests.polling import eventually
 from tests.worker import sample_jobs
@@ -20,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from broadcaster.contracts.publisher import Publication
+    from broadcaster.contracts.queue import NewJob
+    from tests.faults import FaultyServer
 
 pytestmark = pytest.mark.redis
 
@@ -276,3 +285,58 @@ async def test_the_lane_goes_on_after_a_lost_lease(world: WorkerWorld) -> None:
 
 def _no_batch_runs() -> bool:
     return not any("run_in_order" in repr(task) for task in asyncio.all_tasks())
+
+
+@pytest.mark.parametrize("fault", ["freeze", "restart"])
+async def test_an_outage_in_the_middle_costs_neither_broadcasts_nor_their_order(
+    redis_server: FaultyServer, fault: str
+) -> None:
+    """The lease is far longer than the wait, so nothing here waits for a lease."""
+    clients = RedisClients(redis_server.url)
+    listener = RedisClients(redis_server.url)
+    world = WorkerWorld(clients)
+    world.publisher = RedisPublisher(clients)  # type: ignore[assignment]  # the real one
+    try:
+        async with world.running(lease=60, batch=10):
+            for number in range(300):
+                if number == 150:
+                    await asyncio.to_thread(_disturb, redis_server, fault)
+                await _push_when_back(world, broadcast_job(str(number)))
+            names = await _history(listener, 300)
+    finally:
+        redis_server.thaw()
+        await clients.aclose()
+        await listener.aclose()
+
+    assert names == [str(number) for number in range(300)]
+
+
+def _disturb(server: FaultyServer, fault: str) -> None:
+    if fault == "restart":
+        server.restart(keep_data=True)
+        return
+    server.freeze()
+    threading.Timer(2.5, server.thaw).start()
+
+
+async def _push_when_back(world: WorkerWorld, job: NewJob) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            await world.push(job)
+        except DriverUnavailable:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+async def _history(clients: RedisClients, count: int) -> list[str]:
+    """Return the names of what was published on the channel, when they are `count`."""
+    history = RedisHistory(clients)
+    deadline = time.monotonic() + 20
+    while True:
+        envelopes = [decode_envelope(each) for each in await history.read("1", "orders")]
+        if len(envelopes) >= count or time.monotonic() > deadline:
+            return [json.loads(each.frame)["event"] for each in envelopes]
+        await asyncio.sleep(0.05)

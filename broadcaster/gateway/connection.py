@@ -95,9 +95,11 @@ class Connection(asyncio.Protocol):
             elif opcode == websocket.PING:
                 self.send_raw(websocket.encode_control(websocket.PONG, payload))
             elif opcode == websocket.CLOSE:
+                self._node.hub.flush()
                 self._write(websocket.encode_control(websocket.CLOSE, payload))
-                self._transport.close()
                 self.closing_at = self.last_seen
+                self._node.closing(self)
+                self._transport.close()
             if self.closing_at is not None:
                 return
 

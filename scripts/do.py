@@ -85,7 +85,7 @@ def bench(rest: list[str]) -> int:
     """Run the benchmarks against their limit in C."""
     if shutil.which("gcc") is None:
         return fail(f"gcc is missing. Install it:  {sudo()}{APT_HINTS['gcc']}")
-    return call([python(), str(ROOT / "benchmarks" / "run.py"), *rest])
+    return call([python(), "-m", "benchmarks.fanout", *rest])
 
 
 def clean() -> int:

@@ -57,7 +57,15 @@ class Checked(NamedTuple):
 class Stream:
     """See the module."""
 
-    __slots__ = ("_baseline", "_held", "_overflowed", "generation", "position", "state")
+    __slots__ = (
+        "_baseline",
+        "_doubted",
+        "_held",
+        "_overflowed",
+        "generation",
+        "position",
+        "state",
+    )
 
     def __init__(self) -> None:
         self.state = State.OPENING
@@ -66,6 +74,7 @@ class Stream:
         self._baseline: Position | None = None
         self._held: list[Envelope] = []
         self._overflowed = False
+        self._doubted = NO_ID  # a held message that the last check could not place
 
     @property
     def live(self) -> bool:
@@ -118,7 +127,9 @@ class Stream:
         """
         Compare with what Redis knows and go LIVE.
 
-        The stream stays CHECKING when held messages show that more is missing.
+        The stream stays CHECKING when held messages show that more is missing. A message
+        that was held before a check began and still has no place after it is none of this
+        channel's history: it is dropped, or it would be asked about for ever.
 
         Args:
             last: the channel's last position, read after the acknowledgement.
@@ -174,6 +185,11 @@ class Stream:
             if self.received(envelope):
                 deliver.append(envelope)
             elif self.state is State.CHECKING:
+                if envelope.event_id == self._doubted:
+                    self.state = State.LIVE
+                    self._held.clear()
+                    continue
+                self._doubted = envelope.event_id
                 self._held += held[index + 1 :]
                 break
         if again:

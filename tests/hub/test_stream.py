@@ -428,3 +428,33 @@ class StreamMachine(RuleBasedStateMachine):
 
 TestStream = StreamMachine.TestCase
 TestStream.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+
+
+def test_a_message_that_no_history_explains_is_dropped_at_its_second_check() -> None:
+    stream = live(1, 2)
+    alien = Envelope(Flag.NONE, 9, 0, b"\xff" * 16, b"\xfe" * 16, "", b"alien")
+    assert not stream.received(alien)
+    assert not stream.received(event(3))
+
+    first = stream.checked(at(3), [event(1), event(2), event(3)])
+    states = [stream.state]
+    second = stream.checked(at(3), [event(1), event(2), event(3)])
+    states.append(stream.state)
+
+    assert states == [State.CHECKING, State.LIVE]
+    assert numbers(first) + numbers(second) == [3]
+    assert stream.received(event(4))
+
+
+def test_every_message_that_nothing_explains_costs_two_checks_at_most() -> None:
+    stream = live(1)
+    for number in range(50):
+        stream.received(Envelope(0, 9, 0, bytes((200, number)) * 8, b"\xfe" * 16, "", b"alien"))
+
+    checks = 0
+    while stream.state is State.CHECKING:
+        stream.checked(at(1), [])
+        checks += 1
+        assert checks <= 100
+
+    assert stream.received(event(2))

@@ -137,9 +137,8 @@ class Hub:
 
     def _admit(self, channel: LocalChannel) -> None:
         """Let in who waited for the stream, before anything newer is delivered."""
-        waiting, channel.waiting = channel.waiting, {}
-        for proceed in waiting.values():
-            proceed()
+        while channel.waiting:  # one by one: who is left in it keeps the channel open
+            channel.waiting.pop(next(iter(channel.waiting)))()
 
     def _deliver(self, channel: LocalChannel, envelope: Envelope) -> None:
         if envelope.flags & Flag.PRESENCE:

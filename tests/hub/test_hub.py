@@ -321,3 +321,20 @@ def test_a_channel_without_a_list_passes_deltas_on(world: World) -> None:
     world.owner.end_tick()
 
     assert peer.writes == [text(b"delta 40;")]
+
+
+def test_one_who_goes_while_being_let_in_does_not_close_the_door_on_the_others() -> None:
+    owner = Owner()
+    hub = Hub(owner)
+    channel = hub.open(TOPIC, "1", NAME)
+    slow, other = Peer("1.1"), Peer("2.2")
+    channel.waiting[slow] = lambda: hub.remove(TOPIC, slow)  # its buffer is full: it is closed
+    channel.waiting[other] = lambda: hub.add(channel, other)
+
+    hub.acknowledged(TOPIC)
+    hub.checked(channel, START, [])
+    hub.received(TOPIC, event(1))
+    owner.end_tick()
+
+    assert hub.channels == {TOPIC: channel}
+    assert other.writes == [text(b"event 1;")]

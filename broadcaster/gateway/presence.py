@@ -21,6 +21,8 @@ from broadcaster.protocol import close_codes
 from broadcaster.protocol.messages import encode_member_added, encode_presence_succeeded
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
     from broadcaster.contracts.presence import Lease, PresenceStore
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.lease import LeaseKeeper
@@ -59,7 +61,7 @@ class _RefreshOp(NamedTuple):
 _Op: TypeAlias = _JoinOp | _LeaveOp | _FinishOp | _RefreshOp
 
 
-class _Room:
+class _Presence:
     """One presence channel of this node."""
 
     __slots__ = ("app_id", "busy", "indexed", "members", "name", "ops", "topic")
@@ -85,7 +87,7 @@ class Rosters:
         self._lease = lease
         self._tasks = tasks
         self._grace = grace
-        self._rooms: dict[bytes, _Room] = {}
+        self._channels: dict[bytes, _Presence] = {}
 
     # -- what the node asks for, synchronously ----------------------------------------
 
@@ -93,35 +95,36 @@ class Rosters:
         self, channel: LocalChannel, connection: Connection, generation: int, member: Member
     ) -> None:
         """Join `member`; the outcome reaches the connection's session."""
-        self._enqueue(self._room(channel), _JoinOp(connection, generation, member))
+        self._enqueue(self._presence(channel), _JoinOp(connection, generation, member))
 
     def leave(self, topic: bytes, app_id: str, name: str, socket_id: str) -> None:
         """Take a connection out, after whatever was asked for it before."""
-        room = self._rooms.get(topic)
-        if room is not None:
-            self._enqueue(room, _LeaveOp(socket_id))
+        presence = self._channels.get(topic)
+        if presence is not None:
+            self._enqueue(presence, _LeaveOp(socket_id))
         else:
             _log.debug("nothing to leave in %s", name, extra={"app": app_id, "channel": name})
 
     def refresh(self, channel: LocalChannel, *, always: bool = False) -> None:
         """Read the member list again and repair what subscribers here believe."""
-        self._enqueue(self._room(channel), _RefreshOp(always))
+        self._enqueue(self._presence(channel), _RefreshOp(always))
 
     async def register_all(self, lease: Lease, *, data_lost: bool) -> None:
         """Register every member of this node under a new lease, then repair the lists."""
         held = [
-            (room, socket_id, member)
-            for room in self._rooms.values()
-            for socket_id, member in room.members.items()
+            (presence, socket_id, member)
+            for presence in self._channels.values()
+            for socket_id, member in presence.members.items()
         ]
         joins = [
-            _joining(room, socket_id, member, limit=UNLIMITED) for room, socket_id, member in held
+            _joining(presence, socket_id, member, limit=UNLIMITED)
+            for presence, socket_id, member in held
         ]
         await self._store.join_many(lease, joins, announce=not data_lost)
-        for room, socket_id, _ in held:
-            room.indexed = lease.epoch
-            if socket_id not in room.members:  # left while we were registering it
-                self._enqueue(room, _LeaveOp(socket_id))
+        for presence, socket_id, _ in held:
+            presence.indexed = lease.epoch
+            if socket_id not in presence.members:  # left while we were registering it
+                self._enqueue(presence, _LeaveOp(socket_id))
         delay = RECOVERY_SECONDS if data_lost else 0.0
         for channel in list(self._hub.channels.values()):
             if channel.roster is not None:
@@ -133,87 +136,89 @@ class Rosters:
         """Wait until nothing is under way, for `within` seconds at most."""
         deadline = asyncio.get_running_loop().time() + within
         while asyncio.get_running_loop().time() < deadline:
-            if not any(room.busy for room in self._rooms.values()):
+            if not any(presence.busy for presence in self._channels.values()):
                 return
             await asyncio.sleep(0.01)
 
     # -- one task per busy channel ----------------------------------------------------
 
-    def _room(self, channel: LocalChannel) -> _Room:
-        room = self._rooms.get(channel.topic)
-        if room is None:
-            room = self._rooms[channel.topic] = _Room(channel.topic, channel.app_id, channel.name)
-        return room
+    def _presence(self, channel: LocalChannel) -> _Presence:
+        presence = self._channels.get(channel.topic)
+        if presence is None:
+            presence = self._channels[channel.topic] = _Presence(
+                channel.topic, channel.app_id, channel.name
+            )
+        return presence
 
-    def _enqueue(self, room: _Room, op: _Op) -> None:
-        room.ops.append(op)
-        if not room.busy:
-            room.busy = True
-            self._tasks.spawn(self._drain(room), f"presence {room.name}")
+    def _enqueue(self, presence: _Presence, op: _Op) -> None:
+        presence.ops.append(op)
+        if not presence.busy:
+            presence.busy = True
+            self._tasks.spawn(self._drain(presence), f"presence {presence.name}")
 
     def _later(self, delay: float, topic: bytes, op: _Op) -> None:
         def start() -> None:
-            room = self._rooms.get(topic)
-            if room is not None:
-                self._enqueue(room, op)
+            presence = self._channels.get(topic)
+            if presence is not None:
+                self._enqueue(presence, op)
 
         self._tasks.later(delay, start)
 
-    async def _drain(self, room: _Room) -> None:
+    async def _drain(self, presence: _Presence) -> None:
         try:
-            while room.ops:
-                await self._next(room)
+            while presence.ops:
+                await self._next(presence)
         finally:
-            room.busy = False
-        if not room.members and room.indexed is None:
-            del self._rooms[room.topic]
+            presence.busy = False
+        if not presence.members and presence.indexed is None:
+            del self._channels[presence.topic]
 
-    async def _next(self, room: _Room) -> None:
+    async def _next(self, presence: _Presence) -> None:
         """Carry out the first operation, or the joins that stand at the front together."""
-        op = room.ops[0]
+        op = presence.ops[0]
         try:
             if isinstance(op, _JoinOp):
-                await self._join(room)
+                await self._join(presence)
                 return
             if isinstance(op, _LeaveOp):
-                await self._leave(room, op)
+                await self._leave(presence, op)
             elif isinstance(op, _FinishOp):
-                await self._finish(room)
+                await self._finish(presence)
             else:
-                await self._refresh(room, always=op.always)
-            room.ops.popleft()
+                await self._refresh(presence, always=op.always)
+            presence.ops.popleft()
         except LeaseLost:
             self._lease.wake()
             await asyncio.sleep(RETRY_SECONDS)
         except DriverUnavailable:
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _join(self, room: _Room) -> None:
+    async def _join(self, presence: _Presence) -> None:
         ops: list[_JoinOp] = []
-        for op in room.ops:
+        for op in presence.ops:
             if not isinstance(op, _JoinOp) or len(ops) == JOIN_BATCH:
                 break
             ops.append(op)
-        live = [op for op in ops if op.connection.session.is_current(room.name, op.generation)]
+        live = [op for op in ops if op.connection.session.is_current(presence.name, op.generation)]
         answers: list[Snapshot | Refused] = []
         if live:
             lease = await self._lease.current()
             for op in live:
                 # Before the first write: an answer may get lost, and a leave must undo it.
-                room.members[op.connection.socket_id] = op.member
-            if room.indexed != lease.epoch:
-                await self._store.index_add(lease, room.app_id, room.name)
-                room.indexed = lease.epoch
-            answers = await asyncio.gather(*(self._join_one(lease, room, op) for op in live))
+                presence.members[op.connection.socket_id] = op.member
+            if presence.indexed != lease.epoch:
+                await self._store.index_add(lease, presence.app_id, presence.name)
+                presence.indexed = lease.epoch
+            answers = await _all(self._join_one(lease, presence, op) for op in live)
         for _ in ops:
-            room.ops.popleft()
+            presence.ops.popleft()
         for op, answer in zip(live, answers, strict=True):
-            self._joined(room, op, answer)
+            self._joined(presence, op, answer)
 
-    async def _join_one(self, lease: Lease, room: _Room, op: _JoinOp) -> Snapshot | Refused:
+    async def _join_one(self, lease: Lease, presence: _Presence, op: _JoinOp) -> Snapshot | Refused:
         connection = op.connection
         limit = connection.app.limits.presence_members
-        join = _joining(room, connection.socket_id, op.member, limit=limit)
+        join = _joining(presence, connection.socket_id, op.member, limit=limit)
         return await self._store.join(
             lease,
             join.app_id,
@@ -224,13 +229,13 @@ class Rosters:
             max_members=join.max_members,
         )
 
-    def _joined(self, room: _Room, op: _JoinOp, answer: Snapshot | Refused) -> None:
+    def _joined(self, presence: _Presence, op: _JoinOp, answer: Snapshot | Refused) -> None:
         connection = op.connection
         if isinstance(answer, Refused):
-            room.members.pop(connection.socket_id, None)
-        if not connection.session.is_current(room.name, op.generation):
+            presence.members.pop(connection.socket_id, None)
+        if not connection.session.is_current(presence.name, op.generation):
             return  # left meanwhile: its leave is behind us in the queue, perhaps a new join too
-        channel = self._hub.channels.get(room.topic)
+        channel = self._hub.channels.get(presence.topic)
         joining = channel.joining.pop(connection, None) if channel is not None else None
         if channel is None or joining is None:
             return
@@ -239,7 +244,7 @@ class Rosters:
                 f"A presence channel has at most {connection.app.limits.presence_members} members"
             )
             connection.act(
-                connection.session.refused(room.name, op.generation, error=error, status=4100)
+                connection.session.refused(presence.name, op.generation, error=error, status=4100)
             )
             self._hub.close_if_empty(channel)
             return
@@ -248,47 +253,64 @@ class Rosters:
             return
         self._hub.flush()
         connection.joined(
-            room.name, op.generation, encode_presence_succeeded(room.name, answer.members)
+            presence.name, op.generation, encode_presence_succeeded(presence.name, answer.members)
         )
         for frame in joining.after(answer.version, connection.socket_id):
             connection.send_raw(frame)
         self._hub.add_member(channel, connection, answer.version)
 
-    async def _leave(self, room: _Room, op: _LeaveOp) -> None:
-        room.members.pop(op.socket_id, None)
+    async def _leave(self, presence: _Presence, op: _LeaveOp) -> None:
+        presence.members.pop(op.socket_id, None)
         lease = await self._lease.current()
         delay = await self._store.leave(
-            lease, room.app_id, room.name, socket_id=op.socket_id, grace=self._grace
+            lease, presence.app_id, presence.name, socket_id=op.socket_id, grace=self._grace
         )
         if delay is not None:
-            self._later(delay, room.topic, _FinishOp())
-        elif not room.members:
-            room.ops.append(_FinishOp())
+            self._later(delay, presence.topic, _FinishOp())
+        elif not presence.members:
+            presence.ops.append(_FinishOp())
 
-    async def _finish(self, room: _Room) -> None:
-        delay = await self._store.finish(room.app_id, room.name)
+    async def _finish(self, presence: _Presence) -> None:
+        delay = await self._store.finish(presence.app_id, presence.name)
         if delay is not None:
-            self._later(delay, room.topic, _FinishOp())
-        elif not room.members and room.indexed is not None:
-            await self._store.index_remove(await self._lease.current(), room.app_id, room.name)
-            room.indexed = None
+            self._later(delay, presence.topic, _FinishOp())
+        elif not presence.members and presence.indexed is not None:
+            await self._store.index_remove(
+                await self._lease.current(), presence.app_id, presence.name
+            )
+            presence.indexed = None
 
-    async def _refresh(self, room: _Room, *, always: bool) -> None:
+    async def _refresh(self, presence: _Presence, *, always: bool) -> None:
         await self._lease.confirm()
-        snapshot = await self._store.snapshot(room.app_id, room.name)
-        channel = self._hub.channels.get(room.topic)
+        snapshot = await self._store.snapshot(presence.app_id, presence.name)
+        channel = self._hub.channels.get(presence.topic)
         if channel is None:
             return
         if not always and channel.roster in (None, snapshot.version):
             # Nothing was missed; or the data is lost, and a list that not every node has
             # come back to would make members vanish: the later refresh tells the truth.
             return
-        self._hub.broadcast(channel, encode_presence_succeeded(room.name, snapshot.members))
+        self._hub.broadcast(channel, encode_presence_succeeded(presence.name, snapshot.members))
         self._hub.flush()
         channel.roster = snapshot.version
         channel.ahead.clear()
 
 
-def _joining(room: _Room, socket_id: str, member: Member, *, limit: int) -> Joining:
-    added = encode_member_added(room.name, member.data)
-    return Joining(room.app_id, room.name, socket_id, member, added, limit)
+def _joining(presence: _Presence, socket_id: str, member: Member, *, limit: int) -> Joining:
+    added = encode_member_added(presence.name, member.data)
+    return Joining(presence.app_id, presence.name, socket_id, member, added, limit)
+
+
+async def _all(joins: Iterable[Awaitable[Snapshot | Refused]]) -> list[Snapshot | Refused]:
+    """
+    Return every answer, or raise the first error when none is under way any more.
+
+    A join that were left behind could reach Redis after the leave that follows it.
+    """
+    outcomes = await asyncio.gather(*joins, return_exceptions=True)
+    answers: list[Snapshot | Refused] = []
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        answers.append(outcome)
+    return answers

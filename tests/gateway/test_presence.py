@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from broadcaster.contracts.presence import Lease, Member, Refused, Snapshot
+from broadcaster.errors import DriverUnavailable
+from broadcaster.gateway import presence
 from broadcaster.gateway.presence import Rosters
 from broadcaster.gateway.tasks import TaskOwner
 from broadcaster.hub.channel import Joining
@@ -19,6 +21,8 @@ from tests.polling import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from broadcaster.contracts.presence import PresenceStore
     from broadcaster.gateway.connection import Connection
@@ -36,13 +40,16 @@ class GatedStore:
 
     def __init__(self) -> None:
         self.gate = asyncio.Semaphore(0)
-        self.answers: list[Snapshot | Refused] = []
+        self.answers: list[Snapshot | Refused | DriverUnavailable] = []
         self.calls: list[str] = []
 
     async def join(self, *_: object, **__: object) -> Snapshot | Refused:
         self.calls.append("join")
         await self.gate.acquire()
-        return self.answers.pop(0) if self.answers else Snapshot(1, {"ada": ADA.data})
+        answer = self.answers.pop(0) if self.answers else Snapshot(1, {"ada": ADA.data})
+        if isinstance(answer, DriverUnavailable):
+            raise answer
+        return answer
 
     async def leave(self, *_: object, **__: object) -> None:
         self.calls.append("leave")
@@ -161,3 +168,27 @@ async def test_a_refusal_of_a_join_given_up_does_not_end_the_next_one() -> None:
     await world.tasks.aclose()
 
     assert len(caller.sent) == 1
+
+
+async def test_joins_are_repeated_when_none_of_them_is_under_way_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One left behind could reach Redis after the leave that follows it: a ghost member."""
+    monkeypatch.setattr(presence, "RETRY_SECONDS", 0.0)
+    world, one, other = World(), Caller("1.1"), Caller("2.2")
+    world.store.answers.append(DriverUnavailable("away"))
+    world.subscribe(one)
+    world.subscribe(other)
+    await eventually(lambda: world.store.calls.count("join") == 2)
+
+    world.store.gate.release()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    joins_while_one_is_out = world.store.calls.count("join")
+    for _ in range(3):
+        world.store.gate.release()
+    await eventually(lambda: other in world.hub.channels[TOPIC].subscribers)
+    await world.tasks.aclose()
+
+    assert joins_while_one_is_out == 2
+    assert one in world.hub.channels[TOPIC].subscribers

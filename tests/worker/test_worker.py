@@ -363,13 +363,16 @@ async def test_it_survives_a_frozen_and_a_restarted_server(
             await asyncio.to_thread(redis_server.restart, keep_data=True)
             await _push_when_back(world, Note("after"))
             await eventually(lambda: "after" in seen, within=20)
+            await asyncio.to_thread(redis_server.restart, keep_data=False)
+            await _push_when_back(world, Note("anew"))
+            await eventually(lambda: "anew" in seen, within=20)
     finally:
         redis_server.thaw()
         await clients.aclose()
 
-    assert seen == ["before", "between", "after"]
+    assert seen == ["before", "between", "after", "anew"]
     away = [each for each in caplog.records if getattr(each, "event", "") == "queue_away"]
-    assert len(away) <= 4  # once per outage and connection, not once per attempt
+    assert len(away) <= 6  # once per outage and connection, not once per attempt
 
 
 async def test_a_job_that_ends_during_an_outage_is_settled_after_it(

@@ -105,7 +105,10 @@ def _origin_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
     """Whether pages of `origin` may connect; clients that are no browser send none."""
     if "*" in allowed or not origin:
         return True
-    host = urlsplit(origin).hostname if "://" in origin else None
+    try:
+        host = urlsplit(origin).hostname if "://" in origin else None
+    except ValueError:  # brackets that hold no IPv6 address
+        return False
     return host is not None and any(_host_matches(host, pattern) for pattern in allowed)
 
 

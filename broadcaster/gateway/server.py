@@ -130,6 +130,7 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     Raises:
         ConfigurationError: the address cannot be used; the message says what to do.
     """
+    listener: socket.socket | None = None
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -144,6 +145,8 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(address)
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise ConfigurationError(
             f"cannot listen on {host} port {port}: {error.strerror or error}; "
             "stop what uses it, or choose another with --port"

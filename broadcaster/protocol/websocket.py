@@ -139,6 +139,51 @@ def _header(first: int, length: int) -> bytes:
     return bytes((first, 127)) + length.to_bytes(8, "big")
 
 
+def split_frames(data: bytes) -> list[tuple[int, bytes]]:
+    """
+    Take apart what the functions above made, joined together: opcode and payload of each.
+
+    For servers that want messages instead of bytes.
+
+    Raises:
+        MalformedMessage: not a run of whole frames, each final and without a mask.
+    """
+    frames: list[tuple[int, bytes]] = []
+    start, end = 0, len(data)
+    while start < end:
+        header = _server_header(data, start, end)
+        if header is None or header[0] + header[1] > end:
+            raise MalformedMessage(f"no whole frame at byte {start} of {end}")
+        body, length = header
+        frames.append((data[start] & 0x0F, data[body : body + length]))
+        start = body + length
+    return frames
+
+
+def _server_header(data: bytes, start: int, end: int) -> tuple[int, int] | None:
+    """Return index and length of the payload; None unless a frame of ours starts there."""
+    if end - start < 2 or data[start] & 0xF0 != 0x80 or data[start + 1] & 0x80:  # noqa: PLR2004
+        return None
+    length, body = data[start + 1], start + 2
+    if length >= 126:  # noqa: PLR2004 (RFC 6455, section 5.2)
+        width = 2 if length == 126 else 8  # noqa: PLR2004
+        length = int.from_bytes(data[body : body + width], "big")
+        body += width
+    return body, length
+
+
+def no_binary() -> WebSocketViolation:
+    """Return what a client did that sent a binary message."""
+    return WebSocketViolation(
+        "binary messages are not supported: send text", close_code=UNSUPPORTED_DATA
+    )
+
+
+def too_big(limit: int) -> WebSocketViolation:
+    """Return what a client did that sent a message of more than `limit` bytes."""
+    return WebSocketViolation(f"message is over {limit} bytes", close_code=TOO_BIG)
+
+
 class FrameReader:
     """
     Turns a client's bytes into events (see the module).
@@ -205,13 +250,11 @@ class FrameReader:
         if opcode > BINARY:
             raise WebSocketViolation(f"opcode {opcode} is unknown", close_code=PROTOCOL_ERROR)
         if opcode == BINARY:
-            raise WebSocketViolation(
-                "binary messages are not supported: send text", close_code=UNSUPPORTED_DATA
-            )
+            raise no_binary()
         if (opcode == CONTINUATION) != (self._fragments is not None):
             raise WebSocketViolation("fragments are out of order", close_code=PROTOCOL_ERROR)
         if self._size + length > self._limit:
-            raise WebSocketViolation(f"message is over {self._limit} bytes", close_code=TOO_BIG)
+            raise too_big(self._limit)
 
     def _frame(self, first: int, payload: bytes) -> tuple[int, bytes] | None:
         opcode = first & 0x0F

@@ -21,6 +21,7 @@ from broadcaster.protocol.websocket import (
     encode_control,
     encode_text,
     parse_upgrade,
+    split_frames,
 )
 
 LIMIT = 1_000
@@ -115,7 +116,10 @@ def test_fails_on_random_bytes_as_the_authority_does(data: bytes) -> None:
     expected, code = authority(data)
     events, our_code = ours(data, [])
 
-    if {our_code, code} in ({1002, 1009}, {1002, 1007}):  # two faults in one frame: either may be named
+    if {our_code, code} in (
+        {1002, 1009},
+        {1002, 1007},
+    ):  # two faults in one frame: either may be named
         return
     if our_code == 1007:  # the authority leaves UTF-8 to its shells
         return
@@ -187,8 +191,7 @@ def test_endless_empty_fragments_end_at_a_bound() -> None:
     reader.feed(client_frame(TEXT, b"a", fin=False))
 
     with pytest.raises(WebSocketViolation, match="fragments"):
-        for _ in range(5_000):
-            reader.feed(client_frame(0, b"", fin=False))
+        reader.feed(client_frame(0, b"", fin=False) * 5_000)
 
 
 @given(st.binary(max_size=70_000))
@@ -203,6 +206,53 @@ def test_the_authority_reads_our_text_frames(payload: bytes) -> None:
     (frame,) = client.events_received()
     assert isinstance(frame, Frame)
     assert bytes(frame.data) == payload
+
+
+SIZES = st.sampled_from([0, 1, 125, 126, 127, 65_535, 65_536])
+OUR_FRAMES = st.lists(
+    st.one_of(
+        st.binary(max_size=300).map(lambda payload: (TEXT, payload)),
+        SIZES.map(lambda size: (TEXT, b"x" * size)),
+        st.tuples(st.sampled_from([CLOSE, PING, PONG]), st.binary(max_size=125)),
+    ),
+    max_size=6,
+)
+
+
+def encoded(opcode: int, payload: bytes) -> bytes:
+    return encode_text(payload) if opcode == TEXT else encode_control(opcode, payload)
+
+
+@settings(deadline=None)
+@given(OUR_FRAMES)
+def test_joined_frames_come_apart_as_they_were(frames: list[tuple[int, bytes]]) -> None:
+    assert split_frames(b"".join(encoded(*frame) for frame in frames)) == frames
+
+
+@given(OUR_FRAMES.filter(bool), st.data())
+def test_a_cut_run_of_frames_is_malformed(
+    frames: list[tuple[int, bytes]], draw: st.DataObject
+) -> None:
+    last = encoded(*frames[-1])
+    left = draw.draw(st.integers(1, len(last) - 1))
+
+    with pytest.raises(MalformedMessage, match="no whole frame"):
+        split_frames(b"".join(encoded(*frame) for frame in frames[:-1]) + last[:left])
+
+
+@given(st.binary(max_size=64))
+def test_random_bytes_come_apart_or_are_malformed(data: bytes) -> None:
+    try:
+        frames = split_frames(data)
+    except MalformedMessage:
+        return
+    assert sum(len(payload) for _, payload in frames) <= len(data)
+
+
+@pytest.mark.parametrize("first", [b"\x01\x00", b"\xc1\x00", b"\x81\x80\0\0\0\0"])
+def test_fragments_reserved_bits_and_masks_are_none_of_ours(first: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        split_frames(encode_text(b"before") + first)
 
 
 def test_a_close_frame_holds_a_cut_reason() -> None:

@@ -23,7 +23,7 @@ from broadcaster.contracts.queue import NewJob
 from broadcaster.errors import DriverError
 from broadcaster.events.shaping import draft, finish
 from broadcaster.protocol.ids import uuid7
-from broadcaster.protocol.payload import Payload, encode_payload
+from broadcaster.protocol.payload import BROADCAST_JOB, Payload, encode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from broadcaster.contracts.publisher import Publication
     from broadcaster.events.event import ShouldBroadcast
     from broadcaster.events.shaping import Draft
-
-BROADCAST_JOB = "broadcaster.broadcast"
 
 _log = logging.getLogger("broadcaster.events")
 _MAX_WARNED = 100

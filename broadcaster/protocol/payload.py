@@ -25,6 +25,9 @@ from msgspec import Meta
 from broadcaster.errors import InvalidJob
 from broadcaster.protocol.channels import shown
 
+BROADCAST_JOB = "broadcaster.broadcast"
+"""The built-in job that publishes one finished event; `Payload.job` of such a one."""
+
 MAX_PAYLOAD_BYTES = 1_048_576
 """Longest encoded payload, checked when a job is dispatched and when it is read."""
 

@@ -9,9 +9,9 @@ from broadcaster.contracts.application import BroadcastRules
 from broadcaster.drivers.registry import PUBLISHERS, QUEUES, load
 from broadcaster.drivers.routing import RoutingPublisher
 from broadcaster.jobs.registry import registry
-from broadcaster.protocol.payload import decode_payload
+from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.settings import Settings, load_settings
-from broadcaster.worker.broadcasts import BROADCAST_JOB, read_publication
+from broadcaster.worker.broadcasts import read_publication
 
 if TYPE_CHECKING:
     from broadcaster.contracts.publisher import Publisher

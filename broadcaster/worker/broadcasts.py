@@ -21,6 +21,7 @@ from broadcaster.contracts.queue import Done, Fail, Release
 from broadcaster.errors import BroadcasterError, DriverUnavailable, InvalidJob, PublishRefused
 from broadcaster.jobs.backoff import growing
 from broadcaster.jobs.outcome import described
+from broadcaster.protocol.payload import BROADCAST_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("broadcaster.worker")
 
-BROADCAST_JOB = "broadcaster.broadcast"
 _PASSING = frozenset({408, 425, 429})
 
 

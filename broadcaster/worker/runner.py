@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from broadcaster.contracts.queue import Done, Fail, Retry
 from broadcaster.errors import BroadcasterError, InvalidJob, JobError, JobTimedOut, UnknownJob
 from broadcaster.jobs.outcome import Finished, GiveUp, Limits, TryAgain, decide, refuse_start
-from broadcaster.protocol.payload import decode_payload
-from broadcaster.worker.broadcasts import BROADCAST_JOB, Broadcast, read_publication
+from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
+from broadcaster.worker.broadcasts import Broadcast, read_publication
 from broadcaster.worker.options import ASYNC_TIMEOUT
 from broadcaster.worker.process import STARTUP_SECONDS, run_in_process
 

@@ -11,7 +11,6 @@ import pytest
 from broadcaster import context
 from broadcaster.errors import DriverUnavailable, InvalidSocketId, PayloadTooLarge
 from broadcaster.events.broadcast import (
-    BROADCAST_JOB,
     abroadcast,
     abroadcast_if,
     abroadcast_unless,
@@ -21,6 +20,7 @@ from broadcaster.events.broadcast import (
 )
 from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
 from broadcaster.protocol.ids import is_id
+from broadcaster.protocol.payload import BROADCAST_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,8 +15,8 @@ from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.jobs.bus import new_job
 from broadcaster.jobs.registry import registry
 from broadcaster.protocol.ids import uuid7
-from broadcaster.protocol.payload import Payload, encode_payload
-from broadcaster.worker.broadcasts import BROADCAST_JOB, BroadcastPublisher
+from broadcaster.protocol.payload import BROADCAST_JOB, Payload, encode_payload
+from broadcaster.worker.broadcasts import BroadcastPublisher
 from broadcaster.worker.heartbeat import Heartbeat
 from broadcaster.worker.options import WorkerOptions
 from broadcaster.worker.runner import JobRunner

@@ -33,7 +33,7 @@ def load(table: Mapping[str, str], name: str) -> Any:
     target = table.get(name)
     if target is None:
         close = difflib.get_close_matches(name, table, n=1)
-        hint = f" - did you mean {close[0]!r}?" if close else ""
+        hint = f" - did you mean {close[0]!r}?" if close else "."
         raise UnknownDriver(f"there is no driver {name!r}{hint} Known are: {', '.join(table)}")
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)

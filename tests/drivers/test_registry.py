@@ -20,3 +20,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load(PUBLISHERS, "rediss")
 
     assert caught.value.exit_code == 78
+
+
+def test_a_name_like_no_other_lists_the_known_ones_too() -> None:
+    with pytest.raises(UnknownDriver, match=r"no driver 'ably'\. Known are: redis, sync$"):
+        load(QUEUES, "ably")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from broadcaster.contracts.apps import StaticApps
@@ -15,6 +13,7 @@ from broadcaster.drivers.redis.pubsub import RedisSubscriptions
 from broadcaster.gateway.app import http_app
 from broadcaster.gateway.node import Node
 from broadcaster.gateway.parts import NodeOptions, Stores
+from broadcaster.wiring.process_name import process_name
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from broadcaster.contracts.broker import SubscriptionListener, Subscriptions
     from broadcaster.contracts.verifier import Verifier
     from broadcaster.settings import Settings
-
-_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
 class Gateway(NamedTuple):
@@ -46,19 +43,13 @@ def open_gateway(settings: Settings) -> Gateway:
     clients = RedisClients(settings.require_redis(), settings.prefix)
     stores = _stores(clients, settings)
     options = NodeOptions(
-        name=node_name(),
+        name=process_name(),
         lease_seconds=settings.gateway.lease_seconds,
         presence_grace=settings.gateway.presence_grace,
         debug=settings.debug,
     )
     node = Node(apps=apps, stores=stores, verifier=_verifier(), options=options)
     return Gateway(node, http_app(apps, stores, node), clients)
-
-
-def node_name() -> str:
-    """Return a name that no other process start has: host, pid and four random bytes."""
-    host = "".join(c for c in socket.gethostname() if c in _HOST_CHARACTERS)[:40]
-    return f"{host}-{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def _stores(clients: RedisClients, settings: Settings) -> Stores:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +14,7 @@ from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import ConfigurationError
 from broadcaster.jobs.registry import registry
+from broadcaster.wiring.process_name import process_name
 from broadcaster.worker.broadcasts import BroadcastPublisher
 from broadcaster.worker.heartbeat import Heartbeat
 from broadcaster.worker.runner import JobRunner
@@ -74,7 +73,7 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
     broadcasts = BroadcastPublisher(application.publisher(), stopping)
     runner = JobRunner(registry, options, broadcasts)
     worker = Worker(
-        worker_name(),
+        process_name(),
         queue=RedisQueue(clients),
         heartbeat=Heartbeat(RedisQueue(heartbeat_clients), options.lease),
         runner=runner,
@@ -111,8 +110,3 @@ def import_jobs(modules: Sequence[str]) -> None:
                 f"no module is called {module!r}, seen from {here}: name modules as in "
                 "an import (shop.jobs), and start the worker where that import works"
             ) from error
-
-
-def worker_name() -> str:
-    """Return a name that no other process start has: host, pid and four random bytes."""
-    return f"{socket.gethostname()[:40]}-{os.getpid()}-{os.urandom(4).hex()}"

@@ -8,7 +8,7 @@ import pytest
 from broadcaster import current
 from broadcaster.errors import ConfigurationError, NotConfigured
 from broadcaster.settings import load_settings
-from broadcaster.wiring.worker import import_jobs, open_failed_jobs, open_worker, worker_name
+from broadcaster.wiring.worker import import_jobs, open_failed_jobs, open_worker
 from broadcaster.worker.options import ExitReason, WorkerOptions
 
 if TYPE_CHECKING:
@@ -50,10 +50,6 @@ def test_what_a_module_lacks_itself_is_its_own_error(tmp_path: Path) -> None:
 
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):
         import_jobs(["broken_jobs"])
-
-
-def test_names_are_unique_per_start() -> None:
-    assert worker_name() != worker_name()
 
 
 async def test_without_a_server_it_says_what_to_set(tmp_path: Path) -> None:

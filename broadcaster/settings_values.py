@@ -48,6 +48,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "gateway.lease_seconds": (0.5, 3_600),
     "gateway.presence_grace": (0, 300),
     "history.dedupe_seconds": (1, 604_800),
+    # Gateways renew positions hourly; one that is forgotten in between looks like lost data.
+    "history.meta_seconds": (7_200, 31_536_000),
     "queue.lease": (0.5, 86_400),
     "queue.max_crashes": (1, 1_000),
 }

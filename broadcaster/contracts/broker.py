@@ -55,9 +55,7 @@ class Broker(Protocol):
 
 
 class SubscriptionListener(Protocol):
-    """
-    What a `Subscriptions` tells its owner. All calls are synchronous and must not raise.
-    """
+    """What a `Subscriptions` tells its owner. All calls are synchronous and must not raise."""
 
     def message_received(self, topic: bytes, data: bytes) -> None:
         """One envelope arrived; called in the order Redis sent them."""

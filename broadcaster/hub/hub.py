@@ -1,9 +1,9 @@
 """
 This process's connections and subscriptions.
 
-Synchronous, so that no check can be separated from the write it guards. The hub knows nothing of Redis. What happens on the wire comes in as `received`,
-`acknowledged`, `interrupted` and `checked`; what must be asked of the store goes out
-through `HubOwner`.
+Synchronous, so that no check can be separated from the write it guards. The hub knows
+nothing of Redis: what happens on the wire comes in as `received`, `acknowledged`,
+`interrupted` and `checked`; what must be asked of the store goes out through `HubOwner`.
 """
 
 from __future__ import annotations

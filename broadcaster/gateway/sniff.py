@@ -18,7 +18,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from broadcaster.errors import MalformedMessage
 from broadcaster.gateway.connection import HIGH_WATER
-from broadcaster.protocol.websocket import MAX_REQUEST_BYTES, accept_upgrade, parse_upgrade
+from broadcaster.protocol.websocket import accept_upgrade, parse_upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,15 @@ if TYPE_CHECKING:
 # uvicorn picks httptools or h11; its annotation says no more than asyncio.Protocol.
 HTTP_PROTOCOL: Callable[..., asyncio.Protocol] = AutoHTTPProtocol
 
+# uvicorn bounds neither the size of a request's head nor the time it may take.
+MAX_HEAD_BYTES = 16_384
+
 _GET = b"GET "
 _END = b"\r\n\r\n"
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
 
 
 class Sniffer(asyncio.Protocol):
@@ -82,18 +89,18 @@ class Sniffer(asyncio.Protocol):
         """Decide as soon as the request's head is complete."""
         if self._buffer:
             data = self._buffer + data
-        if not (data.startswith(_GET) or _GET.startswith(data)):
+        if not data[:1].isalpha():  # TLS, for example: an answer at once, not a long wait
             self._to_http(data)
             return
         end = data.find(_END)
         if end < 0:
-            if len(data) > MAX_REQUEST_BYTES:
-                self._to_http(data)
+            if len(data) > MAX_HEAD_BYTES:
+                self._refuse(_TOO_LARGE)
             else:
                 self._buffer = data
             return
         head = data[:end]
-        if b"websocket" in head.lower() and b"pgrade" in head:
+        if data.startswith(_GET) and b"websocket" in head.lower() and b"pgrade" in head:
             self._to_websocket(head, data[end + len(_END) :])
         else:
             self._to_http(data)
@@ -122,6 +129,11 @@ class Sniffer(asyncio.Protocol):
             transport.set_protocol(connection)
             if rest:
                 connection.data_received(rest)
+
+    def _refuse(self, answer: bytes) -> None:
+        transport = self._taken()
+        transport.write(answer)
+        transport.close()
 
     def _taken(self) -> asyncio.Transport:
         transport = self._transport

@@ -39,6 +39,11 @@ class Checker:
     away; a new check follows its next acknowledgement. The first check of a channel also
     registers it as occupied, so that the HTTP API knows a channel before its subscriber
     hears of success.
+
+    Args:
+        done: called with each channel that was checked.
+        recount: writes a channel's count again: the one written here may have come to Redis
+            after a newer one.
     """
 
     def __init__(
@@ -49,12 +54,14 @@ class Checker:
         lease: LeaseKeeper,
         *,
         done: Callable[[LocalChannel], None],
+        recount: Callable[[LocalChannel], None],
     ) -> None:
         self._hub = hub
         self._history = history
         self._presence = presence
         self._lease = lease
         self._done = done
+        self._recount = recount
         self._wanted: dict[LocalChannel, None] = {}
         self._event = asyncio.Event()
 
@@ -100,8 +107,13 @@ class Checker:
             for asked in group
             if asked.channel.waiting
         }
-        if new:
-            await self._presence.occupy(await self._lease.current(), app_id, new)
+        if not new:
+            return
+        await self._presence.occupy(await self._lease.current(), app_id, new)
+        for channel in [asked.channel for asked in group if asked.channel.name in new]:
+            gone = self._hub.channels.get(channel.topic) is not channel
+            if gone or not (channel.waiting or len(channel) == new[channel.name]):
+                self._recount(channel)
 
     async def _settle(self, asked: _Asked, last: Position) -> None:
         channel = asked.channel

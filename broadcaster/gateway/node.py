@@ -94,7 +94,12 @@ class Node:
             self.hub, presence, self._lease, self._tasks, grace=options.presence_grace
         )
         self._checker = Checker(
-            self.hub, stores.history, presence, self._lease, done=self._channel_checked
+            self.hub,
+            stores.history,
+            presence,
+            self._lease,
+            done=self._channel_checked,
+            recount=self._occupancy.changed,
         )
         self._keepalive = Keepalive(self)
         self._lease.attach(self)

@@ -1,0 +1,95 @@
+"""Checks of one node, against a store that answers when the test lets it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from broadcaster.contracts.presence import Lease
+from broadcaster.gateway.checks import Checker
+from broadcaster.hub.hub import Hub
+from broadcaster.protocol.envelope import START, Position
+from tests.hub.subscribers import Owner, Peer
+from tests.polling import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from broadcaster.contracts.history import History
+    from broadcaster.contracts.presence import PresenceStore
+    from broadcaster.gateway.lease import LeaseKeeper
+    from broadcaster.hub.channel import LocalChannel
+
+TOPIC = b"t:orders"
+
+
+class Store:
+    """Occupancy and positions; occupancy is written when `gate` is set."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.written: list[dict[str, int]] = []
+        self.asked = asyncio.Event()
+
+    async def occupy(self, _lease: Lease, _app_id: str, counts: Mapping[str, int]) -> None:
+        self.asked.set()
+        await self.gate.wait()
+        self.written.append(dict(counts))
+
+    async def positions(self, _app_id: str, channels: Sequence[str]) -> list[Position]:
+        return [START for _ in channels]
+
+
+class HeldLease:
+    async def current(self) -> Lease:
+        return Lease("node", 1, 0)
+
+
+class World:
+    def __init__(self) -> None:
+        self.hub = Hub(Owner())
+        self.store = Store()
+        self.recounted: list[str] = []
+        self.checked: list[LocalChannel] = []
+        self.checker = Checker(
+            self.hub,
+            cast("History", self.store),
+            cast("PresenceStore", self.store),
+            cast("LeaseKeeper", HeldLease()),
+            done=self.checked.append,
+            recount=lambda channel: self.recounted.append(channel.name),
+        )
+
+    def opened(self, peer: Peer) -> LocalChannel:
+        """A channel with one who waits, whose subscription was acknowledged."""
+        channel = self.hub.open(TOPIC, "1", "orders")
+        channel.waiting[peer] = lambda: self.hub.add(channel, peer)
+        self.hub.acknowledged(TOPIC)
+        self.checker.want(channel)
+        return channel
+
+
+async def test_a_channel_left_while_it_was_being_registered_is_counted_again() -> None:
+    world, peer = World(), Peer("1.1")
+    channel = world.opened(peer)
+    running = asyncio.create_task(world.checker.run())
+    await world.store.asked.wait()
+
+    world.hub.remove(TOPIC, peer)  # its count of 0 may be written before the 1 on its way
+    world.store.gate.set()
+    await eventually(lambda: world.recounted)
+    running.cancel()
+
+    assert world.store.written == [{"orders": 1}]
+    assert world.recounted == [channel.name]
+
+
+async def test_a_channel_that_is_still_wanted_is_not_counted_again() -> None:
+    world = World()
+    world.opened(Peer("1.1"))
+    running = asyncio.create_task(world.checker.run())
+    world.store.gate.set()
+    await eventually(lambda: world.checked)
+    running.cancel()
+
+    assert world.recounted == []

@@ -98,6 +98,7 @@ class RedisSubscriptions:
         self._changed: dict[bytes, None] = {}
         self._flush_scheduled = False
         self._link: Link | None = None
+        self._complaint = ""  # why the last attempt failed
 
     @property
     def connected(self) -> bool:
@@ -142,12 +143,7 @@ class RedisSubscriptions:
             await self._connect(link)
         except (OSError, TimeoutError) as error:
             link.abort()
-            _logger.warning(
-                "pub/sub: Redis at %s cannot be used (%s); trying again",
-                self._address,
-                error or "no answer in time",
-                extra={"event": "redis_down"},
-            )
+            self._complain(str(error) or "no answer in time")
             return False
         born = loop.time()
         try:
@@ -160,6 +156,17 @@ class RedisSubscriptions:
             link.abort()
             self._lost(link)
         return loop.time() - born >= STEADY_SECONDS
+
+    def _complain(self, reason: str) -> None:
+        """Log a cause once, however often it makes an attempt fail."""
+        if reason != self._complaint:
+            _logger.warning(
+                "pub/sub: Redis at %s cannot be used (%s); trying again",
+                self._address,
+                reason,
+                extra={"event": "redis_down"},
+            )
+        self._complaint = reason
 
     async def _connect(self, link: Link) -> None:
         loop, where = asyncio.get_running_loop(), self._options
@@ -183,6 +190,7 @@ class RedisSubscriptions:
 
     def _made(self, link: Link) -> None:
         self._link = link
+        self._complaint = ""
         _logger.info("pub/sub: connected to %s", self._address, extra={"event": "redis_up"})
         self._listener.connection_made()
         self._changed = dict(self._wanted)

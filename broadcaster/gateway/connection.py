@@ -1,11 +1,15 @@
 """
-The shell around one Session: one WebSocket, without a task, queue or timer of its own.
+One WebSocket of one app, whatever carries its bytes.
 
-Life: `opened` (handshake read by `broadcaster.gateway.sniff`) -> messages -> a close from
-either side. After a close was sent nothing is read any more; the transport is closed when
-the peer answers, or aborted by the node's sweep two seconds later.
+A `Connection` carries out what its `Session` decides and writes through an `Outlet`. Two
+shells read for it: `broadcaster.gateway.socket` straight from a socket, and
+`broadcaster.gateway.mounted` through somebody's ASGI server.
 
-Slow consumers: the transport calls `pause_writing` when its buffer passes `HIGH_WATER`. A
+Life: `greet` -> messages -> a close from either side. After a close was sent nothing is
+read any more; the outlet is closed when the peer answers, or aborted by the node's sweep
+two seconds later.
+
+Slow consumers: the outlet calls `pause_writing` when its buffer passes `HIGH_WATER`. A
 pause alone is no verdict (one large joined write pauses healthy readers): the connection
 leaves the fast list and is closed (4101) when its backlog passes `MAX_BACKLOG` or has not
 shrunk for ten seconds.
@@ -13,16 +17,15 @@ shrunk for ten seconds.
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from broadcaster.errors import WebSocketViolation
 from broadcaster.protocol import close_codes, messages, websocket
 from broadcaster.protocol.session import Join, Leave, Relay, Reply, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from broadcaster.errors import WebSocketViolation
     from broadcaster.gateway.node import Node
     from broadcaster.protocol.app import App
     from broadcaster.protocol.close_codes import CloseCode
@@ -35,13 +38,34 @@ STUCK_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 
 
-class Connection(asyncio.Protocol):
-    """One WebSocket of one app (see the module)."""
+class Outlet(Protocol):
+    """
+    Where a connection writes; an `asyncio.Transport` is one.
+
+    It calls the connection's `pause_writing` when more than `HIGH_WATER` bytes wait, and
+    `resume_writing` when few do.
+    """
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Take WebSocket frames, of any amount; returns at once and never raises."""
+        ...
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait."""
+        ...
+
+    def abort(self) -> None:
+        """End the connection now; what waits is lost."""
+        ...
+
+
+class Connection:
+    """See the module."""
 
     __slots__ = (
         "_node",
-        "_reader",
-        "_transport",
+        "_outlet",
         "_write",
         "app",
         "backlog",
@@ -54,14 +78,13 @@ class Connection(asyncio.Protocol):
         "stuck_since",
     )
 
-    def __init__(self, node: Node, app: App, socket_id: str, transport: asyncio.Transport) -> None:
+    def __init__(self, node: Node, app: App, socket_id: str, outlet: Outlet) -> None:
         self._node = node
-        self._transport = transport
-        self._reader = websocket.FrameReader(app.limits.max_frame_bytes)
+        self._outlet = outlet
         self.app = app
         self.socket_id = socket_id
         self.session = Session(app, socket_id, self._verify)
-        self._write: Callable[[bytes], None] = transport.write
+        self._write: Callable[[bytes], None] = outlet.write
         self.last_seen = node.now()
         self.pinged = False
         self.paused = False
@@ -74,43 +97,21 @@ class Connection(asyncio.Protocol):
         """Write WebSocket frames as they are; see `Subscriber`."""
         return self._write
 
-    # -- what the transport says ------------------------------------------------------
+    # -- what the shell says ----------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
-        """Read frames; a violation closes with the code that RFC 6455 gives it."""
-        if self.closing_at is not None:
-            if b"\x88" in data:
-                self._transport.close()
-            return
+    def heard(self) -> None:
+        """The peer gave a sign of life."""
         self.last_seen = self._node.now()
         self.pinged = False
-        try:
-            events = self._reader.feed(data)
-        except WebSocketViolation as error:
-            self._violation(error)
-            return
-        for opcode, payload in events:
-            if opcode == websocket.TEXT:
-                self.act(self.session.received(payload, self.last_seen))
-            elif opcode == websocket.PING:
-                self.send_raw(websocket.encode_control(websocket.PONG, payload))
-            elif opcode == websocket.CLOSE:
-                self._node.hub.flush()
-                self._write(websocket.encode_control(websocket.CLOSE, payload))
-                self.closing_at = self.last_seen
-                self._node.closing(self)
-                self._transport.close()
-            if self.closing_at is not None:
-                return
 
-    def eof_received(self) -> bool:
-        """Close when the peer half-closes."""
-        return False
+    def received(self, text: bytes) -> None:
+        """Take one text message, within the app's frame limit."""
+        self.act(self.session.received(text, self.last_seen))
 
     def pause_writing(self) -> None:
         """The peer reads more slowly than we write."""
         self.paused = True
-        self.backlog = self._transport.get_write_buffer_size()
+        self.backlog = self._outlet.get_write_buffer_size()
         self.stuck_since = self._node.now()
         self._node.pace_changed(self)
 
@@ -119,12 +120,12 @@ class Connection(asyncio.Protocol):
         self.paused = False
         self._node.pace_changed(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
-        """The socket is gone, whoever ended it."""
+    def gone(self) -> None:
+        """The WebSocket is gone, whoever ended it."""
         self._node.socket_closed(self)
 
     def greet(self, response: bytes) -> None:
-        """Answer the handshake and open the session, in one write."""
+        """Open the session, after `response` to the handshake, in one write."""
         self._write(response + websocket.encode_text(self.session.opened()))
 
     # -- writing ----------------------------------------------------------------------
@@ -145,14 +146,14 @@ class Connection(asyncio.Protocol):
         """Write although the peer is not reading, within `MAX_BACKLOG`."""
         if self.closing_at is not None:
             return
-        if self._transport.get_write_buffer_size() + len(data) > MAX_BACKLOG:
+        if self._outlet.get_write_buffer_size() + len(data) > MAX_BACKLOG:
             self._node.slow_consumer(self)
             return
         self._write(data)
 
     def is_stuck(self, now: float) -> bool:
         """Whether a paused connection's backlog has not shrunk for `STUCK_SECONDS`."""
-        size = self._transport.get_write_buffer_size()
+        size = self._outlet.get_write_buffer_size()
         if size < self.backlog:
             self.stuck_since = now
         self.backlog = size
@@ -171,6 +172,14 @@ class Connection(asyncio.Protocol):
         self.closing_at = self._node.now()
         self._node.closing(self)
 
+    def violated(self, error: WebSocketViolation) -> None:
+        """Close for a violation with the code that RFC 6455 gives it."""
+        if error.close_code == websocket.TOO_BIG:
+            self.send(
+                messages.encode_error(close_codes.INVALID_MESSAGE, f"Invalid message: {error}")
+            )
+        self.close_with(error.close_code, str(error))
+
     def refuse(self, reason: CloseCode, message: str | None = None) -> None:
         """Tell a client that has just connected why it cannot stay, and close."""
         text = message or reason.message
@@ -179,7 +188,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection without waiting for the peer."""
-        self._transport.abort()
+        self._outlet.abort()
 
     # -- effects ----------------------------------------------------------------------
 
@@ -203,10 +212,3 @@ class Connection(asyncio.Protocol):
 
     def _verify(self, auth: str, channel: str, channel_data: str | None) -> Verified:
         return self._node.verify(self, auth, channel, channel_data)
-
-    def _violation(self, error: WebSocketViolation) -> None:
-        if error.close_code == websocket.TOO_BIG:
-            self.send(
-                messages.encode_error(close_codes.INVALID_MESSAGE, f"Invalid message: {error}")
-            )
-        self.close_with(error.close_code, str(error))

@@ -1,5 +1,5 @@
 """
-One port, two shells: WebSocket upgrades go to `Connection`, everything else to uvicorn.
+One port, two shells: WebSocket upgrades go to `Socket`, everything else to uvicorn.
 
 uvicorn builds one `Sniffer` per accepted socket (its ``http`` setting takes a class). The
 Sniffer looks at the first request only: a ``GET`` whose head contains an upgrade to
@@ -18,6 +18,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from broadcaster.errors import MalformedMessage
 from broadcaster.gateway.connection import HIGH_WATER
+from broadcaster.gateway.socket import Socket
 from broadcaster.protocol.websocket import accept_upgrade, parse_upgrade
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-    from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.node import Node
+    from broadcaster.protocol.app import App
 
 # uvicorn picks httptools or h11; its annotation says no more than asyncio.Protocol.
 HTTP_PROTOCOL: Callable[..., asyncio.Protocol] = AutoHTTPProtocol
@@ -164,7 +165,7 @@ class LateUpgrade(asyncio.Protocol):
         del config, server_state, app_state  # uvicorn's signature
         self._node = node
         self._transport: asyncio.Transport | None = None
-        self._connection: Connection | None = None
+        self._connection: Socket | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport over."""
@@ -187,7 +188,7 @@ class LateUpgrade(asyncio.Protocol):
             self._connection.connection_lost(exc)
 
 
-def upgraded(node: Node, transport: asyncio.Transport, head: bytes) -> Connection | None:
+def upgraded(node: Node, transport: asyncio.Transport, head: bytes) -> Socket | None:
     """
     Answer an upgrade request on `transport`.
 
@@ -208,4 +209,8 @@ def upgraded(node: Node, transport: asyncio.Transport, head: bytes) -> Connectio
         transport.close()
         return None
     transport.set_write_buffer_limits(high=HIGH_WATER)
-    return node.accept(upgrade, transport, accept_upgrade(upgrade.key))
+
+    def build(app: App, socket_id: str) -> Socket:
+        return Socket(node, app, socket_id, transport)
+
+    return node.admit(upgrade, build, accept_upgrade(upgrade.key))

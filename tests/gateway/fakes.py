@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from broadcaster.gateway.connection import Connection
+from broadcaster.gateway.socket import Socket
 from broadcaster.hub.hub import Hub
 from broadcaster.protocol.subscription_auth import Verified
 from tests.gateway.world import APP
 from tests.hub.subscribers import Owner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.sniff import Sniffer
     from broadcaster.protocol.app import App
     from broadcaster.protocol.close_codes import CloseCode
@@ -76,14 +79,17 @@ class FakeNode:
     def now(self) -> float:
         return self.time
 
-    def accept(self, upgrade: Upgrade, transport: asyncio.Transport, response: bytes) -> Connection:
+    def admit(
+        self, upgrade: Upgrade, build: Callable[[App, str], Socket], response: bytes = b""
+    ) -> Socket:
         self.upgrades.append(upgrade)
-        connection = self.connection(transport)
+        connection = build(APP, f"{len(self.connections) + 1}.1")
+        self.connections.add(connection)
         connection.greet(response)
         return connection
 
-    def connection(self, transport: asyncio.Transport, app: App = APP) -> Connection:
-        connection = Connection(self, app, f"{len(self.connections) + 1}.1", transport)  # type: ignore[arg-type] # the part of a node that it uses
+    def connection(self, transport: asyncio.Transport, app: App = APP) -> Socket:
+        connection = Socket(self, app, f"{len(self.connections) + 1}.1", transport)  # type: ignore[arg-type] # the part of a node that it uses
         self.connections.add(connection)
         return connection
 

@@ -10,6 +10,7 @@ from base64 import b64encode
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from broadcaster.gateway.socket import Socket
 from tests.gateway.world import APP
 from tests.polling import eventually
 
@@ -76,6 +77,7 @@ async def test_nothing_is_written_after_the_answer_to_a_goodbye(gateway: Running
         (channel,) = hub.channels.values()
 
         hub.broadcast(channel, b"news")
+        assert isinstance(connection, Socket)
         connection.data_received(CLOSE_FRAME)
         received = b""
         while piece := await asyncio.wait_for(loop.sock_recv(raw, 4_096), 10):

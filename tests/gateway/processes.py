@@ -8,6 +8,7 @@ import socket
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -54,15 +55,27 @@ def environment(redis_url: str, prefix: str, *, lease: float = 2.0, **more: str)
 
 @asynccontextmanager
 async def serve_process(
-    redis_url: str, prefix: str, *arguments: str, lease: float = 2.0, **more: str
+    redis_url: str,
+    prefix: str,
+    *arguments: str,
+    lease: float = 2.0,
+    log: Path | None = None,
+    **more: str,
 ) -> AsyncIterator[ServeProcess]:
-    """Run ``broadcaster serve`` until the block ends; it is ready when the block begins."""
+    """
+    Run ``broadcaster serve`` until the block ends; it is ready when the block begins.
+
+    Args:
+        log: where its output goes, errors included; else only errors are shown.
+    """
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "broadcaster", "serve", "--port", str(port), *arguments),
-        env=environment(redis_url, prefix, lease=lease, **more),
-        stdout=asyncio.subprocess.DEVNULL,
-    )
+    with (log or Path(os.devnull)).open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "broadcaster", "serve", "--port", str(port), *arguments),
+            env=environment(redis_url, prefix, lease=lease, **more),
+            stdout=output,
+            stderr=output if log is not None else None,
+        )
     try:
         await _ready(process, port)
         yield ServeProcess(process, port)

@@ -107,8 +107,13 @@ def compile_pattern(text: str, types: Mapping[str, object] | None = None) -> Pat
 
 
 def parameter_names(text: str) -> tuple[str, ...]:
-    """Return the parameters of a pattern in order, without compiling it."""
-    return tuple(spec.partition(":")[0].strip() for spec in _PLACEHOLDER.findall(text))
+    """
+    Return the parameters of a pattern in order, without compiling it.
+
+    Raises:
+        ConfigurationError: a pattern that cannot be taken apart; see `compile_pattern`.
+    """
+    return tuple(spec.partition(":")[0].strip() for _, spec in _split(text) if spec is not None)
 
 
 def _split(text: str) -> list[tuple[str, str | None]]:

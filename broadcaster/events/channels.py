@@ -43,7 +43,7 @@ class Channel:
     kinds: ClassVar[frozenset[ChannelKind]] = frozenset(ChannelKind)
 
     def __init__(self, name: str | HasChannel) -> None:
-        text = name if isinstance(name, str) else name.broadcast_channel()
+        text = self._text(name)
         if self.prefix and text.startswith(self.prefix):
             raise InvalidChannel(
                 f"{type(self).__name__}({shown(text)}) would be the channel "
@@ -58,6 +58,16 @@ class Channel:
                 f"which is {channel.kind.value}: use the class for that kind"
             )
         self.name = channel.name
+
+    def _text(self, name: object) -> str:
+        if isinstance(name, str):
+            return name
+        if not isinstance(name, HasChannel):
+            raise InvalidChannel(
+                f"{type(self).__name__} of a {type(name).__name__}: give the channel's name as "
+                "text, or an object with broadcast_channel()"
+            )
+        return name.broadcast_channel()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name.removeprefix(self.prefix)!r})"

@@ -16,14 +16,13 @@ from broadcaster.contracts.publisher import Publication
 from broadcaster.errors import PublicationError
 from broadcaster.events.channels import channel_names
 from broadcaster.events.encoding import encode_data, public_fields
-from broadcaster.events.event import ShouldBroadcastNow, ShouldRescue
+from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
 from broadcaster.protocol.channels import check_socket_id, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.contracts.application import BroadcastRules
-    from broadcaster.events.event import ShouldBroadcast
 
 MAX_CHANNELS = 100
 """Channels of one publication; an event for more becomes several."""
@@ -56,7 +55,7 @@ class Draft:
     rescue: bool = False
 
 
-def draft(event: ShouldBroadcast, *, namespace: str) -> Draft | None:
+def draft(event: object, *, namespace: str) -> Draft | None:
     """
     Ask `event` for everything it can say.
 
@@ -65,7 +64,13 @@ def draft(event: ShouldBroadcast, *, namespace: str) -> Draft | None:
 
     Raises:
         InvalidChannel, PublicationError: an answer that cannot be.
+        TypeError: `event` is none.
     """
+    if not isinstance(event, ShouldBroadcast):
+        raise TypeError(
+            f"{type(event).__name__} is no event: derive it from ShouldBroadcast, or describe "
+            "one with on(channel).as_(name).with_(data).send()"
+        )
     if not event.broadcast_when():
         return None
     channels = channel_names(event.broadcast_on())

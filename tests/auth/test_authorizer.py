@@ -264,6 +264,14 @@ def test_the_id_of_unusual_users_can_be_told() -> None:
     assert allowed.member == Member("ADA", {"id": "ADA"})
 
 
+def test_a_brace_without_its_partner_is_named_before_the_parameters() -> None:
+    def rule(user: object, user_id: int) -> bool:
+        return user == user_id
+
+    with pytest.raises(ConfigurationError, match="brace without its partner"):
+        Authorizer().add("orders.{user_id", rule)
+
+
 def test_the_plain_decorator_registers_in_the_default_registry() -> None:
     before = len(default_authorizer.rules)
 

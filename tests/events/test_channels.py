@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from broadcaster.errors import InvalidChannel, PublicationError
@@ -83,6 +85,12 @@ def test_none_and_nothing_name_no_channel() -> None:
 def test_what_names_no_channel_is_refused(wrong: object) -> None:
     with pytest.raises(InvalidChannel, match="names no channel"):
         channel_names(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, 7, b"orders"])
+def test_a_channel_of_what_is_no_name_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidChannel, match=f"PrivateChannel of a {type(wrong).__name__}"):
+        PrivateChannel(wrong)
 
 
 @pytest.mark.parametrize("channel", [EncryptedPrivateChannel("a"), "private-encrypted-a"])

@@ -113,6 +113,11 @@ def test_the_default_name_is_the_one_that_echo_listens_for(namespace: str, name:
     assert said_by(OrderShipped(7), namespace).name == name
 
 
+def test_what_is_no_event_is_told_how_to_become_one() -> None:
+    with pytest.raises(TypeError, match=r"dict is no event.* on\(channel\)"):
+        draft({"id": 1}, namespace="App.Events")
+
+
 def test_an_event_that_says_no_is_not_sent() -> None:
     class Quiet(OrderShipped):
         def broadcast_when(self) -> bool:

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from broadcaster.errors import (
         BroadcasterError,
         ConfigurationError,
+        DriverError,
         DriverUnavailable,
         InvalidChannel,
+        InvalidJob,
         InvalidPayload,
+        InvalidSocketId,
+        JobFailed,
         NotConfigured,
         PayloadTooLarge,
         PublicationError,
@@ -74,12 +78,16 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "BroadcasterError",
     "ConfigurationError",
     "NotConfigured",
+    "DriverError",
     "DriverUnavailable",
     "PublishRefused",
     "PublicationError",
     "PayloadTooLarge",
     "InvalidPayload",
     "InvalidChannel",
+    "InvalidSocketId",
+    "InvalidJob",
+    "JobFailed",
 ]
 
 _HOMES = {
@@ -106,12 +114,16 @@ _HOMES = {
         "BroadcasterError",
         "ConfigurationError",
         "NotConfigured",
+        "DriverError",
         "DriverUnavailable",
         "PublishRefused",
         "PublicationError",
         "PayloadTooLarge",
         "InvalidPayload",
         "InvalidChannel",
+        "InvalidSocketId",
+        "InvalidJob",
+        "JobFailed",
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -23,6 +23,7 @@ Every exception of broadcaster.
     │   ├── PayloadTooLarge         data over the limit, naming the fattest field
     │   └── InvalidPayload          NaN, lone surrogates, or a type that has no JSON form
     ├── AuthorizationError
+    │   ├── AuthorizationPending    cannot be decided yet
     │   ├── Denied                  this user may not enter this channel
     │   └── InvalidToken            a grant that is expired, forged, or not for this
     └── JobError
@@ -208,6 +209,21 @@ class AuthorizationError(BroadcasterError):
     """A request to enter a channel was refused."""
 
     code = "unauthorized"
+
+
+class AuthorizationPending(AuthorizationError):
+    """
+    A subscription cannot be decided yet; it is held and asked about again.
+
+    Attributes:
+        since: Unix seconds when it was first asked about.
+    """
+
+    code = "authorization_pending"
+
+    def __init__(self, message: str, *, since: float) -> None:
+        super().__init__(message)
+        self.since = since
 
 
 class Denied(AuthorizationError):

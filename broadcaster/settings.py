@@ -197,6 +197,7 @@ _SECTIONS: Mapping[str, type] = MappingProxyType(
     }
 )
 _CREDENTIALS = ("app.id", "app.key", "app.secret", "app.grant_key")
+_OF_APP: Mapping[str, object] = MappingProxyType({"app.jwks_url": str})
 _TOP: Mapping[str, object] = MappingProxyType(
     {"redis_url": str, "prefix": str, "debug": bool, "imports": tuple[str, ...]}
 )
@@ -204,7 +205,7 @@ _TOP: Mapping[str, object] = MappingProxyType(
 
 def setting_types() -> dict[str, object]:
     """Return the type of every setting by path."""
-    types: dict[str, object] = {**dict.fromkeys(_CREDENTIALS, str), **_TOP}
+    types: dict[str, object] = {**dict.fromkeys(_CREDENTIALS, str), **_OF_APP, **_TOP}
     for section, cls in _SECTIONS.items():
         types |= {f"{section}.{name}": hint for name, hint in get_type_hints(cls).items()}
     return types

@@ -92,7 +92,7 @@ class Layer:
 
 def environment_name(path: str) -> str:
     """Return the native environment name of a setting."""
-    if path in (*CREDENTIALS, "app.grant_key"):
+    if path in (*CREDENTIALS, "app.grant_key", "app.jwks_url"):
         return PREFIX + path.replace(".", "_").upper()
     return PREFIX + path.replace(".", "__").upper()
 

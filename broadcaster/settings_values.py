@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 from broadcaster.contracts.apps import App
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
+from broadcaster.protocol.jwks import check_jwks_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,14 +106,14 @@ def check_app(found: Mapping[str, Found], limits: AppLimits) -> App:
         raise refusal("app.id", found["app.id"], "must be letters, digits, '-' or '_'")
     if not _PLAIN.fullmatch(key):
         raise refusal("app.key", found["app.key"], "must be letters, digits, '-' or '_'")
-    grant = found.get("app.grant_key")
-    if grant is None:
-        return App(id=app_id, key=key, secret=secret, limits=limits)
-    text = str(grant.value)
-    if len(text.encode()) < _GRANT_KEY_BYTES or text == secret:
-        allowed = f"must be {_GRANT_KEY_BYTES} bytes or more and differ from the secret"
-        raise refusal("app.grant_key", grant, allowed)
-    return App(id=app_id, key=key, secret=secret, grant_keys=(("1", "HS256", text),), limits=limits)
+    return App(
+        id=app_id,
+        key=key,
+        secret=secret,
+        grant_keys=_grant_keys(found, secret),
+        jwks_url=_jwks_url(found),
+        limits=limits,
+    )
 
 
 def refusal(path: str, found: Found, allowed: str) -> ConfigurationError:
@@ -120,6 +121,27 @@ def refusal(path: str, found: Found, allowed: str) -> ConfigurationError:
     secret = path in {"app.secret", "app.grant_key", "redis_url"}
     value = "the value given" if secret else shown(str(found.value))
     return ConfigurationError(f"{path} {allowed}, not {value} (from {found.source})")
+
+
+def _grant_keys(found: Mapping[str, Found], secret: str) -> tuple[tuple[str, str, str], ...]:
+    grant = found.get("app.grant_key")
+    if grant is None:
+        return ()
+    text = str(grant.value)
+    if len(text.encode()) < _GRANT_KEY_BYTES or text == secret:
+        allowed = f"must be {_GRANT_KEY_BYTES} bytes or more and differ from the secret"
+        raise refusal("app.grant_key", grant, allowed)
+    return (("1", "HS256", text),)
+
+
+def _jwks_url(found: Mapping[str, Found]) -> str | None:
+    item = found.get("app.jwks_url")
+    if item is None:
+        return None
+    try:
+        return check_jwks_url(str(item.value))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"app.jwks_url (from {item.source}): {error.message}") from error
 
 
 def _without_none(hint: object) -> object:

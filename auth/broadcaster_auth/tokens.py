@@ -39,11 +39,12 @@ from broadcaster.errors import (
     InvalidToken,
     MalformedMessage,
 )
+from broadcaster.protocol.channel_patterns import covers
 from broadcaster.protocol.channels import ChannelKind, check_socket_id, parse_channel, shown
 from broadcaster.protocol.subscription_auth import MAX_AUTH, check_user_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from broadcaster.contracts.apps import App
 
@@ -140,12 +141,39 @@ def load_key(kid: str, algorithm: str, key: str, *, app_secret: str) -> GrantKey
         ) from error
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise ConfigurationError(f"{where} is no key of that kind") from error
-    if getattr(prepared, "key_size", MIN_RSA_BITS) < MIN_RSA_BITS and algorithm[0] in "RP":
-        raise ConfigurationError(f"{where} must have {MIN_RSA_BITS} bits or more")
+    _check_size(prepared, algorithm, where)
     has_public_part = hasattr(prepared, "public_key")
     return GrantKey(
         kid, algorithm, prepared, prepared.public_key() if has_public_part else prepared
     )
+
+
+def load_public_jwk(kid: str, algorithm: str, jwk: Mapping[str, Any]) -> GrantKey:
+    """
+    Check one key of a JWK Set and keep its public part.
+
+    Args:
+        kid: key id.
+        algorithm: one of `PUBLIC`, chosen by `broadcaster_auth.jwks`.
+        jwk: the key, as in RFC 7517.
+
+    Raises:
+        ConfigurationError: not such a key.
+    """
+    where = f"public key {shown(kid)} ({algorithm})"
+    if algorithm not in PUBLIC:
+        raise ConfigurationError(f"{where}: public keys are for {', '.join(PUBLIC)}")
+    try:
+        prepared: Any = _jws.get_algorithm_by_name(algorithm).from_jwk(dict(jwk))
+    except NotImplementedError as error:
+        raise ConfigurationError(
+            f"{where} needs the package cryptography: pip install 'broadcaster-server[crypto]'"
+        ) from error
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigurationError(f"{where} is no key of that kind") from error
+    _check_size(prepared, algorithm, where)
+    public = prepared.public_key() if hasattr(prepared, "public_key") else prepared
+    return GrantKey(kid, algorithm, public, public)
 
 
 def mint(
@@ -247,49 +275,17 @@ def check_use(grant: Grant, *, channel: str, socket_id: str) -> None:
         )
 
 
-def covers(pattern: str, channel: str) -> bool:
-    """Whether a channel pattern of a grant covers a channel name."""
-    try:
-        asked = parse_channel(channel)
-        granted = parse_channel(pattern.replace("*", "x"))
-    except InvalidChannel:
-        return False
-    if asked.kind is ChannelKind.USER:
-        return False
-    if "*" not in pattern:
-        return pattern == channel
-    # The letter x is in no prefix, so equal kinds mean that the prefix is spelt out.
-    if (asked.kind, asked.cache) != (granted.kind, granted.cache):
-        return False
-    if asked.kind is ChannelKind.ENCRYPTED:
-        return False
-    wanted, parts = pattern.split("."), channel.split(".")
-    return len(wanted) == len(parts) and all(map(_segment_matches, wanted, parts))
-
-
-def _segment_matches(pattern: str, segment: str) -> bool:
-    """Match ``*`` as one or more characters, in linear time."""
-    pieces = pattern.split("*")
-    if len(pieces) == 1:
-        return pattern == segment
-    first, *middle, last = pieces
-    if not segment.startswith(first):
-        return False
-    at = len(first)
-    for piece in middle:
-        at = segment.find(piece, at + 1)
-        if at < 0:
-            return False
-        at += len(piece)
-    return len(segment) - len(last) > at and segment.endswith(last)
-
-
 @lru_cache(maxsize=256)
 def _load_keys(keys: tuple[tuple[str, str, str], ...], secret: str) -> tuple[GrantKey, ...]:
     loaded = tuple(load_key(kid, algorithm, key, app_secret=secret) for kid, algorithm, key in keys)
     if len({key.kid for key in loaded}) < len(loaded):
         raise ConfigurationError("two grant keys have the same key id")
     return loaded
+
+
+def _check_size(prepared: Any, algorithm: str, where: str) -> None:
+    if getattr(prepared, "key_size", MIN_RSA_BITS) < MIN_RSA_BITS and algorithm[0] in "RP":
+        raise ConfigurationError(f"{where} must have {MIN_RSA_BITS} bits or more")
 
 
 def _verified_payload(token: str, keys: Sequence[GrantKey]) -> bytes:
@@ -328,9 +324,13 @@ def _choose(header: dict[str, Any], keys: Sequence[GrantKey]) -> GrantKey:
         raise InvalidToken(
             "the token names no key (kid) and the app has several", code="token_unknown_key"
         )
-    for key in keys:
-        if key.kid == kid:
+    named = [key for key in keys if key.kid == kid]
+    # A configured key and one of a key set may share an id; each has one algorithm all the same.
+    for key in named:
+        if key.algorithm == header.get("alg"):
             return key
+    if named:
+        return named[0]
     raise InvalidToken(
         f"the token names the key {shown(str(kid))}, which this app does not have",
         code="token_unknown_key",

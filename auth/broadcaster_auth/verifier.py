@@ -7,25 +7,45 @@ Named in the registry as ``broadcaster_auth.verifier:SubscriptionVerifier``.
 from __future__ import annotations
 
 import hmac
+import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from broadcaster.contracts.verifier import Verified
-from broadcaster.errors import ConfigurationError, InvalidSignature, InvalidToken
+from broadcaster.errors import (
+    AuthorizationPending,
+    ConfigurationError,
+    InvalidSignature,
+    InvalidToken,
+)
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.hmac_verifier import explain_signature
 from broadcaster.protocol.subscription_auth import AuthKind, classify, verify_signed
 from broadcaster_auth import tokens
+from broadcaster_auth.jwks import load_jwks
 
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import App, AppProvider
+    from broadcaster.contracts.public_keys import KeyDocument, PublicKeys
     from broadcaster.errors import BroadcasterError
     from broadcaster_auth.tokens import Grant, GrantKey
 
 
+_log = logging.getLogger("broadcaster.auth")
+
+
 class SubscriptionVerifier:
-    """See `broadcaster.contracts.verifier.Verifier`."""
+    """
+    See `broadcaster.contracts.verifier.Verifier`.
+
+    Args:
+        public_keys: key sets of apps that have a `jwks_url`; None where there are no such apps.
+    """
+
+    def __init__(self, public_keys: PublicKeys | None = None) -> None:
+        self._public_keys = public_keys
+        self._document: KeyDocument | None = None
 
     def verify_subscription(
         self,
@@ -37,6 +57,7 @@ class SubscriptionVerifier:
         channel_data: str | None,
         now: float,
         signed_in: bool = False,
+        held_since: float | None = None,
     ) -> Verified:
         """See `broadcaster.contracts.verifier.Verifier.verify_subscription`."""
         if classify(auth) is not AuthKind.JWT:
@@ -54,9 +75,35 @@ class SubscriptionVerifier:
             raise InvalidSignature(
                 f"Invalid key in subscription auth data: {shown(key)}", code="auth_wrong_key"
             )
-        grant = tokens.verify(token, _keys_of(app), app_id=app.id, now=now)
+        grant = self._grant(app, token, now=now, held_since=held_since)
         tokens.check_use(grant, channel=channel, socket_id=socket_id)
         return _admit(grant, channel, channel_data)
+
+    def _grant(self, app: App, token: str, *, now: float, held_since: float | None) -> Grant:
+        keys, source = _keys_of(app), self._public_keys
+        if source is None or not app.jwks_url:
+            return tokens.verify(token, keys, app_id=app.id, now=now)
+        document = source.find(app.jwks_url)
+        if document is not None:
+            keys += self._loaded(document)
+        try:
+            return tokens.verify(token, keys, app_id=app.id, now=now)
+        except InvalidToken as error:
+            if error.code not in _MISSING_KEY:
+                raise
+            since = now if held_since is None else held_since
+            if document is not None and document.read_at >= since:
+                raise  # the keys were read since, and it is not among them
+            source.refresh(app.jwks_url)
+            raise AuthorizationPending(f"{error.message}, yet", since=since) from error
+
+    def _loaded(self, document: KeyDocument) -> tuple[GrantKey, ...]:
+        loaded = load_jwks(document.body)
+        if self._document is None or self._document.body is not document.body:
+            self._document = document
+            for problem in loaded.problems:
+                _log.warning("a public key is passed over: %s", problem, extra={"event": "jwks"})
+        return loaded.keys
 
     def explain_refusal(
         self,
@@ -83,6 +130,9 @@ class SubscriptionVerifier:
             channel=channel,
             channel_data=channel_data,
         )
+
+
+_MISSING_KEY = frozenset({"token_unknown_key", "grants_off"})
 
 
 def _keys_of(app: App) -> tuple[GrantKey, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from broadcaster.protocol.app import App, AppLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["App", "AppLimits", "AppProvider", "StaticApps"]
 
@@ -22,11 +25,14 @@ class AppProvider(Protocol):
 
 
 class StaticApps:
-    """The apps of a settings file."""
+    """The apps of a settings file; iterable, so that a refusal can name a mixed-up app."""
 
     def __init__(self, *apps: App) -> None:
         self._by_id = {app.id: app for app in apps}
         self._by_key = {app.key: app for app in apps}
+
+    def __iter__(self) -> Iterator[App]:
+        return iter(self._by_id.values())
 
     def by_id(self, app_id: str) -> App | None:
         """See `AppProvider.by_id`."""

@@ -31,6 +31,7 @@ class Verifier(Protocol):
         channel_data: str | None,
         now: float,
         signed_in: bool = False,
+        held_since: float | None = None,
     ) -> Verified:
         """
         Return what `auth` proves, or raise.
@@ -47,8 +48,10 @@ class Verifier(Protocol):
             signed_in: whether the connection is signed in. Only then may a presence
                 subscription come without `channel_data`; the answer has no ``member_data``
                 then, and the member is the signed-in user.
+            held_since: `AuthorizationPending.since` of the earlier answer, if there was one.
 
         Raises:
+            AuthorizationPending: cannot be decided yet; to be asked again when more is known.
             InvalidSignature: missing, malformed, wrong or expired; `code` says which.
             InvalidToken: a grant that is forged, expired, or not for this.
             MalformedMessage: proved, but `channel_data` is not usable on this channel.

@@ -11,7 +11,7 @@ from broadcaster.hub.stream import State
 from broadcaster.protocol.envelope import Envelope, Position, decode_envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from broadcaster.contracts.history import History
     from broadcaster.contracts.presence import PresenceStore
@@ -44,6 +44,7 @@ class Checker:
         done: called with each channel that was checked.
         recount: writes a channel's count again: the one written here may have come to Redis
             after a newer one.
+        ready: awaited first; returns when the app's revocations are known.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Checker:
         *,
         done: Callable[[LocalChannel], None],
         recount: Callable[[LocalChannel], None],
+        ready: Callable[[str], Awaitable[None]],
     ) -> None:
         self._hub = hub
         self._history = history
         self._presence = presence
         self._lease = lease
         self._done = done
+        self._ready = ready
         self._recount = recount
         self._wanted: dict[LocalChannel, None] = {}
         self._event = asyncio.Event()
@@ -96,6 +99,7 @@ class Checker:
         for asked in batch:
             by_app.setdefault(asked.channel.app_id, []).append(asked)
         for app_id, group in by_app.items():
+            await self._ready(app_id)
             await self._register(app_id, group)
             positions = await self._history.positions(app_id, [a.channel.name for a in group])
             for asked, last in zip(group, positions, strict=True):

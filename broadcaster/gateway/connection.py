@@ -20,7 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from broadcaster.protocol import close_codes, messages, websocket
-from broadcaster.protocol.session import Join, Leave, Relay, Reply, Session
+from broadcaster.protocol.effects import Hold, Join, Leave, Relay, Reply
+from broadcaster.protocol.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from broadcaster.gateway.node import Node
     from broadcaster.protocol.app import App
     from broadcaster.protocol.close_codes import CloseCode
-    from broadcaster.protocol.session import Effect
+    from broadcaster.protocol.effects import Effect
     from broadcaster.protocol.subscription_auth import Verified
 
 HIGH_WATER = 65_536
@@ -203,6 +204,8 @@ class Connection:
                 self._node.relay(self, effect)
             elif isinstance(effect, Leave):
                 self._node.leave(self, effect.channel)
+            elif isinstance(effect, Hold):
+                self._node.hold(self)
             else:
                 self._node.denied(self, effect)
 
@@ -210,5 +213,7 @@ class Connection:
         """A `Join` succeeded; `frame` is the ``subscription_succeeded``."""
         self.act(self.session.joined(channel, generation, frame))
 
-    def _verify(self, auth: str, channel: str, channel_data: str | None) -> Verified:
-        return self._node.verify(self, auth, channel, channel_data)
+    def _verify(
+        self, auth: str, channel: str, channel_data: str | None, held_since: float | None
+    ) -> Verified:
+        return self._node.verify(self, auth, channel, channel_data, held_since)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import random
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,8 @@ from broadcaster.protocol import close_codes
 from broadcaster.protocol.messages import PING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.node import Node
 
@@ -18,6 +22,8 @@ SWEEP_SECONDS = 0.5
 FIRST_BYTES_SECONDS = 10.0
 # Clients that keep their own watch ask us first; ours comes a little later.
 PATIENCE_SECONDS = 5.0
+# Closed with 4200 in one look: clients come back at once, all of them.
+RENEWALS_A_LOOK = 50
 
 
 class Keepalive:
@@ -27,10 +33,14 @@ class Keepalive:
     All sockets are watched, subscribed or not. After `activity_timeout` of silence a client
     is asked (``pusher:ping``); after `pong_timeout` more its connection is closed with 4201,
     upon which stock clients reconnect at once.
+
+    Connections whose authorization is about to end are closed with 4200, the most urgent
+    first and `RENEWALS_A_LOOK` at a time: stock clients get a fresh one in no other way.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, chance: Callable[[], float] = random.random) -> None:
         self._node = node
+        self._chance = chance
         self.paused: set[Connection] = set()
         self.closing: set[Connection] = set()
 
@@ -60,6 +70,16 @@ class Keepalive:
         for connection in list(self._node.connections):
             if connection.closing_at is None:
                 self._watch(connection, now, unix_now)
+        self._renew(unix_now)
+
+    def _renew(self, unix_now: float) -> None:
+        late = [
+            connection
+            for connection in self._node.connections
+            if connection.session.renew_at <= unix_now and connection.closing_at is None
+        ]
+        for connection in heapq.nsmallest(RENEWALS_A_LOOK, late, key=_renew_at):
+            connection.close(close_codes.RENEW)
 
     def _watch(self, connection: Connection, now: float, unix_now: float) -> None:
         limits = connection.app.limits
@@ -71,5 +91,9 @@ class Keepalive:
             elif silent > limits.activity_timeout + PATIENCE_SECONDS + limits.pong_timeout:
                 connection.close(close_codes.PONG_MISSING)
                 return
-        if connection.session.may_expire:
-            connection.act(connection.session.expire(unix_now))
+        if connection.session.due_at <= unix_now:
+            connection.act(connection.session.expire(unix_now, self._chance()))
+
+
+def _renew_at(connection: Connection) -> float:
+    return connection.session.renew_at

@@ -10,6 +10,8 @@ Everything here that is not `async` returns at once; the waiting is done by the 
     rosters         joins and leaves presence channels     gateway.presence
     occupancy       tells how many are in which channel    gateway.occupancy
     relays          sends client events on, in order       gateway.relays
+    revocations     knows what was revoked                 gateway.revocations
+    public keys     reads the keys of grants               contracts.public_keys
     probe           asks whether Redis answers             here
     keepalive       pings, 4201, slow consumers, expiry    gateway.keepalive
 """
@@ -18,17 +20,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from broadcaster.contracts.presence import Member
-from broadcaster.errors import (
-    AuthorizationError,
-    DriverUnavailable,
-    InvalidSignature,
-    MalformedMessage,
-    ProtocolError,
-)
+from broadcaster.errors import DriverUnavailable, MalformedMessage
 from broadcaster.gateway.admission import Admission, Refusal
 from broadcaster.gateway.checks import Checker
 from broadcaster.gateway.keepalive import Keepalive
@@ -36,8 +31,10 @@ from broadcaster.gateway.lease import LeaseKeeper
 from broadcaster.gateway.occupancy import Occupancy
 from broadcaster.gateway.presence import Rosters
 from broadcaster.gateway.relays import Relays
+from broadcaster.gateway.revocations import Revocations
 from broadcaster.gateway.tasks import TaskOwner
 from broadcaster.gateway.trace import Trace
+from broadcaster.gateway.verification import Verification
 from broadcaster.hub.channel import Joining, LocalChannel
 from broadcaster.hub.hub import Hub
 from broadcaster.protocol import close_codes
@@ -49,11 +46,11 @@ if TYPE_CHECKING:
 
     from broadcaster.contracts.apps import AppProvider
     from broadcaster.contracts.presence import Lease
-    from broadcaster.contracts.verifier import Verified, Verifier
+    from broadcaster.contracts.verifier import Verifier
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.parts import NodeOptions, Stores
     from broadcaster.gateway.sniff import Sniffer
-    from broadcaster.protocol import session
+    from broadcaster.protocol import effects
     from broadcaster.protocol.app import App
     from broadcaster.protocol.websocket import Upgrade
 
@@ -80,9 +77,7 @@ class Node:
         self.sniffers: set[Sniffer] = set()
         self.trace = Trace()
         self.draining = False
-        self._apps = apps
         self._stores = stores
-        self._verifier = verifier
         self._admission = Admission(apps, options.path_prefix)
         self._redis_answers = False
         self._tasks = TaskOwner()
@@ -96,6 +91,17 @@ class Node:
         self._rosters = Rosters(
             self.hub, presence, self._lease, self._tasks, grace=options.presence_grace
         )
+        self._revocations = Revocations(
+            stores.revocations,
+            topic=stores.control,
+            want=self._subscriptions.want,
+            connections=lambda: self.connections,
+        )
+        self._verification = Verification(
+            verifier, apps, self._revocations, stores.public_keys, self.trace, debug=options.debug
+        )
+        self.verify = self._verification.verify
+        self.hold = self._verification.hold
         self._checker = Checker(
             self.hub,
             stores.history,
@@ -103,6 +109,7 @@ class Node:
             self._lease,
             done=self._channel_checked,
             recount=self._occupancy.changed,
+            ready=self._revocations.fresh,
         )
         self._keepalive = Keepalive(self)
         self._lease.attach(self)
@@ -118,6 +125,8 @@ class Node:
         spawn(self._checker.run(), "checker")
         spawn(self._occupancy.run(), "occupancy")
         spawn(self._relays.run(), "relays")
+        spawn(self._revocations.run(), "revocations")
+        spawn(self._stores.public_keys.run(), "public keys")
         spawn(self._keepalive.run(), "keepalive")
         spawn(self._probe(), "probe")
         spawn(self._touch(), "touch")
@@ -190,41 +199,12 @@ class Node:
             connection.refuse(verdict.code, verdict.message)
             self.trace.refused(connection, verdict.code, verdict.message)
         else:
+            self._revocations.open(app.id)
             connection.greet(response)
             self.trace.connected(connection)
         return connection
 
-    def verify(
-        self, connection: Connection, auth: str, channel: str, channel_data: str | None
-    ) -> Verified:
-        """Check the ``auth`` of a subscription; see `Verifier.verify_subscription`."""
-        app, socket_id, now = connection.app, connection.socket_id, time.time()
-        try:
-            return self._verifier.verify_subscription(
-                app,
-                auth=auth,
-                socket_id=socket_id,
-                channel=channel,
-                channel_data=channel_data,
-                now=now,
-            )
-        except (ProtocolError, AuthorizationError) as error:
-            cause = self._verifier.explain_refusal(
-                app,
-                self._apps,
-                error,
-                auth=auth,
-                socket_id=socket_id,
-                channel=channel,
-                channel_data=channel_data,
-                now=now,
-            )
-            self.trace.explained(connection, channel, cause)
-            if self.options.debug and cause != error.message:
-                raise InvalidSignature(f"{error}. {cause}", code=error.code) from error
-            raise
-
-    def join(self, connection: Connection, join: session.Join) -> None:
+    def join(self, connection: Connection, join: effects.Join) -> None:
         """Bring a connection into a channel; success is reported when it is true."""
         name = join.channel.name
         topic = self._stores.topic(connection.app.id, name)
@@ -255,11 +235,11 @@ class Node:
             self._rosters.leave(topic, app_id, name, connection.socket_id)
         self.trace.unsubscribed(connection, name)
 
-    def relay(self, connection: Connection, relay: session.Relay) -> None:
+    def relay(self, connection: Connection, relay: effects.Relay) -> None:
         """Send a client event to the channel's other subscribers, on every node."""
         self._relays.put(connection, relay)
 
-    def denied(self, connection: Connection, denied: session.Denied) -> None:
+    def denied(self, connection: Connection, denied: effects.Denied) -> None:
         """Log a refused subscription with its cause."""
         self.trace.denied(connection, denied)
 
@@ -288,6 +268,7 @@ class Node:
         """The socket is gone."""
         if connection in self.connections:
             self.connections.discard(connection)
+            self._verification.forget(connection)
             self._keepalive.forget(connection)
             self._leave_all(connection)
             self.trace.disconnected(connection)
@@ -338,13 +319,19 @@ class Node:
         except MalformedMessage as error:
             _log.warning("dropped what is no envelope: %s", error, extra={"event": "bad_envelope"})
             return
+        if self._revocations.listens_to(topic):
+            self._revocations.received(topic, envelope.frame)
+            return
         self.hub.received(topic, envelope)
         if self.trace.on:
             self.trace.delivered(self.hub.channels.get(topic), envelope)
 
     def subscribed(self, topic: bytes) -> None:
         """See `SubscriptionListener.subscribed`."""
-        self.hub.acknowledged(topic)
+        if self._revocations.listens_to(topic):
+            self._revocations.acknowledged(topic)
+        else:
+            self.hub.acknowledged(topic)
 
     def connection_made(self) -> None:
         """See `SubscriptionListener.connection_made`."""
@@ -352,6 +339,7 @@ class Node:
 
     def connection_lost(self) -> None:
         """See `SubscriptionListener.connection_lost`."""
+        self._revocations.interrupted()
         self.hub.interrupted()
 
     # -- Registrar --------------------------------------------------------------------

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from broadcaster.contracts.broker import Broker, SubscriptionListener, Subscriptions
     from broadcaster.contracts.history import History
     from broadcaster.contracts.presence import PresenceStore
+    from broadcaster.contracts.public_keys import PublicKeys
+    from broadcaster.contracts.revocations import RevocationStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,10 @@ class Stores:
     broker: Broker
     history: History
     presence: PresenceStore
+    revocations: RevocationStore
+    public_keys: PublicKeys
     topic: Callable[[str, str], bytes]
+    control: Callable[[str], bytes]
     subscriptions: Callable[[SubscriptionListener], Subscriptions]
 
 

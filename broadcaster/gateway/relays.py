@@ -15,7 +15,7 @@ from broadcaster.protocol.messages import encode_error
 if TYPE_CHECKING:
     from broadcaster.contracts.broker import Broker
     from broadcaster.gateway.connection import Connection
-    from broadcaster.protocol.session import Relay
+    from broadcaster.protocol.effects import Relay
 
 MAX_WAITING = 10_000
 BATCH = 200

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from broadcaster.gateway.connection import Connection
     from broadcaster.hub.channel import LocalChannel
     from broadcaster.protocol.close_codes import CloseCode
+    from broadcaster.protocol.effects import Denied, Join
     from broadcaster.protocol.envelope import Envelope
-    from broadcaster.protocol.session import Denied, Join
 
 _log = logging.getLogger("broadcaster.gateway")
 

@@ -49,10 +49,12 @@ class App:
         key: public; part of the WebSocket URL.
         secret: signs requests, subscriptions and webhooks.
         grant_keys: JWT keys by key id, as ``(kid, algorithm, key)``; see `broadcaster_auth.tokens`.
+        jwks_url: where further, public keys are read from, or None; ``https``.
     """
 
     id: str
     key: str
     secret: str = field(repr=False)
     grant_keys: tuple[tuple[str, str, str], ...] = field(default=(), repr=False)
+    jwks_url: str | None = None
     limits: AppLimits = AppLimits()

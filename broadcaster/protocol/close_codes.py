@@ -51,6 +51,7 @@ UNAUTHORIZED = CloseCode(4009, "unauthorized", "Connection is unauthorized")
 OVER_CAPACITY = CloseCode(4100, "over_capacity", "Over capacity: try again in a moment")
 SLOW_CONSUMER = CloseCode(4101, "slow_consumer", "Connection reads too slowly")
 RECONNECT = CloseCode(4200, "reconnect", "Server is going away: reconnect at once")
+RENEW = CloseCode(4200, "renew", "Authorization is about to expire: reconnect to renew it")
 PONG_MISSING = CloseCode(4201, "pong_missing", "Pong reply not received in time")
 INACTIVE = CloseCode(4202, "inactive", "Closed after inactivity")
 
@@ -64,6 +65,7 @@ CLOSE_CODES = (
     OVER_CAPACITY,
     SLOW_CONSUMER,
     RECONNECT,
+    RENEW,
     PONG_MISSING,
     INACTIVE,
 )

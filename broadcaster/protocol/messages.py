@@ -280,15 +280,19 @@ def encode_presence_succeeded(channel: str, members: Mapping[str, str]) -> bytes
     )
 
 
-def encode_subscription_error(channel: str, kind: str, error: str, status: int) -> bytes:
-    """Return ``pusher:subscription_error``, which reaches Echo's ``.error()``."""
-    return _encode(
-        {
-            "event": "pusher:subscription_error",
-            "channel": channel,
-            "data": {"type": kind, "error": error, "status": status},
-        }
-    )
+def encode_subscription_error(
+    channel: str, kind: str, error: str, status: int, *, code: str | None = None
+) -> bytes:
+    """
+    Return ``pusher:subscription_error``, which reaches Echo's ``.error()``.
+
+    Args:
+        code: ours, for programs, beside what stock clients know.
+    """
+    data: dict[str, object] = {"type": kind, "error": error, "status": status}
+    if code is not None:
+        data["code"] = code
+    return _encode({"event": "pusher:subscription_error", "channel": channel, "data": data})
 
 
 def encode_member_added(channel: str, member_data: str) -> bytes:

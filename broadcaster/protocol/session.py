@@ -7,10 +7,14 @@ A subscription goes through three states:
 ======== ============================================ ====================================
 state    entered by                                   left by
 ======== ============================================ ====================================
-(none)                                                ``pusher:subscribe`` -> `Join`
+(none)                                                ``pusher:subscribe`` -> `Join`, `Hold`
+held     `Hold` was returned                          `retry`, unsubscribe
 pending  `Join` was returned                          `joined`, `refused`, unsubscribe
-active   `joined`: success was returned as `Reply`    unsubscribe, expiry -> `Leave`
+active   `joined`: success was returned as `Reply`    unsubscribe, `end` -> `Leave`
 ======== ============================================ ====================================
+
+Held is what cannot be decided yet, for example while the public keys of grants are being
+fetched: it is asked again, and never refused for a reason that passes.
 
 Each `Join` carries a generation, and its outcome comes back with it: answers may arrive
 after the client has changed its mind. Giving up a pending subscription returns a `Leave`
@@ -24,6 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from broadcaster.errors import (
     AuthorizationError,
+    AuthorizationPending,
     InvalidChannel,
     InvalidSignature,
     MalformedMessage,
@@ -39,67 +44,33 @@ from broadcaster.protocol.channels import (
     shown,
 )
 from broadcaster.protocol.close_codes import CLIENT_EVENT_REFUSED, INVALID_MESSAGE
+from broadcaster.protocol.effects import Denied, Effect, Hold, Join, Leave, Relay, Reply
 from broadcaster.protocol.signing import verify_user
-from broadcaster.protocol.subscription_auth import MAX_USER_ID, Verified
+from broadcaster.protocol.subscription import NEVER, Subscription, member_of
+from broadcaster.protocol.subscription_auth import Verified
 
 if TYPE_CHECKING:
     from broadcaster.protocol.app import App
 
+__all__ = ["Denied", "Effect", "Hold", "Join", "Leave", "Relay", "Reply", "Session", "Verify"]
+
 AUTH_ERROR, LIMIT_REACHED, INVALID = "AuthError", "LimitReached", "InvalidChannel"
 
 
-# (auth, channel, channel_data) -> Verified; raises ProtocolError or AuthorizationError.
-Verify: TypeAlias = Callable[[str, str, "str | None"], Verified]
+MAX_HELD = 100
+
+# (auth, channel, channel_data, held since) -> Verified; raises AuthorizationPending, or
+# ProtocolError or AuthorizationError for good.
+Verify: TypeAlias = Callable[[str, str, "str | None", "float | None"], Verified]
+# (user_id, channel, issued_at) -> whether a revocation covers it.
+IsRevoked: TypeAlias = Callable[[str, str, "float | None"], bool]
 
 
-class Reply(NamedTuple):
-    """Write `frame` to this connection."""
+class Held(NamedTuple):
+    """A subscription that waits to be decided, and since when (Unix seconds)."""
 
-    frame: bytes
-
-
-class Join(NamedTuple):
-    """Register the connection with `channel` and report the outcome under `generation`."""
-
-    channel: ChannelName
-    generation: int
-    member: messages.MemberData | None
-
-
-class Leave(NamedTuple):
-    """Take the connection out of a channel."""
-
-    channel: str
-
-
-class Relay(NamedTuple):
-    """Send a client event to the channel's other subscribers."""
-
-    channel: str
-    frame: bytes
-
-
-class Denied(NamedTuple):
-    """A subscription was refused; for the log."""
-
-    channel: str
-    code: str
-    cause: str
-
-
-Effect: TypeAlias = Reply | Join | Leave | Relay | Denied
-
-
-class Subscription:
-    """One channel of one connection."""
-
-    __slots__ = ("active", "expires_at", "generation", "user_id")
-
-    def __init__(self, generation: int, user_id: str | None, expires_at: float | None) -> None:
-        self.generation = generation
-        self.user_id = user_id
-        self.expires_at = expires_at
-        self.active = False
+    message: messages.Subscribe
+    since: float
 
 
 class Session:
@@ -110,15 +81,23 @@ class Session:
         app: whose connection it is.
         socket_id: its id, ``digits.digits``.
         verify: checks the ``auth`` of a subscription for this app and socket.
+
+    Attributes:
+        due_at: Unix seconds before which `expire` has nothing to do.
+        renew_at: Unix seconds at which the connection is to be closed, so that its client
+            comes back with fresh authorization (`broadcaster.protocol.subscription`).
     """
 
     __slots__ = (
         "_app",
-        "_expiring",
+        "_deaf_until",
         "_generation",
+        "_held",
         "_tokens",
         "_tokens_at",
         "_verify",
+        "due_at",
+        "renew_at",
         "socket_id",
         "subscriptions",
         "user_id",
@@ -131,7 +110,8 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}
         self.user_id: str | None = None
         self._generation = 0
-        self._expiring = False
+        self._held: dict[str, Held] = {}
+        self.due_at = self.renew_at = self._deaf_until = NEVER
         self._tokens = float(app.limits.client_event_rate)
         self._tokens_at = 0.0
 
@@ -182,26 +162,47 @@ class Session:
         if subscription is None or subscription.generation != generation:
             return []
         del self.subscriptions[channel]
-        return [
-            Reply(messages.encode_subscription_error(channel, LIMIT_REACHED, error, status)),
-            Denied(channel, "limit_reached", error),
-        ]
+        return _denied(channel, LIMIT_REACHED, "limit_reached", error, status)
 
-    @property
-    def may_expire(self) -> bool:
-        """Whether any subscription came with a grant that ends."""
-        return self._expiring
+    def expire(self, now: float, chance: float) -> list[Effect]:
+        """
+        End the subscriptions whose authorization has expired; plan the renewal of the others.
 
-    def expire(self, now: float) -> list[Effect]:
-        """End the subscriptions whose grant has expired at `now` (Unix seconds)."""
-        ended = [
-            name
-            for name, subscription in self.subscriptions.items()
-            if subscription.expires_at is not None and subscription.expires_at <= now
-        ]
+        Args:
+            now: Unix seconds.
+            chance: a random number from 0 up to 1, see `renewal_time`.
+        """
         effects: list[Effect] = []
-        for name in ended:
-            effects += self.end(name, "auth_expired", "The grant for this channel has expired")
+        self.due_at, self.renew_at = NEVER, self._deaf_until
+        for name, subscription in list(self.subscriptions.items()):
+            expires_at = subscription.expires_at
+            if expires_at is None:
+                continue
+            self.renew_at = min(self.renew_at, subscription.plan(now, chance))
+            self.due_at = min(self.due_at, expires_at)
+            if expires_at <= now:
+                # The client hears nothing more on this channel until it comes back.
+                self._deaf_until = self.renew_at
+                cause = "The grant for this channel has expired"
+                effects += self.end(name, "auth_expired", cause)
+        self.due_at = min(self.due_at, self.renew_at)
+        return effects
+
+    def revoke(self, is_revoked: IsRevoked) -> list[Effect]:
+        """End the subscriptions that `is_revoked` says yes to."""
+        effects: list[Effect] = []
+        for name, subscription in list(self.subscriptions.items()):
+            user_id = subscription.user_id
+            if user_id is not None and is_revoked(user_id, name, subscription.issued_at):
+                effects += self.end(name, "auth_revoked", REVOKED)
+        return effects
+
+    def retry(self) -> list[Effect]:
+        """Decide what is held, now that more is known; some of it may be held again."""
+        held, self._held = self._held, {}
+        effects: list[Effect] = []
+        for item in held.values():
+            effects += self._subscribe(item.message, item.since)
         return effects
 
     def end(self, channel: str, code: str, cause: str) -> list[Effect]:
@@ -209,8 +210,7 @@ class Session:
         if self.subscriptions.pop(channel, None) is None:
             return []
         return [
-            Reply(messages.encode_subscription_error(channel, AUTH_ERROR, cause, 401)),
-            Denied(channel, code, cause),
+            *_denied(channel, AUTH_ERROR, code, cause, 401),
             Leave(channel),
         ]
 
@@ -221,9 +221,11 @@ class Session:
 
     # -- subscribing ------------------------------------------------------------------
 
-    def _subscribe(self, message: messages.Subscribe) -> list[Effect]:
+    def _subscribe(
+        self, message: messages.Subscribe, held_since: float | None = None
+    ) -> list[Effect]:
         name = message.channel
-        if name in self.subscriptions:
+        if name in self.subscriptions or name in self._held:
             return [_error(f"Existing subscription to channel {shown(name)}")]
         limit = self._app.limits.max_channels
         if len(self.subscriptions) >= limit:
@@ -236,22 +238,32 @@ class Session:
             )
         try:
             channel = parse_channel(name)
-            verified = self._authorize(channel, message)
-            member = self._member(channel, verified)
+            verified = self._authorize(channel, message, held_since)
+            member = member_of(verified, self._app.limits) if channel.is_presence else None
+        except AuthorizationPending as error:
+            return self._hold(message, error)
         except InvalidChannel as error:
             return _denied(name, INVALID, error.code, str(error), 4009)
         except (ProtocolError, AuthorizationError) as error:
             return _denied(name, AUTH_ERROR, error.code, str(error), 401)
         self._generation += 1
-        self._expiring |= verified.expires_at is not None
-        self.subscriptions[channel.name] = Subscription(
-            self._generation, verified.user_id, verified.expires_at
-        )
+        if verified.expires_at is not None:
+            self.due_at = 0.0  # to be planned
+        self.subscriptions[channel.name] = Subscription(self._generation, verified)
         return [Join(channel, self._generation, member)]
 
-    def _authorize(self, channel: ChannelName, message: messages.Subscribe) -> Verified:
+    def _hold(self, message: messages.Subscribe, pending: AuthorizationPending) -> list[Effect]:
+        if len(self._held) >= MAX_HELD:
+            cause = f"At most {MAX_HELD} subscriptions wait for keys: {pending}"
+            return _denied(message.channel, LIMIT_REACHED, "limit_reached", cause, 4100)
+        self._held[message.channel] = Held(message, pending.since)
+        return [Hold(message.channel)]
+
+    def _authorize(
+        self, channel: ChannelName, message: messages.Subscribe, held_since: float | None
+    ) -> Verified:
         if channel.needs_auth:
-            return self._verify(message.auth, channel.name, message.channel_data)
+            return self._verify(message.auth, channel.name, message.channel_data, held_since)
         if channel.kind is ChannelKind.USER:
             owner = channel.name[len(USER_CHANNEL_PREFIX) :]
             if self.user_id is None or owner != self.user_id:
@@ -260,31 +272,12 @@ class Session:
                     "this connection",
                     code="not_signed_in",
                 )
+            return Verified(user_id=owner)
         return _NOTHING_PROVED
 
-    def _member(self, channel: ChannelName, verified: Verified) -> messages.MemberData | None:
-        if not channel.is_presence:
-            return None
-        if verified.member_data is None or verified.user_id is None:
-            raise MalformedMessage(
-                "channel_data is missing: a presence channel needs it to know the member",
-                code="member_missing",
-            )
-        member = messages.MemberData(verified.user_id, verified.member_data, verified.info_size)
-        limits = self._app.limits
-        if not 0 < len(member.user_id) <= MAX_USER_ID:
-            raise MalformedMessage(
-                f"user_id has {len(member.user_id)} characters; 1 to {MAX_USER_ID} are allowed",
-                code="member_invalid",
-            )
-        if member.info_size > limits.presence_info_bytes:
-            raise MalformedMessage(
-                f"user_info has {member.info_size} bytes; {limits.presence_info_bytes} are allowed",
-                code="member_invalid",
-            )
-        return member
-
     def _unsubscribe(self, name: str) -> list[Effect]:
+        if self._held.pop(name, None) is not None:
+            return []
         if self.subscriptions.pop(name, None) is None:
             return [_error(f"No current subscription to channel {shown(name)}")]
         return [Leave(name)]
@@ -368,6 +361,7 @@ class Session:
         return True
 
 
+REVOKED = "The authorization for this channel was revoked"
 _NOTHING_PROVED = Verified()
 
 
@@ -376,5 +370,5 @@ def _error(message: str, code: int | None = None) -> Reply:
 
 
 def _denied(channel: str, kind: str, code: str, cause: str, status: int) -> list[Effect]:
-    frame = messages.encode_subscription_error(channel, kind, cause, status)
+    frame = messages.encode_subscription_error(channel, kind, cause, status, code=code)
     return [Reply(frame), Denied(channel, code, cause)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from broadcaster.contracts.apps import StaticApps
+from broadcaster.drivers.http.jwks import HttpPublicKeys
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.history import RedisHistory
 from broadcaster.drivers.redis.presence import RedisPresence
 from broadcaster.drivers.redis.publish import RedisBroker
 from broadcaster.drivers.redis.pubsub import RedisSubscriptions
+from broadcaster.drivers.redis.revocations import RedisRevocations
 from broadcaster.gateway.app import http_app
 from broadcaster.gateway.node import Node
 from broadcaster.gateway.parts import NodeOptions, Stores
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from broadcaster.contracts.broker import SubscriptionListener, Subscriptions
+    from broadcaster.contracts.public_keys import PublicKeys
     from broadcaster.contracts.verifier import Verifier
     from broadcaster.settings import Settings
 
@@ -48,7 +51,10 @@ def open_gateway(settings: Settings) -> Gateway:
         presence_grace=settings.gateway.presence_grace,
         debug=settings.debug,
     )
-    node = Node(apps=apps, stores=stores, verifier=_verifier(), options=options)
+    if app.jwks_url:
+        stores.public_keys.refresh(app.jwks_url)
+    verifier = _verifier(stores.public_keys)
+    node = Node(apps=apps, stores=stores, verifier=verifier, options=options)
     return Gateway(node, http_app(apps, stores, node), clients)
 
 
@@ -60,12 +66,15 @@ def _stores(clients: RedisClients, settings: Settings) -> Stores:
         broker=RedisBroker(clients, settings.history),
         history=RedisHistory(clients, settings.history),
         presence=RedisPresence(clients, lease=settings.gateway.lease_seconds),
+        revocations=RedisRevocations(clients),
+        public_keys=HttpPublicKeys(),
         topic=clients.keys.topic,
+        control=clients.keys.control,
         subscriptions=subscriptions,
     )
 
 
-def _verifier() -> Verifier:
+def _verifier(public_keys: PublicKeys) -> Verifier:
     from broadcaster_auth.verifier import SubscriptionVerifier
 
-    return SubscriptionVerifier()
+    return SubscriptionVerifier(public_keys)

@@ -24,7 +24,9 @@ NOW = 1_700_000_000.0
 def session_of(app: App = APP, *, proved: Verified | None = None) -> Session:
     """A session that verifies signatures, or believes `proved`."""
 
-    def verify(auth: str, channel: str, channel_data: str | None) -> Verified:
+    def verify(
+        auth: str, channel: str, channel_data: str | None, held_since: float | None
+    ) -> Verified:
         if proved is not None:
             return proved
         return verify_signed(
@@ -188,7 +190,7 @@ def test_a_refused_join_frees_the_channel() -> None:
     assert reply_of(effects) == {
         "event": "pusher:subscription_error",
         "channel": "presence-a",
-        "data": {"type": "LimitReached", "error": "full", "status": 4100},
+        "data": {"type": "LimitReached", "error": "full", "status": 4100, "code": "limit_reached"},
     }
     assert effects[1:] == [Denied("presence-a", "limit_reached", "full")]
     assert session.subscriptions == {}
@@ -264,6 +266,7 @@ def test_subscriptions_are_bounded_and_leaving_one_makes_room() -> None:
         "type": "LimitReached",
         "error": "A connection has at most 2 channels",
         "status": 4100,
+        "code": "limit_reached",
     }
     assert join_of(take(session, subscribe("c"))).channel.name == "c"
 
@@ -358,13 +361,11 @@ def test_unsubscribing_from_nothing_is_an_error_without_a_code() -> None:
 
 def test_a_subscription_ends_with_its_grant() -> None:
     session = session_of(proved=Verified(user_id="ada", expires_at=NOW + 10))
-    assert not session.may_expire
     enter(session, "private-a")
     take(session, subscribe("orders"))
 
-    assert session.may_expire
-    assert session.expire(NOW + 9.9) == []
-    effects = session.expire(NOW + 10)
+    assert session.expire(NOW + 9.9, 0.5) == []
+    effects = session.expire(NOW + 10, 0.5)
 
     assert reply_of(effects) == {
         "event": "pusher:subscription_error",
@@ -373,18 +374,19 @@ def test_a_subscription_ends_with_its_grant() -> None:
             "type": "AuthError",
             "error": "The grant for this channel has expired",
             "status": 401,
+            "code": "auth_expired",
         },
     }
     assert effects[2] == Leave("private-a")
     assert list(session.subscriptions) == ["orders"]
-    assert session.expire(NOW + 11) == []
+    assert session.expire(NOW + 11, 0.5) == []
 
 
 def test_a_pending_subscription_expires_too_and_its_answer_is_stale() -> None:
     session = session_of(proved=Verified(expires_at=NOW))
     join = join_of(take(session, subscribe("private-a")))
 
-    assert session.expire(NOW)[2] == Leave("private-a")
+    assert session.expire(NOW, 0.5)[2] == Leave("private-a")
     assert session.joined("private-a", join.generation, b"late") == []
 
 

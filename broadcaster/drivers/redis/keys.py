@@ -5,6 +5,7 @@ The one place that spells Redis keys and pub/sub channel names.
 ``{prefix}:{<app>:<channel>}``    pub/sub topic of a channel
 ``...:m  :h  :c  :d:<id>``        its position, history, cached event, dedupe marks
 ``{prefix}:{<app>:}``             pub/sub topic of an app's control messages
+``{prefix}:{<app>:}:<suffix>``    what goes with them (revocations)
 ``{prefix}:{<app>}:<suffix>``     what an app has once (occupied channels)
 ``{prefix}:{q:<queue>}:<suffix>`` a queue
 ``{prefix}:{node:<node>}:...``    what one gateway has written
@@ -58,6 +59,10 @@ class Keys:
     def control(self, app_id: str) -> bytes:
         """Return the pub/sub topic of an app's control messages."""
         return f"{self.prefix}:{{{_app(app_id)}:}}".encode()
+
+    def of_app(self, app_id: str, suffix: str) -> str:
+        """Return a key in the slot of the app's control topic."""
+        return f"{self.prefix}:{{{_app(app_id)}:}}:{suffix}"
 
     def parse_topic(self, topic: bytes) -> tuple[str, str]:
         """

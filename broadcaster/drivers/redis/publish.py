@@ -57,8 +57,7 @@ class RedisBroker:
 
     async def control(self, app_id: str, body: bytes) -> None:
         """See `Broker.control`."""
-        envelope = Envelope(Flag.CONTROL, 0, 0, NO_ID, NO_ID, "", body)
-        await self._say([(self._clients.keys.control(app_id), encode_envelope(envelope))])
+        await self._say([(self._clients.keys.control(app_id), control_envelope(body))])
 
     async def ping(self) -> None:
         """See `Broker.ping`."""
@@ -78,6 +77,11 @@ class RedisBroker:
                 for topic, data in publications:
                     pipeline.publish(topic, data)
                 await pipeline.execute()
+
+
+def control_envelope(body: bytes) -> bytes:
+    """Return a control message as nodes receive it."""
+    return encode_envelope(Envelope(Flag.CONTROL, 0, 0, NO_ID, NO_ID, "", body))
 
 
 def _transient(message: Outgoing) -> bytes:

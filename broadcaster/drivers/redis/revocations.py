@@ -1,0 +1,100 @@
+"""
+Revocations in Redis: one hash per app, written and announced by ``scripts/revoke.lua``.
+
+The keys share the hash tag of the app's control topic, so that one script may write and
+publish in a cluster too.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from broadcaster.contracts.revocations import Revocation, Stored
+from broadcaster.drivers.redis.publish import control_envelope
+from broadcaster.drivers.redis.scripts_loader import Call, aread, arun_many, load_script, run_many
+from broadcaster.errors import DriverError
+from broadcaster.protocol.revocation import MAX_ITEMS, encode_revoked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from broadcaster.drivers.redis.client import RedisClients
+
+MAX_KEPT = 100_000
+_VERSION = b"version"
+
+
+class RedisRevocations:
+    """
+    See `RevocationStore` and `Revoker`.
+
+    Args:
+        max_kept: most revocations of one app.
+    """
+
+    def __init__(self, clients: RedisClients, *, max_kept: int = MAX_KEPT) -> None:
+        self._clients = clients
+        self._max_kept = max_kept
+
+    def revoke(self, app_id: str, item: Revocation) -> None:
+        """See `Revoker.revoke`."""
+        _check(run_many(self._clients.sync, [self._call(app_id, [item])], repeat_lost=True))
+
+    async def arevoke(self, app_id: str, item: Revocation) -> None:
+        """See `Revoker.arevoke`."""
+        await self.add(app_id, [item])
+
+    async def add(self, app_id: str, items: Sequence[Revocation]) -> None:
+        """See `RevocationStore.add`."""
+        for start in range(0, len(items), MAX_ITEMS):
+            call = self._call(app_id, items[start : start + MAX_ITEMS])
+            _check(await arun_many(self._clients.aio, [call], repeat_lost=True))
+
+    async def version(self, app_id: str) -> bytes | None:
+        """See `RevocationStore.version`."""
+        key = self._clients.keys.of_app(app_id, "revoked")
+        found: bytes | None = (await aread(self._clients.aio, [("HGET", key, _VERSION)]))[0]
+        return found
+
+    async def read(self, app_id: str) -> Stored:
+        """See `RevocationStore.read`."""
+        key = self._clients.keys.of_app(app_id, "revoked")
+        [reply] = await aread(self._clients.aio, [("HGETALL", key)])
+        fields: Mapping[bytes, bytes] = _as_mapping(reply)
+        items = [_decoded(name, value) for name, value in fields.items() if name != _VERSION]
+        return Stored(fields.get(_VERSION), items)
+
+    def _call(self, app_id: str, items: Sequence[Revocation]) -> Call:
+        keys = self._clients.keys
+        args: list[str | bytes | int | float] = [
+            keys.control(app_id),
+            self._max_kept,
+            os.urandom(8).hex(),
+            control_envelope(encode_revoked(items)),
+        ]
+        for item in items:
+            args += (f"{item.user}\n{item.channel}", repr(item.at), repr(item.until))
+        where = [keys.of_app(app_id, "revoked"), keys.of_app(app_id, "revoked:ends")]
+        return Call(load_script("revoke"), where, args)
+
+
+def _check(replies: list[Any]) -> None:
+    if 0 in replies:
+        raise DriverError(
+            "too many revocations are kept; revoke a user on all channels instead of one by one, "
+            "or change the app's grant key",
+            code="revocations_full",
+        )
+
+
+def _as_mapping(reply: Any) -> Mapping[bytes, bytes]:
+    if isinstance(reply, dict):
+        return reply
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _decoded(name: bytes, value: bytes) -> Revocation:
+    user, _, channel = name.decode().partition("\n")
+    at, _, until = value.partition(b" ")
+    return Revocation(user, channel, float(at), float(until))

@@ -1,0 +1,187 @@
+"""
+Revocations as this node knows them: in memory, in step with the store.
+
+A new revocation comes as a control message and takes effect in that tick. What was missed
+is read again after every acknowledgement of the control topic, and before any channel
+counts as joined or continuous after it (`fresh`): no event slips through in between. A poll
+every `POLL_SECONDS` is the net below. Whatever the store has lost and this node remembers
+is written back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from broadcaster.errors import Denied, DriverError, MalformedMessage
+from broadcaster.protocol.revocation import RevocationTable, decode_revoked
+from broadcaster.protocol.session import REVOKED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from broadcaster.contracts.revocations import Revocation, RevocationStore
+    from broadcaster.contracts.verifier import Verified
+    from broadcaster.gateway.connection import Connection
+
+_log = logging.getLogger("broadcaster.gateway")
+
+POLL_SECONDS = 30.0
+RETRY_SECONDS = 0.2
+
+
+class _Known:
+    """One app's revocations on this node."""
+
+    __slots__ = ("fresh", "table", "unread", "version")
+
+    def __init__(self) -> None:
+        self.table = RevocationTable()
+        self.version: bytes | None = None
+        self.fresh = asyncio.Event()
+        self.unread = False
+
+
+class Revocations:
+    """
+    See the module.
+
+    Args:
+        store: where they are kept.
+        topic: names an app's control topic.
+        want: subscribes to it.
+        connections: those of this node.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        store: RevocationStore,
+        *,
+        topic: Callable[[str], bytes],
+        want: Callable[[bytes], None],
+        connections: Callable[[], Iterable[Connection]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._topic = topic
+        self._want = want
+        self._connections = connections
+        self._clock = clock
+        self._apps: dict[str, _Known] = {}
+        self._app_of: dict[bytes, str] = {}
+        self._event = asyncio.Event()
+
+    def open(self, app_id: str) -> None:
+        """Keep the revocations of an app from now on; called for each of its connections."""
+        if app_id not in self._apps:
+            self._apps[app_id] = _Known()
+            topic = self._topic(app_id)
+            self._app_of[topic] = app_id
+            self._want(topic)
+
+    def check(self, app_id: str, channel: str, verified: Verified) -> None:
+        """Refuse what is proved, but revoked; raises `Denied`."""
+        known = self._apps.get(app_id)
+        if (
+            known is not None
+            and verified.user_id is not None
+            and known.table.refuses(verified.user_id, channel, verified.issued_at)
+        ):
+            raise Denied(REVOKED, code="auth_revoked")
+
+    async def fresh(self, app_id: str) -> None:
+        """Return when everything that was revoked before now, or nearly, is known."""
+        known = self._apps.get(app_id)
+        if known is not None:
+            await known.fresh.wait()
+
+    # -- what pub/sub says ------------------------------------------------------------
+
+    def listens_to(self, topic: bytes) -> bool:
+        """Whether this is the control topic of an app."""
+        return topic in self._app_of
+
+    def received(self, topic: bytes, body: bytes) -> None:
+        """Take one control message."""
+        app_id = self._app_of[topic]
+        try:
+            items = decode_revoked(body)
+        except MalformedMessage as error:
+            _log.warning("dropped: %s", error, extra={"event": "bad_control", "app": app_id})
+            return
+        self._learn(app_id, items)
+
+    def acknowledged(self, topic: bytes) -> None:
+        """From now on no control message is missed: read what was."""
+        self._apps[self._app_of[topic]].unread = True
+        self._event.set()
+
+    def interrupted(self) -> None:
+        """Control messages may be missed from now on."""
+        for known in self._apps.values():
+            known.fresh.clear()
+
+    # -- task -------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read what is unread, and poll, until cancelled."""
+        delay = POLL_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(delay):
+                    await self._event.wait()
+                polling = False
+            except TimeoutError:
+                polling = True
+            self._event.clear()
+            delay = POLL_SECONDS
+            for app_id, known in list(self._apps.items()):
+                try:
+                    if known.unread or (polling and await self._is_behind(app_id, known)):
+                        await self._read(app_id, known)
+                except DriverError as error:
+                    delay = RETRY_SECONDS
+                    _log.debug("revocations not read: %s", error, extra={"event": "retry"})
+
+    async def _is_behind(self, app_id: str, known: _Known) -> bool:
+        known.table.forget(self._clock())
+        return await self._store.version(app_id) != known.version
+
+    async def _read(self, app_id: str, known: _Known) -> None:
+        known.unread = False
+        try:
+            stored = await self._store.read(app_id)
+        except DriverError:
+            known.unread = True
+            raise
+        known.version = stored.version
+        self._learn(app_id, stored.items)
+        known.fresh.set()
+        await self._write_back(app_id, known, stored.items)
+
+    async def _write_back(self, app_id: str, known: _Known, stored: Sequence[Revocation]) -> None:
+        kept = {item.key: item.at for item in stored}
+        now = self._clock()
+        lost = [
+            item for item in known.table if item.until > now and kept.get(item.key, 0.0) < item.at
+        ]
+        if lost:
+            _log.warning(
+                "Redis had lost %d revocations: written back",
+                len(lost),
+                extra={"event": "revocations_restored", "app": app_id},
+            )
+            await self._store.add(app_id, lost)
+
+    def _learn(self, app_id: str, items: Iterable[Revocation]) -> None:
+        now = self._clock()
+        news = self._apps[app_id].table.add(item for item in items if item.until > now)
+        if not news:
+            return
+        ends = RevocationTable(news).ends
+        for connection in list(self._connections()):
+            if connection.app.id == app_id and connection.closing_at is None:
+                connection.act(connection.session.revoke(ends))

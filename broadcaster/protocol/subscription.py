@@ -1,0 +1,111 @@
+"""
+One channel of one connection, who it is about, and when its authorization is renewed.
+
+Stock clients ask their auth endpoint when they connect and never again, so the only way to
+a fresh authorization is a new connection. A connection is therefore closed (4200, upon
+which clients come back at once) a little before the authorization of a channel ends::
+
+    seen                                            window           expires
+      |--------------------------------------------|~~~~~~~~~~~~~~~~~~~|
+                                              a tenth, 60 s at most
+
+At which moment of the window is left to chance, so that clients that came in one second do
+not all come back in one second. The window is a share of the time that was left when the
+grant was seen, and a connection stays `SHORTEST_STAY` seconds whatever its grants say:
+short grants end on time, but no client is sent around in a loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broadcaster.errors import MalformedMessage
+from broadcaster.protocol.messages import MemberData
+from broadcaster.protocol.subscription_auth import MAX_USER_ID
+
+if TYPE_CHECKING:
+    from broadcaster.protocol.app import AppLimits
+    from broadcaster.protocol.subscription_auth import Verified
+
+WINDOW_SHARE = 0.1
+LONGEST_WINDOW = 60.0
+SHORTEST_STAY = 5.0
+NEVER = float("inf")
+
+
+class Subscription:
+    """
+    One channel of one connection.
+
+    Attributes:
+        generation: of the join that it came from.
+        user_id: whom it is about, or None if nobody said.
+        issued_at: when its authorization was made, or None if unknown.
+        expires_at: Unix seconds at which it ends, or None for never.
+        renew_at: Unix seconds at which the connection is to be renewed; None until planned.
+        active: whether the client was told of success.
+    """
+
+    __slots__ = ("active", "expires_at", "generation", "issued_at", "renew_at", "user_id")
+
+    def __init__(self, generation: int, verified: Verified) -> None:
+        self.generation = generation
+        self.user_id = verified.user_id
+        self.issued_at = verified.issued_at
+        self.expires_at = verified.expires_at
+        self.renew_at: float | None = None
+        self.active = False
+
+    def plan(self, now: float, chance: float) -> float:
+        """
+        Return when the connection is to be renewed; decided at the first call.
+
+        Args:
+            now: Unix seconds.
+            chance: a random number from 0 up to 1.
+        """
+        if self.renew_at is None:
+            self.renew_at = (
+                NEVER
+                if self.expires_at is None
+                else renewal_time(seen_at=now, expires_at=self.expires_at, chance=chance)
+            )
+        return self.renew_at
+
+
+def renewal_time(*, seen_at: float, expires_at: float, chance: float) -> float:
+    """
+    Return when to close a connection so that its client gets a fresh authorization.
+
+    Args:
+        seen_at: Unix seconds when it subscribed.
+        expires_at: when the authorization ends.
+        chance: a random number from 0 up to 1: where in the window (see the module).
+    """
+    window = min(max(expires_at - seen_at, 0.0) * WINDOW_SHARE, LONGEST_WINDOW)
+    return max(expires_at - window * (1 - chance), seen_at + SHORTEST_STAY)
+
+
+def member_of(verified: Verified, limits: AppLimits) -> MemberData:
+    """
+    Return the member that a presence subscription proved.
+
+    Raises:
+        MalformedMessage: there is none, or it is over a limit of the app.
+    """
+    if verified.member_data is None or verified.user_id is None:
+        raise MalformedMessage(
+            "channel_data is missing: a presence channel needs it to know the member",
+            code="member_missing",
+        )
+    if not 0 < len(verified.user_id) <= MAX_USER_ID:
+        raise MalformedMessage(
+            f"user_id has {len(verified.user_id)} characters; 1 to {MAX_USER_ID} are allowed",
+            code="member_invalid",
+        )
+    if verified.info_size > limits.presence_info_bytes:
+        raise MalformedMessage(
+            f"user_info has {verified.info_size} bytes; {limits.presence_info_bytes} are allowed",
+            code="member_invalid",
+        )
+    return MemberData(verified.user_id, verified.member_data, verified.info_size)

@@ -93,9 +93,7 @@ class FakeNode:
         self.connections.add(connection)
         return connection
 
-    def verify(
-        self, connection: Connection, auth: str, channel: str, channel_data: str | None
-    ) -> Verified:
+    def verify(self, *_: object) -> Verified:
         return Verified()
 
     def join(self, connection: Connection, join: Join) -> None:

@@ -1,0 +1,116 @@
+"""The sweep over connections, under a clock of the test's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from broadcaster.gateway.connection import CLOSE_SECONDS, STUCK_SECONDS
+from broadcaster.gateway.keepalive import FIRST_BYTES_SECONDS, PATIENCE_SECONDS, Keepalive
+from broadcaster.gateway.sniff import Sniffer
+from broadcaster.protocol import close_codes
+from broadcaster.protocol.messages import PING
+from broadcaster.protocol.websocket import encode_text
+from tests.gateway.fakes import FakeNode, FakeTransport, client_frame, close_code
+from tests.gateway.world import APP
+
+PONG = client_frame(b'{"event":"pusher:pong","data":{}}')
+QUIET = replace(APP, limits=replace(APP.limits, activity_timeout=20, pong_timeout=7))
+
+
+class World:
+    def __init__(self) -> None:
+        self.node = FakeNode()
+        self.keepalive = Keepalive(cast("Any", self.node))
+        self.transport = FakeTransport()
+        self.socket = self.node.connection(self.transport, QUIET)
+
+    def look(self, later: float = 0.0) -> bytes:
+        """Let time pass, look once, and return what was written."""
+        before = len(self.transport.written)
+        self.node.time += later
+        self.keepalive.look(self.node.time, 0.0)
+        return self.transport.written[before:]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_silent_client_is_asked_once_a_little_after_its_timeout(world: World) -> None:
+    assert world.look(20 + PATIENCE_SECONDS) == b""
+    assert world.look(0.1) == encode_text(PING)
+    assert world.look(1) == b""
+
+
+def test_a_client_that_answers_stays(world: World) -> None:
+    world.look(20 + PATIENCE_SECONDS + 0.1)
+    world.socket.data_received(PONG)
+
+    assert world.look(20) == b""
+    assert world.look(PATIENCE_SECONDS + 0.1) == encode_text(PING)
+
+
+def test_a_client_that_does_not_answer_is_closed(world: World) -> None:
+    world.look(20 + PATIENCE_SECONDS + 0.1)
+
+    assert world.look(6.8) == b""
+    assert close_code(close_codes.PONG_MISSING, world.look(0.2))
+
+
+def test_a_process_that_slept_asks_before_it_closes(world: World) -> None:
+    """After a pause of the whole machine everybody has been silent."""
+    assert world.look(10_000) == encode_text(PING)
+
+
+def test_a_closed_connection_is_aborted_when_its_peer_does_not_answer(world: World) -> None:
+    world.socket.close(close_codes.RECONNECT)
+    world.keepalive.closing.add(world.socket)
+
+    world.look(CLOSE_SECONDS)
+    assert not world.transport.aborted
+    world.look(0.1)
+
+    assert world.transport.aborted
+
+
+def test_a_connection_that_is_closing_is_not_asked_any_more(world: World) -> None:
+    world.socket.close(close_codes.RECONNECT)
+
+    assert world.look(1_000) == b""
+
+
+def test_a_paused_connection_that_does_not_shrink_is_a_slow_consumer(world: World) -> None:
+    world.transport.unsent = 100_000
+    world.socket.pause_writing()
+    world.keepalive.paused.add(world.socket)
+
+    world.look(STUCK_SECONDS)
+    assert ("slow",) not in world.node.said
+    world.look(0.1)
+
+    assert ("slow",) in world.node.said
+
+
+def test_a_connection_that_is_gone_is_forgotten(world: World) -> None:
+    world.keepalive.paused.add(world.socket)
+    world.keepalive.closing.add(world.socket)
+
+    world.keepalive.forget(world.socket)
+
+    assert world.keepalive.paused == world.keepalive.closing == set()
+
+
+def test_who_never_says_what_it_wants_is_cut_off(world: World) -> None:
+    transport = FakeTransport()
+    sniffer = Sniffer(cast("Any", world.node), *cast("Any", ("config", "state", {})))
+    sniffer.connection_made(transport)
+
+    world.look(FIRST_BYTES_SECONDS)
+    assert not transport.aborted
+    world.look(0.1)
+
+    assert transport.aborted

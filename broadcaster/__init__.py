@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         PrivateChannel,
     )
     from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
+    from broadcaster.events.revocation import arevoke, revoke
     from broadcaster.jobs.delay import hours, minutes, seconds
     from broadcaster.jobs.job import Job, job
 
@@ -69,6 +70,8 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "on",
     "private",
     "presence",
+    "revoke",
+    "arevoke",
     "Job",
     "job",
     "seconds",
@@ -107,6 +110,7 @@ _HOMES = {
         "abroadcast_unless",
     ),
     "broadcaster.events.anonymous": ("on", "private", "presence"),
+    "broadcaster.events.revocation": ("revoke", "arevoke"),
     "broadcaster.jobs.job": ("Job", "job"),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),
     "broadcaster.current": ("configure",),

@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.embedded import EmbeddedServer, find_server_binary
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Marks by fixture; and under CI=true a skipped test is a failed test.
+# How long one example takes says nothing on a busy machine.
+settings.register_profile("broadcaster", deadline=None)
+settings.load_profile("broadcaster")
+
 pytest_plugins = ("tests.plugins.marks", "tests.plugins.no_skips")
 
 

@@ -1,4 +1,4 @@
-"""``broadcaster token make`` and ``broadcaster token check``."""
+"""``broadcaster token make``, ``broadcaster token check`` and ``broadcaster token revoke``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from broadcaster_auth import tokens
 
 from broadcaster.errors import InvalidToken, NotConfigured
+from broadcaster.events.revocation import revoke
 from broadcaster.protocol.channels import check_socket_id, parse_channel
 from broadcaster.settings import load_settings
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def token() -> None:
-    """Make and check grants: JWTs that let their holder into channels."""
+    """Make, check and revoke grants: JWTs that let their holder into channels."""
 
 
 @token.command()
@@ -96,6 +97,19 @@ def check(grant: str, channel: str | None, socket_id: str | None) -> None:
             code="token_wrong_socket",
         )
     click.echo(_described(found, now=now))
+
+
+@token.command("revoke")
+@click.option("--user", required=True, help="The user's id: 'sub' of grants.")
+@click.option("--channel", help="Full channel name, '*' as in grants. Default: all channels.")
+def revoke_tokens(user: str, channel: str | None) -> None:
+    """
+    Revoke the grants and signatures made for a user until now.
+
+    The user's subscriptions end on every gateway; what is made afterwards is good again.
+    """
+    revoke(user=user, channel=channel)
+    click.echo(f"revoked what user {user} was authorized for on {channel or 'all channels'}")
 
 
 def _described(grant: Grant, *, now: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
+    from broadcaster.contracts.revocations import Revoker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,11 @@ class Application(Protocol):
     @property
     def queue(self) -> Queue:
         """Where jobs wait; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def revoker(self) -> Revoker:
+        """What takes authorizations back; `NotConfigured` without a Redis server."""
         ...
 
     def publisher(self) -> Publisher:

@@ -16,6 +16,7 @@ from broadcaster.worker.broadcasts import read_publication
 if TYPE_CHECKING:
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import NewJob, Queue
+    from broadcaster.contracts.revocations import Revoker
     from broadcaster.drivers.redis.client import RedisClients
 
 
@@ -74,6 +75,13 @@ class Backend:
             if self._queue is None:
                 self._queue = self._open_queue()
             return self._queue
+
+    @property
+    def revoker(self) -> Revoker:
+        """See `Application.revoker`."""
+        from broadcaster.drivers.redis.revocations import RedisRevocations
+
+        return RedisRevocations(self.clients)
 
     @property
     def clients(self) -> RedisClients:

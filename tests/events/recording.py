@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from broadcaster.contracts.publisher import Publication
     from broadcaster.contracts.queue import NewJob, Queue
+    from broadcaster.contracts.revocations import Revocation
 
 
 class RecordingApplication:
@@ -25,12 +26,17 @@ class RecordingApplication:
         self.published: list[Publication] = []
         self.jobs: list[NewJob] = []
         self.failure: Exception | None = None
+        self.revoked: list[tuple[str, Revocation]] = []
         self.calls: list[str] = []
         self.closed = 0
 
     @property
     def queue(self) -> Queue:
         return cast("Queue", SyncQueue(_Recorder(self)))
+
+    @property
+    def revoker(self) -> RecordingRevoker:
+        return RecordingRevoker(self)
 
     def publisher(self) -> RecordingPublisher:
         return RecordingPublisher(self)
@@ -48,6 +54,21 @@ class RecordingApplication:
         self.calls.append(call)
         if self.failure is not None:
             raise self.failure
+
+
+class RecordingRevoker:
+    """See `broadcaster.contracts.revocations.Revoker`."""
+
+    def __init__(self, application: RecordingApplication) -> None:
+        self._application = application
+
+    def revoke(self, app_id: str, item: Revocation) -> None:
+        self._application.note("revoke")
+        self._application.revoked.append((app_id, item))
+
+    async def arevoke(self, app_id: str, item: Revocation) -> None:
+        self._application.note("arevoke")
+        self._application.revoked.append((app_id, item))
 
 
 class RecordingPublisher:

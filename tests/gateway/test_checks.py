@@ -45,6 +45,10 @@ class HeldLease:
         return Lease("node", 1, 0)
 
 
+async def known(app_id: str) -> None:
+    """Every revocation is."""
+
+
 class World:
     def __init__(self) -> None:
         self.hub = Hub(Owner())
@@ -58,6 +62,7 @@ class World:
             cast("LeaseKeeper", HeldLease()),
             done=self.checked.append,
             recount=lambda channel: self.recounted.append(channel.name),
+            ready=known,
         )
 
     def opened(self, peer: Peer) -> LocalChannel:

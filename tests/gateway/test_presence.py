@@ -98,7 +98,9 @@ class Caller:
         self.sent += [effect.frame for effect in effects if hasattr(effect, "frame")]
 
 
-def _verified(_auth: str, _channel: str, _channel_data: str | None) -> Verified:
+def _verified(
+    _auth: str, _channel: str, _channel_data: str | None, _held_since: float | None
+) -> Verified:
     return Verified(ADA.data, 0, "ada")
 
 

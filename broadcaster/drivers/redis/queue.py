@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.queue import NewJob, Settlement, StepRequest
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.drivers.redis.keys import Keys
+    from broadcaster.drivers.redis.scripts_loader import Command
 
 PUSH_CHUNK = 1_000
 MAX_RESERVE = 1_000
@@ -86,24 +87,22 @@ class RedisQueue:
 
     def push(self, jobs: Sequence[NewJob]) -> int:
         """See `Queue.push`."""
-        calls = push_calls(self._keys, jobs)
-        if names := self._unlisted(jobs):
-            with translated(self._clients.sync):
-                self._clients.sync.sadd(queues_key(self._keys), *names)
-            self._list(names)
-        replies = run_many(self._clients.sync, calls, repeat_lost=True) if calls else []
+        if not jobs:
+            return 0
+        calls, names = push_calls(self._keys, jobs), self._unlisted(jobs)
+        replies = run_many(self._clients.sync, calls, repeat_lost=True, ahead=self._listing(names))
+        self._listed |= dict.fromkeys(names, time.monotonic())
         return sum(int(reply) for reply in replies)
 
     async def apush(self, jobs: Sequence[NewJob]) -> int:
         """See `Queue.push`."""
-        calls = push_calls(self._keys, jobs)
-        if names := self._unlisted(jobs):
-            client = self._clients.aio
-            with translated(client):
-                async with asyncio.timeout(VERB_SECONDS):
-                    await client.sadd(queues_key(self._keys), *names)
-            self._list(names)
-        replies = await arun_many(self._clients.aio, calls, repeat_lost=True) if calls else []
+        if not jobs:
+            return 0
+        calls, names = push_calls(self._keys, jobs), self._unlisted(jobs)
+        replies = await arun_many(
+            self._clients.aio, calls, repeat_lost=True, ahead=self._listing(names)
+        )
+        self._listed |= dict.fromkeys(names, time.monotonic())
         return sum(int(reply) for reply in replies)
 
     async def step(self, request: StepRequest) -> StepReply:
@@ -168,8 +167,9 @@ class RedisQueue:
             name for name in {job.queue for job in jobs} if self._listed.get(name, old) <= old
         )
 
-    def _list(self, names: Sequence[str]) -> None:
-        self._listed |= dict.fromkeys(names, time.monotonic())
+    def _listing(self, names: Sequence[str]) -> list[Command]:
+        """A queue is listed before it has jobs, so that none of them is out of sight."""
+        return [("SADD", queues_key(self._keys), *names)] if names else []
 
 
 class _ServerClock:

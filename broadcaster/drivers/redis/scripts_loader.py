@@ -14,7 +14,7 @@ import hashlib
 import time
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import redis.asyncio
 
 REPEAT_WITHIN = 0.3
+
+Command: TypeAlias = tuple[Any, ...]
+"""A Redis command: its name and its arguments."""
 
 
 class Script(NamedTuple):
@@ -84,10 +87,18 @@ def run(
 
 
 async def arun_many(
-    client: redis.asyncio.Redis, calls: Sequence[Call], *, repeat_lost: bool = False
+    client: redis.asyncio.Redis,
+    calls: Sequence[Call],
+    *,
+    repeat_lost: bool = False,
+    ahead: Sequence[Command] = (),
 ) -> list[Any]:
     """
     Run several scripts in one round trip; return their replies in order.
+
+    Args:
+        repeat_lost: send everything once more when the connection broke.
+        ahead: plain commands to run before them, in the same round trip.
 
     All of them are sent, whatever one of them answers; the first error reply is raised
     after the others have run. Two calls on the same keys may change places when the
@@ -96,19 +107,21 @@ async def arun_many(
     started = time.monotonic()
     with translated(client):
         async with asyncio.timeout(VERB_SECONDS):
+            commands = [*ahead, *map(_evalsha, calls)]
             try:
-                replies = await _asend(client, [_evalsha(call) for call in calls])
+                replies = await _asend(client, commands)
             except RedisConnectionError as error:
                 if not _may_repeat(error, started, repeat_lost=repeat_lost):
                     raise
-                replies = await _asend(client, [_evalsha(call) for call in calls])
+                replies = await _asend(client, commands)
+            replies = _after(ahead, replies)
             if unknown := _unknown(replies):
                 again = await _asend(client, _resend(calls, unknown))
                 replies = _merged(replies, unknown, again)
         return _checked(replies)
 
 
-async def aread(client: redis.asyncio.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+async def aread(client: redis.asyncio.Redis, commands: Sequence[Command]) -> list[Any]:
     """
     Run plain commands in one round trip; return their replies in order.
 
@@ -126,28 +139,42 @@ async def aread(client: redis.asyncio.Redis, commands: Sequence[tuple[Any, ...]]
                 return _checked(await _asend(client, commands))
 
 
-def run_many(client: redis.Redis, calls: Sequence[Call], *, repeat_lost: bool = False) -> list[Any]:
+def run_many(
+    client: redis.Redis,
+    calls: Sequence[Call],
+    *,
+    repeat_lost: bool = False,
+    ahead: Sequence[Command] = (),
+) -> list[Any]:
     """See `arun_many`; for code without an event loop."""
     started = time.monotonic()
     with translated(client):
+        commands = [*ahead, *map(_evalsha, calls)]
         try:
-            replies = _send(client, [_evalsha(call) for call in calls])
+            replies = _send(client, commands)
         except RedisConnectionError as error:
             if not _may_repeat(error, started, repeat_lost=repeat_lost):
                 raise
-            replies = _send(client, [_evalsha(call) for call in calls])
+            replies = _send(client, commands)
+        replies = _after(ahead, replies)
         if unknown := _unknown(replies):
             replies = _merged(replies, unknown, _send(client, _resend(calls, unknown)))
         return _checked(replies)
 
 
-def _evalsha(call: Call) -> tuple[Any, ...]:
+def _after(ahead: Sequence[Command], replies: list[Any]) -> list[Any]:
+    """Return the replies of the scripts; what went ahead must have worked."""
+    _checked(replies[: len(ahead)])
+    return replies[len(ahead) :]
+
+
+def _evalsha(call: Call) -> Command:
     return ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
 
 
-def _resend(calls: Sequence[Call], unknown: Sequence[int]) -> list[tuple[Any, ...]]:
+def _resend(calls: Sequence[Call], unknown: Sequence[int]) -> list[Command]:
     """Each script's source goes once; the calls after it find it loaded."""
-    commands: list[tuple[Any, ...]] = []
+    commands: list[Command] = []
     sent: set[str] = set()
     for call in (calls[index] for index in unknown):
         if call.script.sha in sent:
@@ -182,7 +209,7 @@ def _may_repeat(error: RedisConnectionError, started: float, *, repeat_lost: boo
     return repeat_lost and early and type(error) is RedisConnectionError
 
 
-async def _asend(client: redis.asyncio.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+async def _asend(client: redis.asyncio.Redis, commands: Sequence[Command]) -> list[Any]:
     if len(commands) == 1:
         try:
             return [await client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]  # not annotated by redis-py
@@ -194,7 +221,7 @@ async def _asend(client: redis.asyncio.Redis, commands: Sequence[tuple[Any, ...]
     return list(await pipeline.execute(raise_on_error=False))
 
 
-def _send(client: redis.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+def _send(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
     if len(commands) == 1:
         try:
             return [client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]  # not annotated by redis-py

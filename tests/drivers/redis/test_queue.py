@@ -66,6 +66,24 @@ async def test_sync_and_async_pushes_do_the_same(world: QueueWorld) -> None:
     assert await asyncio.to_thread(world.queue.queues) == ["q"]
 
 
+async def test_the_first_push_to_a_queue_takes_one_round_trip(world: QueueWorld) -> None:
+    """It lists the queue as well; `broadcast()` promises to wait once."""
+    job = NewJob(id=job_id(1), queue="new", body=b"1")
+    await world.push(1)  # the script is known and the connection stands
+    reads = await _reads(world)
+
+    await world.queue.apush([job])
+
+    assert await _reads(world) - reads == 2  # the push, and the question itself
+    assert "new" in world.queue.queues()
+
+
+async def _reads(world: QueueWorld) -> int:
+    """How often the server has read from a connection; a pipeline is one read."""
+    stats = await world.clients.aio.info("stats")
+    return int(stats["total_reads_processed"])
+
+
 async def test_a_large_push_keeps_its_order(world: QueueWorld) -> None:
     await world.push(*range(2_500))
 

@@ -75,6 +75,7 @@ class FakeNode:
         self.sniffers: set[Sniffer] = set()
         self.said: list[tuple[Any, ...]] = []
         self.upgrades: list[Upgrade] = []
+        self.proved = Verified()
 
     def now(self) -> float:
         return self.time
@@ -94,7 +95,7 @@ class FakeNode:
         return connection
 
     def verify(self, *_: object) -> Verified:
-        return Verified()
+        return self.proved
 
     def join(self, connection: Connection, join: Join) -> None:
         self.said.append(("join", join.channel.name))

@@ -1,0 +1,320 @@
+"""What one node tells the presence store, in which order, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from broadcaster.contracts.presence import Joining as Joined
+from broadcaster.contracts.presence import Lease, Member, Refused, Snapshot
+from broadcaster.errors import DriverUnavailable, LeaseLost
+from broadcaster.gateway import presence
+from broadcaster.gateway.presence import Rosters
+from broadcaster.gateway.tasks import TaskOwner
+from broadcaster.hub.channel import Joining
+from broadcaster.protocol import close_codes
+from broadcaster.protocol.envelope import START
+from broadcaster.protocol.session import Join
+from broadcaster.protocol.subscription_auth import Verified
+from tests.gateway.fakes import FakeNode, FakeTransport, close_code
+from tests.gateway.world import APP
+from tests.polling import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.gateway.socket import Socket
+
+NAME, TOPIC = "presence-a", b"t:presence-a"
+ADA = Member("ada", '{"user_id":"ada"}')
+SUBSCRIBE = b'{"event":"pusher:subscribe","data":{"channel":"presence-a","auth":"k:s"}}'
+UNSUBSCRIBE = b'{"event":"pusher:unsubscribe","data":{"channel":"presence-a"}}'
+
+
+class ScriptedStore:
+    """Says what it was asked; fails as scripted; joins wait while `gate` is shut."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.fail: dict[str, list[Exception]] = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.version = 1
+        self.grace: float | None = None
+
+    def _say(self, name: str, what: str = "") -> None:
+        self.calls.append(f"{name} {what}".strip())
+        if self.fail.get(name):
+            raise self.fail[name].pop(0)
+
+    async def join(self, *_: object, socket_id: str, **__: object) -> Snapshot | Refused:
+        self._say("join", socket_id)
+        await self.gate.wait()
+        return await self.snapshot_now()
+
+    async def join_many(
+        self, _lease: Lease, joins: Sequence[Joined], *, announce: bool
+    ) -> list[None]:
+        await self.gate.wait()
+        self._say("join_many", ",".join(join.socket_id for join in joins))
+        self.calls.append("announced" if announce else "quiet")
+        return [None] * len(joins)
+
+    async def leave(self, *_: object, socket_id: str, **__: object) -> float | None:
+        self._say("leave", socket_id)
+        return self.grace
+
+    async def finish(self, *_: object) -> float | None:
+        self._say("finish")
+        return None
+
+    async def index_add(self, *_: object) -> None:
+        self._say("index_add")
+
+    async def index_remove(self, *_: object) -> None:
+        self._say("index_remove")
+
+    async def snapshot(self, *_: object) -> Snapshot:
+        self._say("snapshot")
+        return await self.snapshot_now()
+
+    async def snapshot_now(self) -> Snapshot:
+        return Snapshot(self.version, {"ada": ADA.data})
+
+
+class HeldLease:
+    def __init__(self) -> None:
+        self.woken = 0
+
+    async def current(self) -> Lease:
+        return Lease("node", 1, 0)
+
+    async def confirm(self) -> None:
+        return
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+class World:
+    def __init__(self) -> None:
+        self.node = FakeNode()
+        self.node.proved = Verified(ADA.data, 0, "ada")
+        self.hub = self.node.hub
+        self.store, self.lease, self.tasks = ScriptedStore(), HeldLease(), TaskOwner()
+        self.rosters = Rosters(
+            self.hub, cast("Any", self.store), cast("Any", self.lease), self.tasks, grace=0.0
+        )
+
+    def caller(self) -> Socket:
+        return self.node.connection(FakeTransport())
+
+    def subscribe(self, caller: Socket) -> Joining:
+        """What a node does with a subscription once the channel is live."""
+        [join] = caller.session.received(SUBSCRIBE, 0.0)
+        assert isinstance(join, Join)
+        channel = self.hub.open(TOPIC, APP.id, NAME)
+        if not channel.stream.live:
+            channel.stream.acknowledged()
+            channel.stream.checked(START, [])
+        joining = channel.joining[caller] = Joining()
+        self.rosters.join(channel, caller, join.generation, ADA)
+        return joining
+
+    def unsubscribe(self, caller: Socket) -> None:
+        caller.session.received(UNSUBSCRIBE, 0.0)
+        self.hub.remove(TOPIC, caller)
+        self.rosters.leave(TOPIC, APP.id, NAME, caller.socket_id)
+
+    async def settle(self) -> list[str]:
+        await self.rosters.settled(within=10)
+        return self.store.calls
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(presence, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(presence, "RECOVERY_SECONDS", 0.0)
+    return World()
+
+
+async def test_the_index_is_written_before_the_first_join_and_removed_after_the_last(
+    world: World,
+) -> None:
+    one, other = world.caller(), world.caller()
+    world.subscribe(one)
+    await world.settle()
+    world.subscribe(other)
+    await world.settle()
+    world.unsubscribe(one)
+    world.unsubscribe(other)
+
+    assert await world.settle() == [
+        "index_add",
+        "join 1.1",
+        "join 2.1",
+        "leave 1.1",
+        "leave 2.1",
+        "finish",
+        "index_remove",
+    ]
+
+
+async def test_a_leave_never_overtakes_its_join(world: World) -> None:
+    caller = world.caller()
+    world.store.gate.clear()
+    world.subscribe(caller)
+    await eventually(lambda: "join 1.1" in world.store.calls)
+    world.unsubscribe(caller)
+    await asyncio.sleep(0)
+    before = list(world.store.calls)
+    world.store.gate.set()
+
+    calls = await world.settle()
+    assert before == ["index_add", "join 1.1"]
+    assert calls[2] == "leave 1.1"
+
+
+async def test_a_join_that_was_given_up_before_its_turn_is_not_made(world: World) -> None:
+    first, second = world.caller(), world.caller()
+    world.store.gate.clear()
+    world.subscribe(first)
+    await eventually(lambda: "join 1.1" in world.store.calls)
+    world.subscribe(second)
+    world.unsubscribe(second)
+    world.store.gate.set()
+
+    calls = await world.settle()
+    assert "join 2.1" not in calls
+    assert "leave 2.1" in calls
+
+
+async def test_a_leave_is_repeated_until_the_store_answers(world: World) -> None:
+    caller = world.caller()
+    world.subscribe(caller)
+    await world.settle()
+    world.store.fail["leave"] = [DriverUnavailable("away"), DriverUnavailable("away")]
+    world.unsubscribe(caller)
+    world.subscribe(caller)
+
+    calls = await world.settle()
+    assert calls[2:6] == ["leave 1.1", "leave 1.1", "leave 1.1", "join 1.1"]
+
+
+async def test_a_write_under_a_lost_lease_wakes_the_keeper_and_is_repeated(world: World) -> None:
+    world.store.fail["join"] = [LeaseLost("swept")]
+    caller = world.caller()
+    world.subscribe(caller)
+
+    calls = await world.settle()
+    assert calls == ["index_add", "join 1.1", "join 1.1"]
+    assert world.lease.woken == 1
+    assert caller.session.subscriptions[NAME].active
+
+
+async def test_a_member_who_may_come_back_is_finished_later(world: World) -> None:
+    caller = world.caller()
+    world.subscribe(caller)
+    await world.settle()
+    world.store.grace = 0.0
+    world.unsubscribe(caller)
+
+    await eventually(lambda: "index_remove" in world.store.calls)
+    assert world.store.calls[2:] == ["leave 1.1", "finish", "index_remove"]
+
+
+async def test_who_could_not_be_kept_up_to_date_while_joining_is_closed(world: World) -> None:
+    caller = world.caller()
+    world.store.gate.clear()
+    joining = world.subscribe(caller)
+    joining.overflowed = True
+    world.store.gate.set()
+    await world.settle()
+
+    transport = caller._outlet
+    assert isinstance(transport, FakeTransport)
+    assert close_code(close_codes.SLOW_CONSUMER, transport.written)
+
+
+# -- registering everything again -----------------------------------------------------
+
+
+async def test_every_member_of_the_node_is_registered_again(world: World) -> None:
+    for caller in (world.caller(), world.caller()):
+        world.subscribe(caller)
+        await world.settle()
+    await world.rosters.register_all(Lease("node", 2, 0), data_lost=False)
+    await eventually(lambda: "snapshot" in world.store.calls)
+
+    assert world.store.calls[3:5] == ["join_many 1.1,2.1", "announced"]
+
+
+async def test_who_leaves_while_being_registered_again_leaves_again(world: World) -> None:
+    caller, other = world.caller(), world.caller()
+    for one in (caller, other):
+        world.subscribe(one)
+        await world.settle()
+    world.store.gate.clear()
+    registering = asyncio.create_task(
+        world.rosters.register_all(Lease("node", 2, 0), data_lost=False)
+    )
+    await asyncio.sleep(0)
+    world.unsubscribe(caller)
+    await eventually(lambda: world.store.calls.count("leave 1.1") == 1)
+    world.store.gate.set()
+    await registering
+    await eventually(lambda: world.store.calls.count("leave 1.1") == 2)
+
+    calls = await world.settle()
+    assert calls.index("join_many 1.1,2.1") < len(calls) - calls[::-1].index("leave 1.1")
+    assert calls[::-1].index("leave 1.1") < calls[::-1].index("join_many 1.1,2.1")
+
+
+async def test_lost_data_is_registered_quietly_and_lists_follow_when_all_had_time(
+    world: World,
+) -> None:
+    caller = world.caller()
+    world.subscribe(caller)
+    await world.settle()
+    channel = world.hub.channels[TOPIC]
+    await world.rosters.register_all(Lease("node", 2, 0), data_lost=True)
+    forgotten = channel.roster
+    world.store.version = 40
+    await eventually(lambda: channel.roster == 40)
+
+    transport = caller._outlet
+    assert forgotten is None
+    assert "quiet" in world.store.calls
+    assert isinstance(transport, FakeTransport)
+    assert transport.written.count(b"subscription_succeeded") == 2
+
+
+# -- reading the list again -----------------------------------------------------------
+
+
+async def test_a_list_is_sent_again_only_when_something_was_missed(world: World) -> None:
+    caller = world.caller()
+    world.subscribe(caller)
+    await world.settle()
+    channel = world.hub.channels[TOPIC]
+    transport = caller._outlet
+    assert isinstance(transport, FakeTransport)
+
+    world.rosters.refresh(channel)
+    await world.settle()
+    unchanged = transport.written.count(b"subscription_succeeded")
+    world.store.version = 5
+    world.rosters.refresh(channel)
+    await world.settle()
+
+    assert unchanged == 1
+    assert transport.written.count(b"subscription_succeeded") == 2
+    assert channel.roster == 5
+
+
+async def test_leaving_what_was_never_joined_asks_nobody(world: World) -> None:
+    world.rosters.leave(TOPIC, APP.id, NAME, "9.9")
+
+    assert await world.settle() == []

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from broadcaster.errors import DriverUnavailable, LeaseLost, MalformedMessage
+from broadcaster.errors import BroadcasterError, MalformedMessage
 from broadcaster.hub.stream import State
 from broadcaster.protocol.envelope import Envelope, Position, decode_envelope
 
@@ -23,6 +23,7 @@ _log = logging.getLogger("broadcaster.gateway")
 
 BATCH = 500
 RETRY_SECONDS = 0.1
+COMPLAIN_SECONDS = 60.0
 
 
 class _Asked(NamedTuple):
@@ -66,6 +67,8 @@ class Checker:
         self._ready = ready
         self._recount = recount
         self._wanted: dict[LocalChannel, None] = {}
+        self._batch = BATCH
+        self._complained_at = -COMPLAIN_SECONDS
         self._event = asyncio.Event()
 
     def want(self, channel: LocalChannel) -> None:
@@ -80,14 +83,28 @@ class Checker:
             batch = [_Asked(channel, channel.stream.generation) for channel in self._take()]
             try:
                 await self._check(batch)
-            except (DriverUnavailable, LeaseLost):
-                for asked in batch:
-                    if _current(asked):
-                        self.want(asked.channel)
+            except Exception as error:  # noqa: BLE001 - one channel must not stop the others
+                self._failed(batch, error)
                 await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._batch = min(BATCH, self._batch * 2)
+
+    def _failed(self, batch: list[_Asked], error: Exception) -> None:
+        """Check `batch` again after all others, in smaller pieces: perhaps it is one channel."""
+        self._batch = max(1, len(batch) // 2)
+        now = asyncio.get_running_loop().time()
+        if len(batch) == 1 and now - self._complained_at > COMPLAIN_SECONDS:
+            self._complained_at = now
+            name = batch[0].channel.name
+            fields = {"event": "check_failed", "channel": name}
+            known = isinstance(error, BroadcasterError)
+            _log.warning("%s cannot be checked: %s", name, error, exc_info=not known, extra=fields)
+        for asked in batch:
+            if _current(asked):
+                self.want(asked.channel)
 
     def _take(self) -> list[LocalChannel]:
-        batch = [channel for channel, _ in zip(self._wanted, range(BATCH), strict=False)]
+        batch = [channel for channel, _ in zip(self._wanted, range(self._batch), strict=False)]
         for channel in batch:
             del self._wanted[channel]
         if not self._wanted:

@@ -118,18 +118,18 @@ class Node:
 
     def start(self) -> None:
         """Start everything that waits."""
-        spawn = self._tasks.spawn
-        spawn(self._subscriptions.run(), "subscriptions")
-        spawn(self._lease.run(), "lease")
-        spawn(self._lease.sweep(), "sweeper")
-        spawn(self._checker.run(), "checker")
-        spawn(self._occupancy.run(), "occupancy")
-        spawn(self._relays.run(), "relays")
-        spawn(self._revocations.run(), "revocations")
-        spawn(self._stores.public_keys.run(), "public keys")
-        spawn(self._keepalive.run(), "keepalive")
-        spawn(self._probe(), "probe")
-        spawn(self._touch(), "touch")
+        keep = self._tasks.keep
+        keep(self._subscriptions.run, "subscriptions")
+        keep(self._lease.run, "lease")
+        keep(self._lease.sweep, "sweeper")
+        keep(self._checker.run, "checker")
+        keep(self._occupancy.run, "occupancy")
+        keep(self._relays.run, "relays")
+        keep(self._revocations.run, "revocations")
+        keep(self._stores.public_keys.run, "public keys")
+        keep(self._keepalive.run, "keepalive")
+        keep(self._probe, "probe")
+        keep(self._touch, "touch")
 
     async def drain(self, seconds: float) -> None:
         """

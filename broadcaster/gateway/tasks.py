@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("broadcaster.gateway")
 
+RESTART_SECONDS = 1.0
+
 
 class TaskOwner:
     """
@@ -32,6 +34,10 @@ class TaskOwner:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+
+    def keep(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Like `spawn`; if it fails, run it again a second later."""
+        self.spawn(_kept(work, name), name)
 
     def later(self, delay: float, callback: Callable[[], None]) -> None:
         """Call `callback` after `delay` seconds, unless the owner is closed before."""
@@ -59,3 +65,14 @@ class TaskOwner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _kept(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - a task that the node needs must not stay dead
+            _log.exception("task %s failed; it starts again", name, extra={"event": "bug"})
+        else:
+            return
+        await asyncio.sleep(RESTART_SECONDS)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+import pytest
+
 from broadcaster.contracts.presence import Lease
+from broadcaster.errors import DriverUnavailable
 from broadcaster.gateway.checks import Checker
 from broadcaster.hub.hub import Hub
 from broadcaster.protocol.envelope import START, Position
@@ -30,6 +33,8 @@ class Store:
         self.gate = asyncio.Event()
         self.written: list[dict[str, int]] = []
         self.asked = asyncio.Event()
+        self.broken = ""
+        self.error: Exception = ValueError("no number")
 
     async def occupy(self, _lease: Lease, _app_id: str, counts: Mapping[str, int]) -> None:
         self.asked.set()
@@ -37,6 +42,8 @@ class Store:
         self.written.append(dict(counts))
 
     async def positions(self, _app_id: str, channels: Sequence[str]) -> list[Position]:
+        if self.broken in channels:
+            raise self.error
         return [START for _ in channels]
 
 
@@ -65,11 +72,12 @@ class World:
             ready=known,
         )
 
-    def opened(self, peer: Peer) -> LocalChannel:
+    def opened(self, peer: Peer, name: str = "orders") -> LocalChannel:
         """A channel with one who waits, whose subscription was acknowledged."""
-        channel = self.hub.open(TOPIC, "1", "orders")
+        topic = f"t:{name}".encode()
+        channel = self.hub.open(topic, "1", name)
         channel.waiting[peer] = lambda: self.hub.add(channel, peer)
-        self.hub.acknowledged(TOPIC)
+        self.hub.acknowledged(topic)
         self.checker.want(channel)
         return channel
 
@@ -98,3 +106,21 @@ async def test_a_channel_that_is_still_wanted_is_not_counted_again() -> None:
     running.cancel()
 
     assert world.recounted == []
+
+
+@pytest.mark.parametrize("error", [ValueError("no number"), DriverUnavailable("WRONGTYPE")])
+async def test_a_channel_that_cannot_be_checked_stops_no_other(error: Exception) -> None:
+    world = World()
+    world.store.broken, world.store.error = "c7", error
+    world.store.gate.set()
+    opened = [world.opened(Peer(f"{number}.1"), f"c{number}") for number in range(20)]
+    running = asyncio.create_task(world.checker.run())
+
+    await eventually(lambda: len(world.checked) == 19)
+    late = world.opened(Peer("99.1"), "late")
+    await eventually(lambda: late in world.checked)
+    world.store.broken = ""
+    await eventually(lambda: opened[7] in world.checked)
+    running.cancel()
+
+    assert len(world.checked) == 21

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.history import HistoryLimits
 from broadcaster.drivers.redis.scripts_loader import aread
-from broadcaster.protocol.envelope import START, Position
+from broadcaster.protocol.envelope import NO_ID, START, Position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +32,7 @@ class RedisHistory:
         """See `History.positions`."""
         keys = [self._clients.keys.channel(app_id, channel, "m") for channel in channels]
         rows = await self._pipelined([("HMGET", key, "o", "i") for key in keys])
-        return [
-            START if offset is None or event_id is None else Position(int(offset), event_id)
-            for offset, event_id in rows
-        ]
+        return [_position(offset, event_id) for offset, event_id in rows]
 
     async def read(self, app_id: str, channel: str) -> list[bytes]:
         """See `History.read`."""
@@ -60,3 +57,10 @@ class RedisHistory:
         for start in range(0, len(commands), MAX_COMMANDS):
             replies += await aread(self._clients.aio, commands[start : start + MAX_COMMANDS])
         return replies
+
+
+def _position(offset: bytes | None, event_id: bytes | None) -> Position:
+    """Read a position; what is none of ours counts as none."""
+    if offset is None or event_id is None or len(event_id) != len(NO_ID):
+        return START
+    return Position(int(offset), event_id) if offset.isdigit() else START

@@ -62,9 +62,9 @@ class Leases:
             ),
             repeat_lost=True,
         )
-        self._starts[node] = _Start(epoch, start.decode())
+        self._starts[node] = _Start(epoch, _text(start))
         lease = Lease(node, epoch, until_ms)
-        return Renewal(lease, bool(existed), incarnation.decode(), run_id.decode())
+        return Renewal(lease, bool(existed), _text(incarnation), _text(run_id))
 
     async def index_add(self, lease: Lease, entries: Iterable[str]) -> None:
         """Note channels, as made by `entry`. See `PresenceStore.index_add`."""
@@ -118,9 +118,27 @@ class NodeKeys:
         return self._keys.nodes(f"occupancy:{name}")
 
 
+def _text(data: bytes) -> str:
+    return data.decode("ascii", "backslashreplace")
+
+
 class _Start(NamedTuple):
     epoch: int
     text: str
+
+
+def is_node_name(name: bytes) -> bool:
+    """Whether `node_name` could have made `name`."""
+    node, colon, epoch = name.rpartition(b":")
+    return bool(node and colon) and b":" not in node and epoch.isdigit() and _is_utf8(name)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def node_name(node: str, epoch: int) -> str:

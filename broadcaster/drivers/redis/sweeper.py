@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from broadcaster.drivers.redis.client import VERB_SECONDS, translated
-from broadcaster.drivers.redis.leases import NodeKeys, read_entry
+from broadcaster.drivers.redis.leases import NodeKeys, is_node_name, read_entry
 from broadcaster.drivers.redis.scripts_loader import arun, load_script
 from broadcaster.errors import ConfigurationError, DriverUnavailable
 
@@ -65,7 +65,9 @@ class Sweeper:
             waits.append(wait_ms / 1000)
         if names:
             try:
-                waits.append(await self._sweep([name.decode() for name in names]))
+                await self._discard([name for name in names if not is_node_name(name)])
+                good = [name.decode() for name in names if is_node_name(name)]
+                waits.append(await self._sweep(good))
             finally:
                 with suppress(DriverUnavailable):  # then the lock ends by its time
                     await arun(
@@ -76,12 +78,19 @@ class Sweeper:
     async def _sweep(self, names: list[str]) -> float:
         wait = POLL_SECONDS
         budget = CHANNELS_PER_STEP
+        failed: DriverUnavailable | None = None
         for name in names:
-            visited, dues = await self._sweep_node(name, budget)
+            try:
+                visited, dues = await self._sweep_node(name, budget)
+            except DriverUnavailable as error:  # perhaps only of a channel of this node
+                failed = error
+                continue
             budget -= visited
             wait = min([wait, *dues])
             if budget <= 0:
                 return 0.0 if visited > len(dues) else wait
+        if failed is not None:
+            raise failed
         return wait
 
     async def _sweep_node(self, name: str, budget: int) -> tuple[int, list[float]]:
@@ -134,6 +143,16 @@ class Sweeper:
             _log.warning("the presence index has an entry that names no channel: %a", text[:80])
             return False
         return True
+
+    async def _discard(self, names: list[bytes]) -> None:
+        """Forget leases that are no node's: they would stand before those to be swept."""
+        if not names:
+            return
+        client = self._clients.aio
+        with translated(client):
+            async with asyncio.timeout(VERB_SECONDS):
+                await client.zrem(self._keys.nodes, *names)
+        _log.warning("the leases had %d entries that name no node", len(names))
 
     async def _index_page(self, name: str, cursor: int) -> tuple[int, list[bytes]]:
         client = self._clients.aio

@@ -126,3 +126,13 @@ async def test_a_server_that_is_away_raises_ours(redis_server: FaultyServer) -> 
 
     assert await history.positions("1", ["news"]) == [START]
     await clients.aclose()
+
+
+@pytest.mark.parametrize(("offset", "event_id"), [(b"x", b"i" * 16), (b"1", b"short")])
+async def test_a_position_that_is_none_of_ours_counts_as_none(
+    clients: RedisClients, history: RedisHistory, offset: bytes, event_id: bytes
+) -> None:
+    key = clients.keys.channel("1", "news", "m")
+    clients.sync.hset(key, mapping={"o": offset, "i": event_id})
+
+    assert await history.positions("1", ["news"]) == [START]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -270,3 +271,36 @@ async def test_a_node_that_stops_renewing_is_announced_without_help(clients: Red
 
     assert heard == ["+ada", "-ada"]
     world.close()
+
+
+async def test_leases_that_name_no_node_do_not_stand_before_those_to_be_swept(
+    world: World,
+) -> None:
+    lease = await _dead_node(world)
+    junk = [b"\xff\xfe:1", b"", b"no epoch", b"a:b:1", *(b"x%d" % n for n in range(40))]
+    nodes = world.clients.keys.nodes("leases")
+    world.clients.sync.zadd(nodes, dict.fromkeys(junk, 1))
+
+    for _ in range(8):
+        await world.store.sweep()
+
+    assert world.clients.sync.zcard(nodes) == 0
+    assert await world.users() == []
+    assert lease.node == "dead"
+
+
+async def test_a_channel_that_cannot_be_swept_does_not_keep_other_nodes_from_it(
+    world: World,
+) -> None:
+    broken = await world.lease("abroken")
+    await world.store.index_add(broken, APP, "presence-broken")
+    connections = world.clients.keys.channel(APP, "presence-broken", "p:connections")
+    world.clients.sync.set(connections, "no hash")
+    world.end_lease(broken)
+    await _dead_node(world)
+
+    for _ in range(3):
+        with contextlib.suppress(DriverUnavailable):
+            await world.store.sweep()
+
+    assert await world.users() == []

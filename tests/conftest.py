@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-# Marks by fixture; and under CI=true a skipped test is a failed test.
 # How long one example takes says nothing on a busy machine.
 settings.register_profile("broadcaster", deadline=None)
 settings.load_profile("broadcaster")
 
+# Marks by fixture; and under CI=true a skipped test is a failed test.
 pytest_plugins = ("tests.plugins.marks", "tests.plugins.no_skips")
 
 

@@ -52,7 +52,19 @@ from broadcaster.protocol.subscription_auth import Verified
 if TYPE_CHECKING:
     from broadcaster.protocol.app import App
 
-__all__ = ["Denied", "Effect", "Hold", "Join", "Leave", "Relay", "Reply", "Session", "Verify"]
+__all__ = [
+    "MAX_HELD",
+    "REVOKED",
+    "Denied",
+    "Effect",
+    "Hold",
+    "Join",
+    "Leave",
+    "Relay",
+    "Reply",
+    "Session",
+    "Verify",
+]
 
 AUTH_ERROR, LIMIT_REACHED, INVALID = "AuthError", "LimitReached", "InvalidChannel"
 
@@ -179,8 +191,9 @@ class Session:
             if expires_at is None:
                 continue
             self.renew_at = min(self.renew_at, subscription.plan(now, chance))
-            self.due_at = min(self.due_at, expires_at)
-            if expires_at <= now:
+            if expires_at > now:
+                self.due_at = min(self.due_at, expires_at)
+            else:
                 # The client hears nothing more on this channel until it comes back.
                 self._deaf_until = self.renew_at
                 cause = "The grant for this channel has expired"

@@ -8,10 +8,16 @@ from typing import Any, cast
 import pytest
 
 from broadcaster.gateway.connection import CLOSE_SECONDS, STUCK_SECONDS
-from broadcaster.gateway.keepalive import FIRST_BYTES_SECONDS, PATIENCE_SECONDS, Keepalive
+from broadcaster.gateway.keepalive import (
+    FIRST_BYTES_SECONDS,
+    PATIENCE_SECONDS,
+    RENEWALS_A_LOOK,
+    Keepalive,
+)
 from broadcaster.gateway.sniff import Sniffer
 from broadcaster.protocol import close_codes
 from broadcaster.protocol.messages import PING
+from broadcaster.protocol.subscription_auth import Verified
 from broadcaster.protocol.websocket import encode_text
 from tests.gateway.fakes import FakeNode, FakeTransport, client_frame, close_code
 from tests.gateway.world import APP
@@ -114,3 +120,63 @@ def test_who_never_says_what_it_wants_is_cut_off(world: World) -> None:
     world.look(0.1)
 
     assert transport.aborted
+
+
+# -- authorizations that end ----------------------------------------------------------
+
+
+def renewable(world: World, count: int, lifetime: float) -> list[FakeTransport]:
+    """Connections whose authorization ends after `lifetime` seconds of Unix time."""
+    world.node.connections.clear()
+    world.node.verify = lambda *_: Verified(expires_at=lifetime)  # type: ignore[method-assign] # a fake
+    transports = [FakeTransport() for _ in range(count)]
+    for transport in transports:
+        world.node.connection(transport).data_received(
+            client_frame(b'{"event":"pusher:subscribe","data":{"channel":"private-a","auth":"x"}}')
+        )
+    return transports
+
+
+def closed(transports: list[FakeTransport]) -> int:
+    return sum(close_code(close_codes.RENEW, transport.written) for transport in transports)
+
+
+def test_a_connection_is_renewed_before_its_authorization_ends(world: World) -> None:
+    keepalive = Keepalive(cast("Any", world.node), chance=lambda: 0.5)
+    [transport] = renewable(world, 1, lifetime=600)
+
+    keepalive.look(world.node.time, 0.0)
+    keepalive.look(world.node.time, 569.9)
+    assert closed([transport]) == 0
+    keepalive.look(world.node.time, 570)
+
+    assert closed([transport]) == 1
+    assert b"subscription_error" not in transport.written
+
+
+def test_renewals_are_paced(world: World) -> None:
+    keepalive = Keepalive(cast("Any", world.node), chance=lambda: 0.0)
+    transports = renewable(world, RENEWALS_A_LOOK * 2 + 1, lifetime=600)
+
+    counts = []
+    for unix_now in (0.0, 541.0, 541.5, 542.0):
+        keepalive.look(world.node.time, unix_now)
+        counts.append(closed(transports))
+
+    assert counts == [0, RENEWALS_A_LOOK, RENEWALS_A_LOOK * 2, RENEWALS_A_LOOK * 2 + 1]
+
+
+def test_an_authorization_that_ends_unrenewed_ends_delivery_first(world: World) -> None:
+    """Short grants end on time; their client is sent around no faster than every 5 s."""
+    keepalive = Keepalive(cast("Any", world.node), chance=lambda: 0.0)
+    [transport] = renewable(world, 1, lifetime=1)
+
+    keepalive.look(world.node.time, 0.0)
+    keepalive.look(world.node.time, 1.0)
+    assert b'"code":"auth_expired"' in transport.written
+    assert ("leave", "private-a") in world.node.said
+    keepalive.look(world.node.time, 4.9)
+    assert closed([transport]) == 0
+    keepalive.look(world.node.time, 5.0)
+
+    assert closed([transport]) == 1

@@ -10,10 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broadcaster.errors import AuthorizationPending, InvalidToken
 from broadcaster.protocol.app import App, AppLimits
 from broadcaster.protocol.messages import PONG, encode_presence_succeeded, encode_succeeded
-from broadcaster.protocol.session import Denied, Effect, Join, Leave, Relay, Reply, Session
+from broadcaster.protocol.session import (
+    MAX_HELD,
+    Denied,
+    Effect,
+    Hold,
+    Join,
+    Leave,
+    Relay,
+    Reply,
+    Session,
+)
 from broadcaster.protocol.signing import sign_channel, sign_user
+from broadcaster.protocol.subscription import NEVER, SHORTEST_STAY
 from broadcaster.protocol.subscription_auth import Verified, verify_signed
 
 APP = App(id="1", key="app-key", secret="s" * 32)
@@ -388,6 +400,129 @@ def test_a_pending_subscription_expires_too_and_its_answer_is_stale() -> None:
 
     assert session.expire(NOW, 0.5)[2] == Leave("private-a")
     assert session.joined("private-a", join.generation, b"late") == []
+
+
+def test_a_connection_is_to_be_renewed_before_its_first_grant_ends() -> None:
+    session = session_of(proved=Verified(expires_at=NOW + 100))
+    assert (session.due_at, session.renew_at) == (NEVER, NEVER)
+    enter(session, "private-a")
+    assert session.due_at < NOW
+
+    assert session.expire(NOW, 0.5) == []
+
+    assert (session.due_at, session.renew_at) == (NOW + 95, NOW + 95)
+
+
+def test_a_channel_that_was_left_needs_no_renewal() -> None:
+    session = session_of(proved=Verified(expires_at=NOW + 100))
+    enter(session, "private-a")
+    session.expire(NOW, 0.5)
+    take(session, frame("pusher:unsubscribe", {"channel": "private-a"}))
+
+    session.expire(NOW + 95, 0.5)
+
+    assert session.renew_at == NEVER
+
+
+def test_a_client_that_hears_nothing_any_more_is_still_to_come_back() -> None:
+    session = session_of(proved=Verified(expires_at=NOW + 2))
+    enter(session, "private-a")
+    session.expire(NOW, 0.5)
+
+    assert len(session.expire(NOW + 2, 0.5)) == 3
+
+    assert session.renew_at == NOW + SHORTEST_STAY
+    assert session.due_at == session.renew_at
+
+
+# -- revocation -----------------------------------------------------------------------
+
+
+def test_revoked_subscriptions_end_and_others_stay() -> None:
+    session = session_of(proved=Verified(user_id="ada", issued_at=NOW))
+    enter(session, "private-a")
+    enter(session, "private-b")
+    take(session, subscribe("orders"))
+    asked = []
+
+    def is_revoked(*about: object) -> bool:
+        asked.append(about)
+        return about[1] == "private-a"
+
+    effects = session.revoke(is_revoked)
+
+    assert reply_of(effects)["data"] == {
+        "type": "AuthError",
+        "error": "The authorization for this channel was revoked",
+        "status": 401,
+        "code": "auth_revoked",
+    }
+    assert effects[2] == Leave("private-a")
+    assert list(session.subscriptions) == ["private-b", "orders"]
+    assert asked == [("ada", "private-a", NOW), ("ada", "private-b", NOW)]
+
+
+# -- what cannot be decided yet -------------------------------------------------------
+
+
+class Undecided:
+    """A verifier that cannot decide before `keys` is set."""
+
+    def __init__(self) -> None:
+        self.keys = False
+        self.asked: list[float | None] = []
+
+    def __call__(
+        self, auth: str, channel: str, channel_data: str | None, held_since: float | None
+    ) -> Verified:
+        self.asked.append(held_since)
+        if not self.keys:
+            raise AuthorizationPending(
+                "no keys yet", since=NOW if held_since is None else held_since
+            )
+        if auth == "bad":
+            raise InvalidToken("unknown key", code="token_unknown_key")
+        return Verified(user_id="ada")
+
+
+def test_what_cannot_be_decided_is_held_and_decided_later() -> None:
+    verify = Undecided()
+    session = Session(APP, SOCKET, verify)
+
+    assert take(session, subscribe("private-a")) == [Hold("private-a")]
+    assert take(session, subscribe("private-b", auth="bad")) == [Hold("private-b")]
+    assert session.subscriptions == {}
+    assert session.retry() == [Hold("private-a"), Hold("private-b")]
+    verify.keys = True
+    join, refusal, denied = session.retry()
+
+    assert isinstance(join, Join)
+    assert reply_of([refusal])["data"]["code"] == "token_unknown_key"
+    assert denied == Denied("private-b", "token_unknown_key", "unknown key")
+    assert verify.asked == [None, None, NOW, NOW, NOW, NOW]
+    assert session.retry() == []
+
+
+def test_a_held_subscription_can_be_given_up_and_not_doubled() -> None:
+    session = Session(APP, SOCKET, Undecided())
+    take(session, subscribe("private-a"))
+
+    again = take(session, subscribe("private-a"))
+    left = take(session, frame("pusher:unsubscribe", {"channel": "private-a"}))
+
+    assert reply_of(again)["data"]["message"] == "Existing subscription to channel 'private-a'"
+    assert left == []
+    assert session.retry() == []
+
+
+def test_what_is_held_is_bounded() -> None:
+    session = Session(APP, SOCKET, Undecided())
+    for number in range(MAX_HELD):
+        take(session, subscribe(f"private-{number}"))
+
+    effects = take(session, subscribe("private-more"))
+
+    assert reply_of(effects)["data"]["code"] == "limit_reached"
 
 
 def test_ending_what_is_not_there_does_nothing() -> None:

@@ -100,7 +100,8 @@ class Checker:
             known = isinstance(error, BroadcasterError)
             _log.warning("%s cannot be checked: %s", name, error, exc_info=not known, extra=fields)
         for asked in batch:
-            if _current(asked):
+            wanted = self._hub.channels.get(asked.channel.topic) is asked.channel
+            if wanted and _current(asked):
                 self.want(asked.channel)
 
     def _take(self) -> list[LocalChannel]:

@@ -101,7 +101,7 @@ class Hub:
     def received(self, topic: bytes, envelope: Envelope) -> None:
         """Take one envelope from Redis."""
         channel = self.channels.get(topic)
-        if channel is None:
+        if channel is None or envelope.flags & Flag.CONTROL:  # that is not for sockets
             return
         stream = channel.stream
         if stream.received(envelope):

@@ -33,6 +33,7 @@ class Store:
         self.gate = asyncio.Event()
         self.written: list[dict[str, int]] = []
         self.asked = asyncio.Event()
+        self.asked_for: list[str] = []
         self.broken = ""
         self.error: Exception = ValueError("no number")
 
@@ -42,6 +43,7 @@ class Store:
         self.written.append(dict(counts))
 
     async def positions(self, _app_id: str, channels: Sequence[str]) -> list[Position]:
+        self.asked_for += channels
         if self.broken in channels:
             raise self.error
         return [START for _ in channels]
@@ -124,3 +126,21 @@ async def test_a_channel_that_cannot_be_checked_stops_no_other(error: Exception)
     running.cancel()
 
     assert len(world.checked) == 21
+
+
+async def test_a_channel_that_cannot_be_checked_is_left_alone_when_nobody_wants_it() -> None:
+    world, peer = World(), Peer("1.1")
+    world.store.broken = "orders"
+    world.store.gate.set()
+    world.opened(peer)
+    running = asyncio.create_task(world.checker.run())
+    await eventually(lambda: world.store.asked_for)
+
+    world.hub.remove(TOPIC, peer)
+    world.store.asked_for.clear()
+    for name in ("first", "second", "third"):
+        other = world.opened(Peer("2.2"), name)
+        await eventually(lambda: other in world.checked)  # noqa: B023 - awaited at once
+    running.cancel()
+
+    assert world.store.asked_for.count("orders") <= 1

@@ -7,7 +7,7 @@ import pytest
 from broadcaster.hub.channel import Joining, LocalChannel
 from broadcaster.hub.hub import Hub
 from broadcaster.hub.stream import State
-from broadcaster.protocol.envelope import START, Position
+from broadcaster.protocol.envelope import START, Flag, Position
 from broadcaster.protocol.messages import encode_resync
 from broadcaster.protocol.websocket import encode_text
 from tests.hub.subscribers import Owner, Peer, delta, event, event_id
@@ -338,3 +338,12 @@ def test_one_who_goes_while_being_let_in_does_not_close_the_door_on_the_others()
 
     assert hub.channels == {TOPIC: channel}
     assert other.writes == [text(b"event 1;")]
+
+
+def test_a_message_between_nodes_never_reaches_a_socket(world: World) -> None:
+    peer = world.peer("1.1")
+
+    world.hub.received(TOPIC, event(1)._replace(flags=Flag.CONTROL))
+    world.owner.end_tick()
+
+    assert peer.writes == []

@@ -139,15 +139,23 @@ async def endless_headers(attacker: Attacker) -> None:
 async def publish(http: httpx.AsyncClient, number: int) -> None:
     body = json.dumps({"name": "e", "channels": ["orders"], "data": str(number)}).encode()
     path = f"/apps/{APP.id}/events"
-    params = sign_request(
-        APP.key, APP.secret, method="POST", path=path, body=body, params={}, now=time.time()
-    )
-    assert (await http.post(path, params=params, content=body)).status_code == 200
+    while True:
+        params = sign_request(
+            APP.key, APP.secret, method="POST", path=path, body=body, params={}, now=time.time()
+        )
+        answer = await http.post(path, params=params, content=body)
+        if answer.status_code == 200:
+            return
+        # Under attack Redis may answer too late: then a backend repeats what it said.
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"]
+        await asyncio.sleep(0.2)
 
 
 async def receives(client: PusherClient, http: httpx.AsyncClient, number: int) -> None:
     await publish(http, number)
-    await client.next("e")
+    while number not in client.received("e"):
+        await client.next("e", within=SECONDS)
 
 
 @pytest.mark.process
@@ -200,7 +208,7 @@ async def test_hostile_clients_harm_nobody(
         await eventually(lambda: held(served) <= 2, within=SECONDS)
         await receives(healthy, http, 3)
 
-    assert healthy.received("e") == [0, 1, 2, 3]
+    assert list(dict.fromkeys(healthy.received("e"))) == [0, 1, 2, 3]
     assert during - before < GROWTH_BYTES
     logged = log.read_text(encoding="utf-8")
     assert '"event": "listening"' in logged

@@ -98,7 +98,7 @@ class Node:
             connections=lambda: self.connections,
         )
         self._verification = Verification(
-            verifier, apps, self._revocations, stores.public_keys, self.trace, debug=options.debug
+            verifier, apps, self._revocations, stores.public_keys, debug=options.debug
         )
         self.verify = self._verification.verify
         self.hold = self._verification.hold

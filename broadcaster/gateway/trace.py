@@ -67,10 +67,6 @@ class Trace:
             extra=_of(connection, "denied", channel=denied.channel[:200], code=denied.code),
         )
 
-    def explained(self, connection: Connection, channel: str, cause: str) -> None:
-        """Why a signature or grant did not fit, found by trying alternatives."""
-        _log.info("%s: %s", channel, cause, extra=_of(connection, "explained", channel=channel))
-
     def slow(self, connection: Connection) -> None:
         """A client does not read."""
         _log.warning("closed a connection that reads too slowly", extra=_of(connection, "slow"))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from broadcaster.contracts.verifier import Verified, Verifier
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.revocations import Revocations
-    from broadcaster.gateway.trace import Trace
 
 
 class Verification:
@@ -35,14 +34,12 @@ class Verification:
         apps: AppProvider,
         revocations: Revocations,
         public_keys: PublicKeys,
-        trace: Trace,
         *,
         debug: bool,
     ) -> None:
         self._verifier = verifier
         self._apps = apps
         self._revocations = revocations
-        self._trace = trace
         self._debug = debug
         self._held: set[Connection] = set()
         public_keys.on_read(self._retry)
@@ -80,9 +77,11 @@ class Verification:
                 channel_data=channel_data,
                 now=now,
             )
-            self._trace.explained(connection, channel, cause)
-            if self._debug and cause != error.message:
+            if cause == error.message:
+                raise
+            if self._debug:
                 raise InvalidSignature(f"{error}. {cause}", code=error.code) from error
+            error.add_note(cause)
             raise
         self._revocations.check(app.id, channel, verified)
         return verified

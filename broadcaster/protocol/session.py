@@ -50,6 +50,8 @@ from broadcaster.protocol.subscription import NEVER, Subscription, member_of
 from broadcaster.protocol.subscription_auth import Verified
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broadcaster.protocol.app import App
 
 __all__ = [
@@ -258,7 +260,8 @@ class Session:
         except InvalidChannel as error:
             return _denied(name, INVALID, error.code, str(error), 4009)
         except (ProtocolError, AuthorizationError) as error:
-            return _denied(name, AUTH_ERROR, error.code, str(error), 401)
+            found = getattr(error, "__notes__", ())
+            return _denied(name, AUTH_ERROR, error.code, str(error), 401, found=found)
         self._generation += 1
         if verified.expires_at is not None:
             self.due_at = 0.0  # to be planned
@@ -382,6 +385,9 @@ def _error(message: str, code: int | None = None) -> Reply:
     return Reply(messages.encode_error(code, message))
 
 
-def _denied(channel: str, kind: str, code: str, cause: str, status: int) -> list[Effect]:
+def _denied(
+    channel: str, kind: str, code: str, cause: str, status: int, *, found: Sequence[str] = ()
+) -> list[Effect]:
+    """Refuse a subscription; what was `found` out about its cause is for the log alone."""
     frame = messages.encode_subscription_error(channel, kind, cause, status, code=code)
-    return [Reply(frame), Denied(channel, code, cause)]
+    return [Reply(frame), Denied(channel, code, ". ".join([cause, *found]))]

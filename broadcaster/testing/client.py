@@ -71,10 +71,7 @@ class PusherClient:
 
     async def send(self, frame: object) -> None:
         """Send a JSON value, or text and bytes as they are."""
-        raw = isinstance(frame, str | bytes)
-        await self._socket.send(
-            frame if isinstance(frame, str | bytes) and raw else json.dumps(frame)
-        )
+        await self._socket.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
 
     async def subscribe(
         self, channel: str, member: dict[str, Any] | None = None, *, wait: bool = True

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broadcaster.protocol.signing import sign_channel
 from tests.gateway.world import APP
 from tests.polling import eventually
 
@@ -265,3 +268,20 @@ async def test_an_upgrade_that_is_none_is_answered_with_400(
 
         assert answer.startswith(b"HTTP/1.1 400")
         assert b"bad_handshake" in answer
+
+
+async def test_a_refusal_is_one_line_with_its_likely_cause_in_the_log_alone(
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "broadcaster.gateway")
+    async with gateway.connect() as client:
+        auth = sign_channel(APP.key, APP.secret, socket_id=client.socket_id, channel="a")
+        data = {"channel": "private-a", "auth": auth}
+        await client.send({"event": "pusher:subscribe", "data": data})
+        refusal = await client.next("pusher:subscription_error")
+
+    lines = [record.getMessage() for record in caplog.records if "private-a" in record.getMessage()]
+    assert len(lines) == 1
+    assert "signed for the name without its prefix" in lines[0]
+    assert "without its prefix" not in json.dumps(refusal.raw)
+    assert auth not in caplog.text

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broadcaster.errors import AuthorizationPending, InvalidToken
+from broadcaster.errors import AuthorizationPending, InvalidSignature, InvalidToken
 from broadcaster.protocol.app import App, AppLimits
 from broadcaster.protocol.messages import PONG, encode_presence_succeeded, encode_succeeded
 from broadcaster.protocol.session import (
@@ -723,3 +723,16 @@ def test_whatever_comes_the_session_answers_and_holds_only_what_it_joined(
             if isinstance(effect, Reply):
                 json.loads(effect.frame)
     assert set(session.subscriptions) <= {"a"}
+
+
+def test_what_was_found_out_about_a_refusal_is_for_the_log_alone() -> None:
+    def verify(*_: object) -> Verified:
+        error = InvalidSignature("no match", code="auth_mismatch")
+        error.add_note("signed for another socket")
+        raise error
+
+    effects = take(Session(APP, SOCKET, verify), subscribe("private-a"))
+
+    assert isinstance(effects[0], Reply)
+    assert b"another socket" not in effects[0].frame
+    assert effects[1] == Denied("private-a", "auth_mismatch", "no match. signed for another socket")

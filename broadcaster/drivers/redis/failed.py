@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.stores import FailedJob
 from broadcaster.drivers.redis.client import translated
-from broadcaster.drivers.redis.queue import decode_note, list_queues, queue_keys
+from broadcaster.drivers.redis.queue import decode_note, list_queues, queue_keys, read_id
 from broadcaster.drivers.redis.scripts_loader import load_script, run
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class RedisFailedJobs:
                 reason, error, attempts = decode_note(note)
                 jobs.append(
                     FailedJob(
-                        id=job_id.decode(),
+                        id=read_id(job_id),
                         queue=queue,
                         failed_at=score / 1000,
                         reason=reason,
@@ -92,19 +92,19 @@ class RedisFailedJobs:
                 )
         return jobs
 
-    def _page_through(self, queue: str, act: Callable[[str, Sequence[str]], int]) -> int:
+    def _page_through(self, queue: str, act: Callable[[str, Sequence[str | bytes]], int]) -> int:
         with translated(self._clients.sync):
             ids: Any = self._clients.sync.zrange(self._key(queue, "failed"), 0, -1)
         pages = (ids[first : first + _PAGE] for first in range(0, len(ids), _PAGE))
-        return sum(act(queue, [job_id.decode() for job_id in page]) for page in pages)
+        return sum(act(queue, page) for page in pages)
 
-    def _retry(self, queue: str, job_ids: Sequence[str]) -> int:
+    def _retry(self, queue: str, job_ids: Sequence[str | bytes]) -> int:
         keys = queue_keys(self._clients.keys, queue, _RETRY_KEYS)
         script = load_script("queue_retry")
         # Safe to repeat: what was put back is no longer failed.
         return int(run(self._clients.sync, script, keys, job_ids, repeat_lost=True))
 
-    def _forget(self, queue: str, job_ids: Sequence[str]) -> int:
+    def _forget(self, queue: str, job_ids: Sequence[str | bytes]) -> int:
         client: redis.Redis = self._clients.sync
         with translated(client):
             pipeline = client.pipeline(transaction=True)

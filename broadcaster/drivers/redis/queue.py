@@ -261,7 +261,7 @@ def parse_step(reply: Sequence[Any]) -> StepReply:
     _, flat, refused, crashed, lapsed, ready, next_ms, drain, late = reply
     reserved = [
         Reserved(
-            id=flat[i].decode(),
+            id=read_id(flat[i]),
             body=flat[i + 1],
             token=int(flat[i + 2]),
             attempts=int(flat[i + 3]),
@@ -271,8 +271,8 @@ def parse_step(reply: Sequence[Any]) -> StepReply:
     ]
     return StepReply(
         reserved=reserved,
-        refused=[job_id.decode() for job_id in refused],
-        crashed=[job_id.decode() for job_id in crashed],
+        refused=[read_id(job_id) for job_id in refused],
+        crashed=[read_id(job_id) for job_id in crashed],
         lapsed=int(lapsed),
         ready=int(ready),
         # Too late only because a clock jumped, for the reply was read: ask again at once.
@@ -281,11 +281,24 @@ def parse_step(reply: Sequence[Any]) -> StepReply:
     )
 
 
+def read_id(data: bytes) -> str:
+    """
+    Return a job's id as text.
+
+    Ids of ours are hexadecimal. What others put into a queue comes out as something that
+    names no job: such a job cannot be settled, and is given up as one that crashes.
+    """
+    return data.decode("ascii", "backslashreplace")
+
+
 def decode_note(note: bytes | None) -> tuple[str, str, int]:
     """Return reason, error and attempts of a failed job."""
     if note is None:
         return "unknown", "", 0
-    read = msgspec.json.decode(note, type=_Note)
+    try:
+        read = msgspec.json.decode(note, type=_Note)
+    except (ValueError, RecursionError):
+        return "unknown", "", 0
     return read.reason, read.error, read.attempts
 
 

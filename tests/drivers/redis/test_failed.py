@@ -102,3 +102,20 @@ async def test_failed_jobs_can_be_forgotten(world: FailedWorld) -> None:
 
     assert await world.found() == [2]
     assert await asyncio.to_thread(world.store.get, job_id(1)) is None
+
+
+@pytest.mark.parametrize("note", [b"", b"\xff", b"[" * 5_000, b'{"reason":1}'])
+async def test_a_note_and_an_id_that_are_none_of_ours_can_be_listed_and_retried(
+    world: FailedWorld, clients: RedisClients, note: bytes
+) -> None:
+    await world.fail("q", 1)
+    keys = clients.keys
+    clients.sync.zadd(keys.queue("q", "failed"), {b"\xff": 1})
+    for part, value in (("failed_jobs", b"body"), ("failed_notes", note)):
+        clients.sync.hset(keys.queue("q", part), b"\xff", value)
+
+    jobs = await asyncio.to_thread(world.store.find)
+    retried = await asyncio.to_thread(world.store.retry_all)
+
+    assert {job.reason for job in jobs} == {"unknown", "exception"}
+    assert retried == 2

@@ -512,3 +512,16 @@ async def test_queues_are_apart(world: QueueWorld) -> None:
 
     assert await world.queue.asizes("q") == QueueSizes(ready=1)
     assert await world.queue.asizes("other") == QueueSizes(ready=1)
+
+
+async def test_an_id_that_is_none_of_ours_takes_nobody_down(world: QueueWorld) -> None:
+    keys = world.clients.keys
+    world.clients.sync.hset(keys.queue("q", "jobs"), b"\xff\xfe", b"{}")
+    world.clients.sync.rpush(keys.queue("q", "ready"), b"\xff\xfe")
+    await world.push(1)
+
+    strange, ours = await world.reserve(2)
+    reply = await world.step(Done(strange.id, strange.token), Done(ours.id, ours.token))
+
+    assert (strange.body, ours.id) == (b"{}", job_id(1))
+    assert reply.refused == [strange.id]

@@ -63,7 +63,8 @@ def _algorithm(jwk: dict[str, Any]) -> str:
     allowed = _ALGORITHMS.get((kind, str(curve) if curve is not None else None), ())
     if not allowed:
         raise ConfigurationError(f"keys of the kind {shown(kind)} are not used here")
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+    operations: object = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not _holds(operations, "verify"):
         raise ConfigurationError("it is not for signatures")
     algorithm = jwk.get("alg", allowed[0])
     if algorithm not in allowed:
@@ -71,3 +72,7 @@ def _algorithm(jwk: dict[str, Any]) -> str:
             f"it names the algorithm {shown(str(algorithm))}; such keys are for {', '.join(allowed)}"
         )
     return str(algorithm)
+
+
+def _holds(value: object, word: str) -> bool:
+    return isinstance(value, list) and word in value

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from broadcaster import current
 from broadcaster.cli import main
 from broadcaster.cli.token import token
-from broadcaster.errors import BroadcasterError, InvalidToken, NotConfigured
+from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.errors import BroadcasterError, InvalidChannel, InvalidToken, NotConfigured
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,3 +108,32 @@ def test_the_command_is_part_of_the_program(capsys: pytest.CaptureFixture[str]) 
 
     assert caught.value.code == 1
     assert capsys.readouterr().err == "broadcaster: the token has no readable header\n"
+
+
+@pytest.mark.redis
+def test_revoking_keeps_it_in_redis(
+    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("BROADCASTER_PREFIX", prefix)
+    current.reset()
+
+    said = run("revoke", "--user", "42", "--channel", "private-orders.*")
+    everything = run("revoke", "--user", "42")
+    current.reset()
+    clients = RedisClients(redis_url, prefix)
+    kept = clients.sync.hkeys(clients.keys.of_app("3", "revoked"))
+    clients.close()
+
+    assert said == "revoked what user 42 was authorized for on private-orders.*"
+    assert everything.endswith("on all channels")
+    assert sorted(kept) == [b"42\n", b"42\nprivate-orders.*", b"version"]  # type: ignore[type-var] # redis-py's union of sync and async
+
+
+def test_revoking_needs_a_server_and_a_name_that_can_be_revoked() -> None:
+    current.reset()
+    with pytest.raises(NotConfigured, match="REDIS_URL"):
+        run("revoke", "--user", "42")
+    with pytest.raises(InvalidChannel, match="private- or presence-"):
+        run("revoke", "--user", "42", "--channel", "orders.42")
+    current.reset()

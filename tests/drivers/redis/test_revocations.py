@@ -1,0 +1,145 @@
+"""Revocations in Redis: the latest counts, nothing is kept for ever, and nodes are told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.drivers.redis.revocations import RedisRevocations
+from broadcaster.errors import DriverError, DriverUnavailable
+from broadcaster.protocol.envelope import Flag, decode_envelope
+from broadcaster.protocol.revocation import Revocation, decode_revoked
+from tests.polling import eventually
+
+if TYPE_CHECKING:
+    from broadcaster.drivers.redis.client import RedisClients
+    from tests.faults import FaultyServer
+
+pytestmark = pytest.mark.redis
+
+APP = "1"
+
+
+def revoked(user: str = "42", channel: str = "", ago: float = 0.0, left: float = 60) -> Revocation:
+    now = time.time()
+    return Revocation(user, channel, now - ago, now + left)
+
+
+@pytest.fixture
+def store(clients: RedisClients) -> RedisRevocations:
+    return RedisRevocations(clients)
+
+
+async def test_what_was_added_is_read_exactly(store: RedisRevocations) -> None:
+    items = [revoked(), revoked(channel="private-orders.*"), revoked("a b:c\u00e4")]
+
+    await store.add(APP, items)
+    stored = await store.read(APP)
+
+    assert sorted(stored.items, key=repr) == sorted(items, key=repr)
+    assert stored.version == await store.version(APP)
+
+
+async def test_there_is_nothing_at_first(store: RedisRevocations) -> None:
+    assert await store.read(APP) == (None, [])
+    assert await store.version(APP) is None
+
+
+async def test_apps_are_kept_apart(store: RedisRevocations) -> None:
+    await store.add("1", [revoked()])
+
+    assert (await store.read("2")).items == []
+
+
+async def test_of_two_the_later_is_kept_in_any_order(store: RedisRevocations) -> None:
+    early, late = revoked(ago=5), revoked()
+
+    await store.add(APP, [early])
+    await store.add(APP, [late])
+    await store.add(APP, [early])
+
+    assert (await store.read(APP)).items == [late]
+
+
+async def test_every_addition_changes_the_version(store: RedisRevocations) -> None:
+    versions = []
+    for user in ("1", "2", "2"):
+        await store.add(APP, [revoked(user)])
+        versions.append(await store.version(APP))
+
+    assert len(set(versions)) == 3
+
+
+async def test_what_has_expired_is_dropped_and_never_comes_back(store: RedisRevocations) -> None:
+    short, long = revoked("1", left=0.3), revoked("2")
+    await store.add(APP, [short, long])
+    await eventually(lambda: time.time() > short.until)
+
+    await store.add(APP, [revoked("3")])
+    await store.add(APP, [short])
+
+    assert {item.user for item in (await store.read(APP)).items} == {"2", "3"}
+
+
+async def test_the_keys_end_with_their_last_entry(
+    store: RedisRevocations, clients: RedisClients
+) -> None:
+    await store.add(APP, [revoked("1", left=600), revoked("2", left=60)])
+
+    for suffix in ("revoked", "revoked:ends"):
+        left = await clients.aio.ttl(clients.keys.of_app(APP, suffix))
+        assert 60 < left <= 601
+
+
+async def test_there_is_a_bound_and_it_is_said(clients: RedisClients) -> None:
+    """Dropping an old one silently would let somebody in again."""
+    store = RedisRevocations(clients, max_kept=2)
+    await store.add(APP, [revoked("1"), revoked("2")])
+
+    with pytest.raises(DriverError, match="too many revocations") as caught:
+        await store.add(APP, [revoked("3")])
+    await store.add(APP, [revoked("2")])
+
+    assert caught.value.code == "revocations_full"
+    assert {item.user for item in (await store.read(APP)).items} == {"1", "2"}
+
+
+async def test_many_are_added_in_several_messages(store: RedisRevocations) -> None:
+    await store.add(APP, [revoked(str(number)) for number in range(250)])
+
+    assert len((await store.read(APP)).items) == 250
+
+
+async def test_nodes_are_told_in_the_same_step(
+    store: RedisRevocations, clients: RedisClients
+) -> None:
+    item = revoked()
+    listener = clients.aio.pubsub(ignore_subscribe_messages=True)
+    async with listener:
+        await listener.subscribe(clients.keys.control(APP))
+        await listener.get_message(timeout=5)
+        await asyncio.to_thread(store.revoke, APP, item)
+        message = None
+        async with asyncio.timeout(5):
+            while message is None:
+                message = await listener.get_message(timeout=1)
+
+    envelope = decode_envelope(message["data"])
+    assert envelope.flags == Flag.CONTROL
+    assert decode_revoked(envelope.frame) == [item]
+    assert (await store.read(APP)).items == [item]
+
+
+async def test_an_absent_server_is_said_within_two_seconds(
+    redis_server: FaultyServer, clients: RedisClients
+) -> None:
+    gone = RedisRevocations(type(clients)(redis_server.url))
+    redis_server.stop()
+
+    with pytest.raises(DriverUnavailable):
+        await gone.arevoke(APP, revoked())
+    with pytest.raises(DriverUnavailable):
+        await asyncio.to_thread(gone.revoke, APP, revoked())

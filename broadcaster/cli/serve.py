@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from typing import TYPE_CHECKING
@@ -83,6 +84,9 @@ async def _serve(settings: Settings, *, shared: bool) -> None:
         server = GatewayServer(
             gateway.node, gateway.app, listener, drain_seconds=settings.gateway.drain_seconds
         )
+        # What start-up made stays for good: no later collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
         await server.run_until_stopped()
     finally:
         await gateway.clients.aclose()

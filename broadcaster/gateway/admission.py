@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -87,6 +88,8 @@ class Admission:
         return f"{bits >> 31}.{bits & (1 << 31) - 1}"
 
 
+# All clients of one library ask in the same words.
+@lru_cache(maxsize=256)
 def _check_protocol(query: str) -> Refusal | None:
     params = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
     version, protocol = params.get("version"), params.get("protocol")

@@ -6,23 +6,22 @@ The one place that spells Redis keys and pub/sub channel names.
 ``...:m  :h  :c  :d:<id>``        its position, history, cached event, dedupe marks
 ``{prefix}:{<app>:}``             pub/sub topic of an app's control messages
 ``{prefix}:{<app>:}:<suffix>``    what goes with them (revocations)
-``{prefix}:{<app>}:<suffix>``     what an app has once (occupied channels)
 ``{prefix}:{q:<queue>}:<suffix>`` a queue
-``{prefix}:{node:<node>}:...``    what one gateway has written
-``{prefix}:{nodes}:<suffix>``     the list of gateways
+``{prefix}:{queues}:names``       the list of queues
+``{prefix}:{nodes}:<suffix>``     the list of gateways, and what each has written
 ================================  =====================================================
 
 The braces are part of the key: Redis Cluster hashes what stands between them, so all
-keys of one channel (or queue, or node) live in one slot and one script may use them.
-App ids, queue and node names have no colon and no brace, channel names neither, so no
-name can spell another's key.
+keys of one channel (or queue, or of all nodes) live in one slot and one script may use
+them. App ids and queue names have no colon and no brace, channel names neither, so no name
+can spell another's key.
 """
 
 from __future__ import annotations
 
 import re
 
-from broadcaster.errors import ConfigurationError, MalformedMessage
+from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
 
 _PREFIX = re.compile(r"[-A-Za-z0-9_.:/]{1,64}")
@@ -64,34 +63,16 @@ class Keys:
         """Return a key in the slot of the app's control topic."""
         return f"{self.prefix}:{{{_app(app_id)}:}}:{suffix}"
 
-    def parse_topic(self, topic: bytes) -> tuple[str, str]:
-        """
-        Return ``(app_id, channel)``; the channel is empty for the control topic.
-
-        Raises:
-            MalformedMessage: not a topic of this prefix.
-        """
-        text = topic.decode("ascii", "replace")
-        start = f"{self.prefix}:{{"
-        app_id, colon, channel = text[len(start) : -1].partition(":")
-        if not (text.startswith(start) and text.endswith("}") and app_id and colon):
-            raise MalformedMessage(f"{shown(text)} is no topic under the prefix {self.prefix!r}")
-        return app_id, channel
-
-    def app(self, app_id: str, suffix: str) -> str:
-        """Return the key of something an app has once."""
-        return f"{self.prefix}:{{{_app(app_id)}}}:{suffix}"
-
     def queue(self, name: str, suffix: str) -> str:
         """Return the key of one thing of one queue."""
         return f"{self.prefix}:{{q:{_name(name)}}}:{suffix}"
 
-    def node(self, name: str, suffix: str) -> str:
-        """Return the key of one thing of one gateway."""
-        return f"{self.prefix}:{{node:{_name(name)}}}:{suffix}"
+    def queues(self, suffix: str) -> str:
+        """Return the key of something all queues share."""
+        return f"{self.prefix}:{{queues}}:{suffix}"
 
     def nodes(self, suffix: str) -> str:
-        """Return the key of something all gateways share."""
+        """Return the key of something all gateways share, or of what one has written."""
         return f"{self.prefix}:{{nodes}}:{suffix}"
 
     def _topic(self, app_id: str, channel: str) -> str:

@@ -169,7 +169,7 @@ class RedisQueue:
 
     def _listing(self, names: Sequence[str]) -> list[Command]:
         """A queue is listed before it has jobs, so that none of them is out of sight."""
-        return [("SADD", queues_key(self._keys), *names)] if names else []
+        return [("SADD", self._keys.queues("names"), *names)] if names else []
 
 
 class _ServerClock:
@@ -202,16 +202,11 @@ def queue_keys(keys: Keys, queue: str, suffixes: Sequence[str]) -> list[str]:
     return [keys.queue(queue, suffix) for suffix in suffixes]
 
 
-def queues_key(keys: Keys) -> str:
-    """Return the key of the set of queue names."""
-    return f"{keys.prefix}:{{queues}}:names"
-
-
 def list_queues(clients: RedisClients) -> list[str]:
     """Return the names of all queues ever pushed to, sorted."""
     client = clients.sync
     with translated(client):
-        names: Any = client.smembers(queues_key(clients.keys))
+        names: Any = client.smembers(clients.keys.queues("names"))
     return sorted(name.decode() for name in names)
 
 

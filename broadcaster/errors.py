@@ -29,9 +29,8 @@ Every exception of broadcaster.
     └── JobError
         ├── UnknownJob              a name that is in no registry
         ├── InvalidJob              a body that does not fit its job class
-        ├── JobFailed               given up on purpose by ``fail()``
-        ├── JobTimedOut             ran longer than its ``timeout``
-        └── StaleToken              another worker holds the job now
+        ├── JobFailed               raised by a job that gives up on purpose
+        └── JobTimedOut             ran longer than its ``timeout``
 
 Leaves name a state. Each error carries its data as attributes; the message says
 what was wrong, with what value, and what to do. `code` is stable and documented in
@@ -266,9 +265,3 @@ class JobTimedOut(JobError):
     """The job ran longer than its `timeout`."""
 
     code = "job_timed_out"
-
-
-class StaleToken(JobError):
-    """The job's lease lapsed and another worker holds it now."""
-
-    code = "stale_token"

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
-_ID = re.compile(r"[0-9a-f]{32}")
-
 
 def uuid7(now: float, randomness: bytes) -> str:
     """
@@ -21,8 +17,3 @@ def uuid7(now: float, randomness: bytes) -> str:
     raw[6] = 0x70 | raw[6] & 0x0F
     raw[8] = 0x80 | raw[8] & 0x3F
     return raw.hex()
-
-
-def is_id(text: str) -> bool:
-    """Whether `text` is 32 lower-case hex digits."""
-    return _ID.fullmatch(text) is not None

@@ -18,6 +18,7 @@ from broadcaster.events.channels import channel_names
 from broadcaster.events.encoding import encode_data, public_fields
 from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
 from broadcaster.protocol.channels import check_socket_id, shown
+from broadcaster.protocol.messages import RESERVED_PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,6 @@ MAX_CHANNELS = 100
 """Channels of one publication; an event for more becomes several."""
 
 MAX_EVENT_NAME = 200
-_RESERVED = ("pusher:", "pusher_internal:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +170,7 @@ def _name_problem(name: str) -> str:
         return f"has {len(name)} characters; {MAX_EVENT_NAME} are allowed"
     if name.startswith("."):
         return "begins with a dot: the dot belongs to Echo's .listen('.name'), not to the name"
-    if name.startswith(_RESERVED):
+    if name.startswith(RESERVED_PREFIXES):
         return "is reserved for the protocol: 'pusher:' and 'pusher_internal:' begin no event"
     try:
         name.encode()

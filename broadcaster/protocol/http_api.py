@@ -37,6 +37,7 @@ from broadcaster.protocol.channels import (
     parse_channel,
     shown,
 )
+from broadcaster.protocol.messages import RESERVED_PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,7 +47,6 @@ MAX_BATCH = 10
 OK = b"{}"
 
 ATTRIBUTES = ("user_count", "subscription_count")
-_RESERVED = ("pusher:", "pusher_internal:")
 # JSON may write one byte of text as six (\u0000); names, keys and white space come on top.
 _ESCAPED = 6
 _BODY_ALLOWANCE = 65_536
@@ -300,7 +300,7 @@ def _check_name(name: str, longest: int) -> None:
             f"event name {shown(name)} has {len(name)} characters; 1 to {longest} are allowed",
             code="invalid_event_name",
         )
-    if name.startswith(_RESERVED):
+    if name.startswith(RESERVED_PREFIXES):
         raise RequestRefused(
             f"event name {shown(name)} is reserved: names that begin with 'pusher:' or "
             "'pusher_internal:' are the protocol's own",

@@ -31,6 +31,9 @@ PONG = b'{"event":"pusher:pong","data":{}}'
 # one is safe for stock clients and visible to `channel.bind('pusher:resync', ...)`.
 RESYNC = "pusher:resync"
 
+# Names of events that nobody but the protocol may send begin with one of these.
+RESERVED_PREFIXES = ("pusher:", "pusher_internal:")
+
 _encode = msgspec.json.Encoder().encode
 
 

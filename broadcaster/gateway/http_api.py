@@ -270,11 +270,11 @@ class HttpApi:
             for channel in event.channels
         }
         names = [channel.name for channel in wanted]
-        rooms = [channel.name for channel in wanted if channel.is_presence]
+        presence = [channel.name for channel in wanted if channel.is_presence]
         connections = dict(zip(names, await self._presence.counts(app.id, names), strict=True))
         users = (
-            dict(zip(rooms, await self._presence.member_counts(app.id, rooms), strict=True))
-            if rooms
+            dict(zip(presence, await self._presence.member_counts(app.id, presence), strict=True))
+            if presence
             else {}
         )
         return [

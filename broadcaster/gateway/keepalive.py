@@ -1,4 +1,4 @@
-"""One look a second at every connection, instead of a timer for each."""
+"""Two looks a second at every connection, instead of a timer for each."""
 
 from __future__ import annotations
 

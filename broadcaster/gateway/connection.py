@@ -74,6 +74,7 @@ class Connection:
         "last_seen",
         "paused",
         "pinged",
+        "refusals",
         "session",
         "socket_id",
         "stuck_since",
@@ -89,6 +90,7 @@ class Connection:
         self.last_seen = node.now()
         self.pinged = False
         self.paused = False
+        self.refusals = 0
         self.backlog = 0
         self.stuck_since = 0.0
         self.closing_at: float | None = None

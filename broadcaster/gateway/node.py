@@ -60,6 +60,7 @@ AnyConnection = TypeVar("AnyConnection", bound="Connection")
 
 PROBE_SECONDS = 1.0
 TOUCH_SECONDS = 3_600.0
+MAX_REFUSALS = 100
 
 
 class Node:
@@ -240,8 +241,14 @@ class Node:
         self._relays.put(connection, relay)
 
     def denied(self, connection: Connection, denied: effects.Denied) -> None:
-        """Log a refused subscription with its cause."""
-        self.trace.denied(connection, denied)
+        """Log a refused subscription with its cause; a connection has so many and no more."""
+        self.trace.denied(connection, denied, self.now())
+        connection.refusals += 1
+        if connection.refusals >= MAX_REFUSALS:
+            connection.close(
+                close_codes.OVER_CAPACITY,
+                f"{MAX_REFUSALS} subscriptions of this connection were refused",
+            )
 
     def pace_changed(self, connection: Connection) -> None:
         """A connection stopped or started reading."""

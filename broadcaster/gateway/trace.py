@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.protocol.envelope import Flag
+from broadcaster.protocol.rate import TokenBucket
 
 if TYPE_CHECKING:
     from broadcaster.gateway.connection import Connection
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("broadcaster.gateway")
 
+DENIALS_A_SECOND, DENIALS_AT_ONCE = 20, 200
+
 
 class Trace:
     """See the module."""
 
     def __init__(self) -> None:
         self.on = _log.isEnabledFor(logging.DEBUG)
+        self._denials = TokenBucket(DENIALS_A_SECOND, burst=DENIALS_AT_ONCE)
+        self._unsaid = 0
 
     def connected(self, connection: Connection) -> None:
         """A client connected."""
@@ -58,8 +63,14 @@ class Trace:
         if self.on:
             _log.debug("left %s", channel, extra=_of(connection, "unsubscribed", channel=channel))
 
-    def denied(self, connection: Connection, denied: Denied) -> None:
-        """A subscription was refused."""
+    def denied(self, connection: Connection, denied: Denied, now: float) -> None:
+        """A subscription was refused; a flood of them is counted instead of told."""
+        if not self._denials.take(now):
+            self._unsaid += 1
+            return
+        if self._unsaid:
+            _log.info("%d more subscriptions denied", self._unsaid, extra={"event": "denied"})
+            self._unsaid = 0
         _log.info(
             "subscription to %s denied: %s",
             ascii(denied.channel[:200]),

@@ -11,6 +11,7 @@ from broadcaster.errors import (
     InvalidSignature,
     ProtocolError,
 )
+from broadcaster.protocol.rate import TokenBucket
 
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import AppProvider
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from broadcaster.contracts.verifier import Verified, Verifier
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.revocations import Revocations
+
+EXPLANATIONS_A_SECOND, EXPLANATIONS_AT_ONCE = 20, 100
 
 
 class Verification:
@@ -42,6 +45,8 @@ class Verification:
         self._revocations = revocations
         self._debug = debug
         self._held: set[Connection] = set()
+        # Trying alternatives costs many times what refusing does.
+        self._explanations = TokenBucket(EXPLANATIONS_A_SECOND, burst=EXPLANATIONS_AT_ONCE)
         public_keys.on_read(self._retry)
 
     def verify(
@@ -67,6 +72,8 @@ class Verification:
         except AuthorizationPending:
             raise
         except (ProtocolError, AuthorizationError) as error:
+            if not self._explanations.take(now):
+                raise
             cause = self._verifier.explain_refusal(
                 app,
                 self._apps,

@@ -45,6 +45,7 @@ from broadcaster.protocol.channels import (
 )
 from broadcaster.protocol.close_codes import CLIENT_EVENT_REFUSED, INVALID_MESSAGE
 from broadcaster.protocol.effects import Denied, Effect, Hold, Join, Leave, Relay, Reply
+from broadcaster.protocol.rate import TokenBucket
 from broadcaster.protocol.signing import verify_user
 from broadcaster.protocol.subscription import NEVER, Subscription, member_of
 from broadcaster.protocol.subscription_auth import Verified
@@ -104,11 +105,10 @@ class Session:
 
     __slots__ = (
         "_app",
+        "_client_events",
         "_deaf_until",
         "_generation",
         "_held",
-        "_tokens",
-        "_tokens_at",
         "_verify",
         "due_at",
         "renew_at",
@@ -126,8 +126,7 @@ class Session:
         self._generation = 0
         self._held: dict[str, Held] = {}
         self.due_at = self.renew_at = self._deaf_until = NEVER
-        self._tokens = float(app.limits.client_event_rate)
-        self._tokens_at = 0.0
+        self._client_events: TokenBucket | None = None
 
     def opened(self) -> bytes:
         """Return the first frame of the connection."""
@@ -369,12 +368,9 @@ class Session:
         return None
 
     def _take_token(self, now: float, rate: int) -> bool:
-        self._tokens = min(float(rate), self._tokens + (now - self._tokens_at) * rate)
-        self._tokens_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        if self._client_events is None:  # most connections never send one
+            self._client_events = TokenBucket(rate)
+        return self._client_events.take(now)
 
 
 REVOKED = "The authorization for this channel was revoked"

@@ -285,3 +285,18 @@ async def test_a_refusal_is_one_line_with_its_likely_cause_in_the_log_alone(
     assert "signed for the name without its prefix" in lines[0]
     assert "without its prefix" not in json.dumps(refusal.raw)
     assert auth not in caplog.text
+
+
+async def test_a_connection_has_so_many_refusals_and_no_more(gateway: RunningGateway) -> None:
+    """Guessing signatures costs the server more than the guesser: it ends early, politely."""
+    async with gateway.connect() as guesser, gateway.connect() as other:
+        await other.subscribe("orders")
+        for number in range(300):
+            data = {"channel": f"private-{number}", "auth": "app-key:" + "0" * 64}
+            await guesser.send({"event": "pusher:subscribe", "data": data})
+        code, _ = await guesser.wait_closed()
+        await gateway.publish("orders", "after")
+        await other.next("after")
+
+    assert code == 4100
+    assert len(guesser.received("pusher:subscription_error")) == 100

@@ -156,7 +156,7 @@ class Stream:
                 held, seen=set(), missed=[], gap=_cause(known, last), again=overflowed
             )
         self.position = known
-        seen = {envelope.event_id for envelope in history}
+        seen = {known.event_id, *(envelope.event_id for envelope in history)}
         return self._release(held, seen=seen, missed=missed, gap=None, again=overflowed)
 
     def _hold(self, envelope: Envelope) -> None:
@@ -202,7 +202,7 @@ def _missed(known: Position, history: Sequence[Envelope]) -> list[Envelope] | No
     for index in range(len(history) - 1, -1, -1):
         if history[index].event_id == known.event_id:
             return list(history[index + 1 :])
-    if known.event_id == NO_ID and history and history[0].previous_id == NO_ID:
+    if history and history[0].previous_id == known.event_id:  # trimmed up to it, or all there is
         return list(history)
     return None
 

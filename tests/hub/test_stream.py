@@ -178,6 +178,18 @@ def test_trimmed_history_is_reported_and_the_stream_goes_on() -> None:
     assert stream.received(event(11))
 
 
+def test_history_trimmed_to_just_behind_what_was_seen_is_no_hole() -> None:
+    """The oldest event kept names its predecessor, which is proof enough."""
+    stream = live(1, 2)
+    stream.interrupted()
+    stream.acknowledged()
+    stream.received(event(2))
+
+    outcome = stream.checked(at(4), [event(3), event(4)])
+
+    assert (numbers(outcome), outcome.gap) == ([3, 4], None)
+
+
 def test_a_store_that_came_back_empty_is_reported_as_lost_data() -> None:
     stream = live(5)
     stream.interrupted()

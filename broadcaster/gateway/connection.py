@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from broadcaster.errors import InvalidSignature
 from broadcaster.protocol import close_codes, messages, websocket
 from broadcaster.protocol.effects import Hold, Join, Leave, Relay, Reply
 from broadcaster.protocol.session import Session
@@ -126,6 +127,9 @@ class Connection:
     def gone(self) -> None:
         """The WebSocket is gone, whoever ended it."""
         self._node.socket_closed(self)
+        # The session holds a method of ours: without it both are freed now, not at some
+        # later garbage collection.
+        self.session = Session(self.app, self.socket_id, _nobody)
 
     def greet(self, response: bytes) -> None:
         """Open the session, after `response` to the handshake, in one write."""
@@ -219,3 +223,7 @@ class Connection:
         self, auth: str, channel: str, channel_data: str | None, held_since: float | None
     ) -> Verified:
         return self._node.verify(self, auth, channel, channel_data, held_since)
+
+
+def _nobody(*_: object) -> Verified:
+    raise InvalidSignature("the connection is gone", code="gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -85,3 +86,19 @@ async def test_nothing_is_written_after_the_answer_to_a_goodbye(gateway: Running
 
     assert b"news" in received
     assert received.endswith(b"\x88\x00")
+
+
+async def test_a_connection_that_is_gone_is_freed_without_a_garbage_collection(
+    gateway: RunningGateway,
+) -> None:
+    def alive() -> bool:
+        return any(isinstance(o, Socket) and o._node is gateway.node for o in gc.get_objects())
+
+    gc.disable()
+    try:
+        async with gateway.connect() as client:
+            await client.subscribe("orders")
+            assert alive()
+        await eventually(lambda: not alive())
+    finally:
+        gc.enable()

@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,18 +95,22 @@ def _started(
     command: list[str], port: int, cores: Cores, environment: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
     inherited = {name: value for name, value in os.environ.items() if "BROADCASTER_" not in name}
+    said = tempfile.TemporaryFile()
     process = subprocess.Popen(
         command,
         cwd=ROOT,
         env={**inherited, **(environment or {})},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=said,
     )
     try:
         if cores.server is not None:
             os.sched_setaffinity(process.pid, {cores.server})
         _wait_until_open(port, process, command)
         yield Server(process.pid, port)
+    except BenchmarkError as error:
+        said.seek(0)
+        raise BenchmarkError(f"{error}\n{said.read()[-2_000:].decode(errors='replace')}") from error
     finally:
         process.terminate()
         try:
@@ -113,6 +118,7 @@ def _started(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        said.close()
 
 
 def _wait_until_open(port: int, process: subprocess.Popen[bytes], command: list[str]) -> None:

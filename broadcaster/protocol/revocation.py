@@ -70,12 +70,12 @@ _decode = msgspec.json.Decoder(Revoked).decode
 Verdict: TypeAlias = Callable[[str, str, "float | None"], bool]
 
 
-def revocation(user: str | int, channel: str | None, *, now: float) -> Revocation:
+def revocation(user: object, channel: str | None, *, now: float) -> Revocation:
     """
     Return the revocation of what was authorized up to `now`.
 
     Args:
-        user: the user's id; ``42`` and ``"42"`` are one.
+        user: the user's id, text or an integer; ``42`` and ``"42"`` are one.
         channel: full name, ``*`` standing for characters within one dot segment; None for all.
         now: Unix seconds.
 

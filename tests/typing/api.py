@@ -23,6 +23,7 @@ from broadcaster import (
     ShouldBroadcastNow,
     ShouldRescue,
     abroadcast,
+    arevoke,
     broadcast,
     broadcast_if,
     broadcast_unless,
@@ -32,6 +33,7 @@ from broadcaster import (
     on,
     presence,
     private,
+    revoke,
 )
 from broadcaster.drivers.log import LogPublisher
 from broadcaster.drivers.null import NullPublisher
@@ -43,9 +45,11 @@ if TYPE_CHECKING:
     from broadcaster.contracts.application import Application
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
+    from broadcaster.contracts.revocations import RevocationStore, Revoker
     from broadcaster.drivers.http.pusher import PusherPublisher
     from broadcaster.drivers.redis.publisher import RedisPublisher
     from broadcaster.drivers.redis.queue import RedisQueue
+    from broadcaster.drivers.redis.revocations import RedisRevocations
     from broadcaster.drivers.sync import SyncQueue
     from broadcaster.wiring.backend import Backend
 
@@ -135,6 +139,9 @@ def sync_code(order: Order) -> None:
     presence("room").send()
     assert_type(SendMail(to="a@example.com").dispatch(delay=minutes(5)), str)
     report("2026-11").dispatch()
+    revoke(user=42)
+    revoke(user="42", channel="private-orders.*")
+    revoke(42)  # type: ignore[call-arg]  # who is meant is named
 
 
 async def async_code(order: Order) -> None:
@@ -144,6 +151,7 @@ async def async_code(order: Order) -> None:
         raise SystemExit(error.exit_code) from error
     await on("orders.1").asend()
     await report("2026-11").adispatch()
+    await arevoke(user=42)
 
 
 def drivers_keep_their_contracts(
@@ -152,9 +160,12 @@ def drivers_keep_their_contracts(
     pusher: PusherPublisher,
     waiting: RedisQueue,
     inline: SyncQueue,
+    revocations: RedisRevocations,
 ) -> None:
     application: Application = backend
     router = RoutingPublisher(backend.driver)
     publishers: list[Publisher] = [redis, pusher, LogPublisher(), NullPublisher(), router]
     queues: list[Queue] = [waiting, inline]
-    assert application, (publishers, queues)
+    revoker: Revoker = revocations
+    store: RevocationStore = revocations
+    assert application, (publishers, queues, revoker, store)

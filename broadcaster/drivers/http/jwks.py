@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx
@@ -177,7 +178,7 @@ class HttpPublicKeys:
                 asyncio.timeout(self._timeout),
                 client.stream("GET", url) as answer,
             ):
-                if answer.status_code != httpx.codes.OK:
+                if answer.status_code != HTTPStatus.OK:
                     raise DriverUnavailable(f"the answer was {answer.status_code}, not 200")
                 body = bytearray()
                 async for part in answer.aiter_raw():

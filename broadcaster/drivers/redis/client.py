@@ -210,14 +210,31 @@ def translated(client: redis.Redis | redis.asyncio.Redis) -> Generator[None, Non
     """
     Turn every exception of redis-py and of the network into ours.
 
+    On Python 3.11 redis-py may swallow a cancellation: it sends through
+    ``asyncio.wait_for``, which returns the result when both come in one tick. It is raised
+    again here, or else a loop over commands would run on after it was cancelled.
+
     Raises:
         LeaseLost: a script's error reply begins with ``LEASE``.
         DriverUnavailable: everything else that redis-py or the network raises.
     """
+    task = _current_task()
+    requests = 0 if task is None else task.cancelling()
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
+        if task is not None and task.cancelling() > requests:
+            raise asyncio.CancelledError from error
         raise _our(error, address_of(client)) from error
+    if task is not None and task.cancelling() > requests:
+        raise asyncio.CancelledError
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return None
 
 
 def _our(error: Exception, where: str) -> DriverUnavailable | LeaseLost:

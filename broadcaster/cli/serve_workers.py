@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -31,30 +32,41 @@ def run_workers(settings: Settings, log_level: str) -> int:
         *("--host", settings.gateway.host, "--port", str(port), "--log-level", log_level),
         *("--drain", str(settings.gateway.drain_seconds)),
     ]
-    return asyncio.run(_Workers(command, settings.gateway.workers).run())
+    return asyncio.run(Workers(command, settings.gateway.workers).run())
 
 
-class _Workers:
-    """Starts workers, restarts those that die, and passes signals on."""
+class Workers:
+    """
+    Starts workers, restarts those that die, and passes signals on.
+
+    Args:
+        command: what each is started with.
+        count: how many.
+
+    Attributes:
+        processes: those that run.
+    """
 
     def __init__(self, command: list[str], count: int) -> None:
         self._command = command
         self._count = count
         self._stopping = asyncio.Event()
-        self._processes: set[asyncio.subprocess.Process] = set()
+        self.processes: set[asyncio.subprocess.Process] = set()
         self._code = 0
 
     async def run(self) -> int:
+        """Run until a signal, or until a worker cannot be run at all; return the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+            loop.add_signal_handler(number, self.stop)
         await asyncio.gather(*(self._keep(index) for index in range(self._count)))
         return self._code
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Ask every worker to stop, and start none again."""
         self._stopping.set()
-        for process in self._processes:
-            process.terminate()
+        for process in self.processes:
+            _terminate(process)
 
     async def _keep(self, index: int) -> None:
         """Keep one worker running, with a pause that grows while it dies young."""
@@ -67,7 +79,7 @@ class _Workers:
                 return
             if code in _HOPELESS:
                 self._code = code
-                self._stop()
+                self.stop()
                 return
             pause = (
                 FIRST_PAUSE if loop.time() - started > LONG_LIFE else min(pause * 2, LONGEST_PAUSE)
@@ -90,10 +102,16 @@ class _Workers:
         process = await asyncio.create_subprocess_exec(
             *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
         )
-        self._processes.add(process)
+        self.processes.add(process)
         try:
             if self._stopping.is_set():
-                process.terminate()
+                _terminate(process)
             return await process.wait()
         finally:
-            self._processes.discard(process)
+            self.processes.discard(process)
+
+
+def _terminate(process: asyncio.subprocess.Process) -> None:
+    """Ask a worker to stop; one that has just ended must not keep the others from hearing it."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()

@@ -114,7 +114,9 @@ class GatewayServer(uvicorn.Server):
         await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
         for task in (drain, hurry):
             task.cancel()
-        await asyncio.gather(drain, hurry, return_exceptions=True)
+        for outcome in await asyncio.gather(drain, hurry, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                _log.error("draining failed", exc_info=outcome, extra={"event": "bug"})
         await super().shutdown(sockets)
 
 

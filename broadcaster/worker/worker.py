@@ -100,7 +100,7 @@ class Worker:
             extra={"event": "worker_started", "node": self.name},
         )
         self._heartbeat.start()
-        listeners = [asyncio.create_task(self._listen(line)) for line in self._lines]
+        listeners = [self._listening(line) for line in self._lines]
         try:
             reason = await self._work()
             reason = await self._finish(reason)
@@ -184,6 +184,11 @@ class Worker:
                     await self._stopping.wait()
         except TimeoutError:
             return
+
+    def _listening(self, line: Line) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._listen(line), name=f"hints of {line.name}")
+        task.add_done_callback(_report)
+        return task
 
     async def _listen(self, line: Line) -> None:
         while True:
@@ -361,6 +366,12 @@ class Worker:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+
+def _report(listener: asyncio.Task[None]) -> None:
+    """Say that a listener has failed: jobs are still found, but a tick later."""
+    if not listener.cancelled() and (error := listener.exception()) is not None:
+        logger.error("%s failed", listener.get_name(), exc_info=error, extra={"event": "bug"})
 
 
 def _broken(task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> Settlement | None:

@@ -419,3 +419,21 @@ async def _sizes_when_back(world: WorkerWorld) -> QueueSizes | None:
         return await world.sizes()
     except DriverUnavailable:
         return None
+
+
+async def test_a_listener_that_fails_is_reported_and_jobs_are_found_by_ticks(
+    world: WorkerWorld,
+    seen: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken(_queue: str, _timeout: float) -> bool:
+        raise RuntimeError("no hints today")
+
+    monkeypatch.setattr(world.queue, "wait", broken)
+    async with world.running():
+        await eventually(lambda: "hints of default failed" in caplog.text)
+        await world.push(Note("a"))
+        await eventually(lambda: seen == ["a"])
+
+    assert "no hints today" in caplog.text

@@ -87,7 +87,8 @@ class Child:
                 pause = FIRST_PAUSE if loop.time() - born > LONG_LIFE else pause
                 listener.died(self.name, explain_exit(code, self._last_words), pause)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._again.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._again.wait()
                 self._again.clear()
                 pause = min(LONGEST_PAUSE, pause * 2)
         finally:
@@ -105,7 +106,8 @@ class Child:
         for wait in (self.grace, KILL_SECONDS):
             self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await process.wait()
                 return
         self.kill()
         await process.wait()
@@ -117,7 +119,8 @@ class Child:
         if process is not None and process.returncode is None:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), self.grace)
+                async with asyncio.timeout(self.grace):
+                    await process.wait()
             self.kill()
 
     def kill(self) -> None:

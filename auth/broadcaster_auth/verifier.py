@@ -83,7 +83,10 @@ class SubscriptionVerifier:
         keys, source = _keys_of(app), self._public_keys
         if source is None or not app.jwks_url:
             return tokens.verify(token, keys, app_id=app.id, now=now)
-        document = source.find(app.jwks_url)
+        try:
+            document = source.find(app.jwks_url)
+        except ConfigurationError as error:
+            raise InvalidToken(error.message, code="grants_off") from error
         if document is not None:
             keys += self._loaded(document)
         try:

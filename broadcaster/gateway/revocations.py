@@ -35,12 +35,13 @@ RETRY_SECONDS = 0.2
 class _Known:
     """One app's revocations on this node."""
 
-    __slots__ = ("fresh", "table", "unread", "version")
+    __slots__ = ("fresh", "generation", "table", "unread", "version")
 
     def __init__(self) -> None:
         self.table = RevocationTable()
         self.version: bytes | None = None
         self.fresh = asyncio.Event()
+        self.generation = 0  # of the subscription to the control topic
         self.unread = False
 
 
@@ -116,12 +117,15 @@ class Revocations:
 
     def acknowledged(self, topic: bytes) -> None:
         """From now on no control message is missed: read what was."""
-        self._apps[self._app_of[topic]].unread = True
+        known = self._apps[self._app_of[topic]]
+        known.generation += 1
+        known.unread = True
         self._event.set()
 
     def interrupted(self) -> None:
         """Control messages may be missed from now on."""
         for known in self._apps.values():
+            known.generation += 1
             known.fresh.clear()
 
     # -- task -------------------------------------------------------------------------
@@ -137,14 +141,16 @@ class Revocations:
             except TimeoutError:
                 polling = True
             self._event.clear()
-            delay = POLL_SECONDS
+            again = False
             for app_id, known in list(self._apps.items()):
                 try:
                     if known.unread or (polling and await self._is_behind(app_id, known)):
                         await self._read(app_id, known)
                 except DriverError as error:
-                    delay = RETRY_SECONDS
-                    _log.debug("revocations not read: %s", error, extra={"event": "retry"})
+                    level = logging.DEBUG if delay == RETRY_SECONDS else logging.WARNING
+                    _log.log(level, "revocations: %s", error, extra={"event": "retry"})
+                    again = True
+            delay = RETRY_SECONDS if again else POLL_SECONDS
 
     async def _is_behind(self, app_id: str, known: _Known) -> bool:
         known.table.forget(self._clock())
@@ -152,6 +158,7 @@ class Revocations:
 
     async def _read(self, app_id: str, known: _Known) -> None:
         known.unread = False
+        generation = known.generation
         try:
             stored = await self._store.read(app_id)
         except DriverError:
@@ -159,7 +166,8 @@ class Revocations:
             raise
         known.version = stored.version
         self._learn(app_id, stored.items)
-        known.fresh.set()
+        if known.generation == generation:  # what was read is what was said until now
+            known.fresh.set()
         await self._write_back(app_id, known, stored.items)
 
     async def _write_back(self, app_id: str, known: _Known, stored: Sequence[Revocation]) -> None:

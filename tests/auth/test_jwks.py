@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from broadcaster.contracts.public_keys import KeyDocument
+from broadcaster.drivers.http.jwks import HttpPublicKeys
 from broadcaster.errors import AuthorizationPending, InvalidToken, MalformedMessage
 from tests.auth.grant_keys import SECRET, SHARED, app_with, key_pair
 
@@ -266,6 +267,18 @@ def test_a_bad_grant_with_a_known_key_waits_for_nothing(options: Any, code: str)
 
     assert code_of(keys, grant(**options)) == code
     assert keys.asked == []
+
+
+def test_a_url_that_cannot_be_used_is_a_refusal_and_no_crash() -> None:
+    keys = HttpPublicKeys()
+    app = replace(PUBLIC_ONLY, jwks_url="http://id.example/keys")
+
+    with pytest.raises(InvalidToken, match="https") as caught:
+        SubscriptionVerifier(keys).verify_subscription(
+            app, auth=grant(), socket_id="1.2", channel=CHANNEL, channel_data=None, now=NOW
+        )
+
+    assert caught.value.code == "grants_off"
 
 
 def test_without_a_url_nothing_is_asked_for() -> None:

@@ -7,6 +7,7 @@ publish in a cluster too.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from broadcaster.drivers.redis.client import RedisClients
+
+_log = logging.getLogger("broadcaster.redis")
 
 MAX_KEPT = 100_000
 _VERSION = b"version"
@@ -62,8 +65,8 @@ class RedisRevocations:
         key = self._clients.keys.of_app(app_id, "revoked")
         [reply] = await aread(self._clients.aio, [("HGETALL", key)])
         fields: Mapping[bytes, bytes] = _as_mapping(reply)
-        items = [_decoded(name, value) for name, value in fields.items() if name != _VERSION]
-        return Stored(fields.get(_VERSION), items)
+        decoded = [_decoded(name, value) for name, value in fields.items() if name != _VERSION]
+        return Stored(fields.get(_VERSION), [item for item in decoded if item is not None])
 
     def _call(self, app_id: str, items: Sequence[Revocation]) -> Call:
         keys = self._clients.keys
@@ -94,7 +97,11 @@ def _as_mapping(reply: Any) -> Mapping[bytes, bytes]:
     return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
-def _decoded(name: bytes, value: bytes) -> Revocation:
-    user, _, channel = name.decode().partition("\n")
+def _decoded(name: bytes, value: bytes) -> Revocation | None:
     at, _, until = value.partition(b" ")
-    return Revocation(user, channel, float(at), float(until))
+    try:
+        user, _, channel = name.decode().partition("\n")
+        return Revocation(user, channel, float(at), float(until))
+    except ValueError:
+        _log.error("passed over a revocation that is none: %r", name, extra={"event": "bug"})
+        return None

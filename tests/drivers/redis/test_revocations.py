@@ -133,6 +133,19 @@ async def test_nodes_are_told_in_the_same_step(
     assert (await store.read(APP)).items == [item]
 
 
+async def test_an_entry_that_is_none_is_passed_over(
+    store: RedisRevocations, clients: RedisClients, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One bad entry must not take the others with it."""
+    item = revoked()
+    await store.add(APP, [item])
+    for name, value in ((b"\xff\n", b"1 2"), (b"7\n", b"soon"), (b"8\n", b"")):
+        clients.sync.hset(clients.keys.of_app(APP, "revoked"), name, value)  # type: ignore[arg-type] # redis-py wants text
+
+    assert (await store.read(APP)).items == [item]
+    assert len(caplog.records) == 3
+
+
 async def test_an_absent_server_is_said_within_two_seconds(
     redis_server: FaultyServer, clients: RedisClients
 ) -> None:

@@ -12,6 +12,7 @@ in the dark for 15 seconds and more.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -38,6 +39,7 @@ MAX_HEAD_BYTES = 16_384
 
 _GET = b"GET "
 _END = b"\r\n\r\n"
+_UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[ \t]*websocket", re.IGNORECASE)
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
@@ -101,7 +103,7 @@ class Sniffer(asyncio.Protocol):
                 self._buffer = data
             return
         head = data[:end]
-        if data.startswith(_GET) and b"websocket" in head.lower() and b"pgrade" in head:
+        if data.startswith(_GET) and _UPGRADE.search(head):
             self._to_websocket(head, data[end + len(_END) :])
         else:
             self._to_http(data)

@@ -137,6 +137,16 @@ def test_a_get_without_an_upgrade_to_websocket_is_http_or_told_why(
     assert Http.made or world.transport.written.startswith(b"HTTP/1.1 400 ")
 
 
+def test_words_of_an_upgrade_in_other_headers_make_none(world: World) -> None:
+    """As browsers write them when a person follows a link."""
+    words = b"Referer: http://x/websocket\r\nUpgrade-Insecure-Requests: 1\r\n\r\n"
+
+    world.feed(GET[:-2] + words)
+
+    assert len(Http.made) == 1
+    assert world.transport.written == b""
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

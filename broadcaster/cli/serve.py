@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from broadcaster.errors import DriverUnavailable
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.settings import Settings
 
 _log = logging.getLogger("broadcaster.gateway")
-
-STARTUP_SECONDS = 10.0
-RETRY_SECONDS = 0.5
 
 
 @click.command()
@@ -76,6 +70,7 @@ def serve(
 async def _serve(settings: Settings, *, shared: bool) -> None:
     from broadcaster.gateway.server import GatewayServer, bind
     from broadcaster.wiring.gateway import open_gateway
+    from broadcaster.wiring.startup import wait_for_redis
 
     listener = bind(settings.gateway.host, settings.gateway.port, shared=shared)
     gateway = open_gateway(settings)
@@ -91,34 +86,6 @@ async def _serve(settings: Settings, *, shared: bool) -> None:
     finally:
         await gateway.clients.aclose()
         listener.close()
-
-
-async def wait_for_redis(clients: RedisClients) -> None:
-    """
-    Return when Redis answers and is fit for use; give up after `STARTUP_SECONDS`.
-
-    Raises:
-        DriverUnavailable: it did not answer (exit code 69).
-        ConfigurationError: it would lose what is written to it (exit code 78).
-    """
-    from broadcaster.drivers.redis.client import check_server
-
-    deadline = asyncio.get_running_loop().time() + STARTUP_SECONDS
-    while True:
-        try:
-            facts = await check_server(clients)
-        except DriverUnavailable as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            _log.warning("waiting for Redis: %s", error, extra={"event": "waiting"})
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            if not facts.appendonly:
-                _log.info(
-                    "Redis has no append-only file: queued jobs are lost if it restarts",
-                    extra={"event": "redis"},
-                )
-            return
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -79,7 +79,16 @@ class Outbox:
         leaving: ends the server's task when it expires.
     """
 
-    __slots__ = ("_connection", "_filled", "_leaving", "_letters", "_paused", "_size", "_waiting")
+    __slots__ = (
+        "_connection",
+        "_filled",
+        "_leaving",
+        "_letters",
+        "_over",
+        "_paused",
+        "_size",
+        "_waiting",
+    )
 
     def __init__(self, letters: _Letters, leaving: asyncio.Timeout) -> None:
         self._letters = letters
@@ -88,6 +97,7 @@ class Outbox:
         self._size = 0
         self._filled = asyncio.Event()
         self._paused = False
+        self._over = False
         self._connection: Connection | None = None
 
     def attach(self, connection: Connection) -> None:
@@ -96,6 +106,8 @@ class Outbox:
 
     def write(self, data: bytes) -> None:
         """See `Outlet.write`."""
+        if self._over:
+            return
         letters = self._letters.of(data)
         self._waiting.extend(letters)
         self._size += sum([letter.size for letter in letters])
@@ -110,9 +122,15 @@ class Outbox:
 
     def abort(self) -> None:
         """See `Outlet.abort`."""
-        self._waiting.clear()
-        if not self._leaving.expired():
+        if not self._over:
+            self.close()
             self._leaving.reschedule(0.0)
+
+    def close(self) -> None:
+        """The server's task is leaving by itself."""
+        self._over = True
+        self._waiting.clear()
+        self._size = 0
 
     async def run(self, send: Send) -> None:
         """Send until a close was sent, or the server says that the WebSocket has ended."""
@@ -132,8 +150,8 @@ class Outbox:
             self.abort()
 
     def _sent(self, letter: _Letter) -> None:
-        if not self._waiting:
-            return  # aborted meanwhile
+        if self._over:
+            return
         self._waiting.popleft()
         self._size -= letter.size
         if self._paused and self._size < LOW_WATER and self._connection is not None:
@@ -178,6 +196,7 @@ class MountedSockets:
         try:
             await _read(connection, receive)
         finally:
+            outbox.close()
             connection.gone()
             sending.cancel()
             await asyncio.wait((sending,))

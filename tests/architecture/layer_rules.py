@@ -46,6 +46,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"api", "protocol", "contracts", "settings", "context", "current", "jobs", "events"}
         | {"worker", "drivers", "gateway", "integrations", "broadcaster_auth", "wiring", "demo"}
     ),
+    # The gateway as users mount it in their own server: an entry like the cli.
+    "mounting": frozenset({"settings", "gateway", "wiring"}),
     # What users' and our own tests import.
     "testing": frozenset(
         {"api", "protocol", "contracts", "settings", "context", "current", "hub", "jobs"}
@@ -62,7 +64,12 @@ OWNER: dict[str, tuple[str, ...]] = {
     "valkey": (),
     "httpx": ("broadcaster.drivers.http",),
     "jwt": ("broadcaster_auth.tokens",),
-    "uvicorn": ("broadcaster.cli", "broadcaster.gateway.server", "broadcaster.gateway.sniff"),
+    "uvicorn": (
+        "broadcaster.cli",
+        "broadcaster.gateway.http_protocol",
+        "broadcaster.gateway.server",
+        "broadcaster.gateway.sniff",
+    ),
     "uvloop": ("broadcaster.cli",),
     "httptools": ("broadcaster.gateway.sniff",),
     "starlette": (
@@ -70,6 +77,7 @@ OWNER: dict[str, tuple[str, ...]] = {
         "broadcaster.integrations",
         "broadcaster.demo",
         "broadcaster.wiring",
+        "broadcaster.mounting",
         "broadcaster_auth",
     ),
     "websockets": ("broadcaster.testing", "broadcaster.cli", "broadcaster.gateway"),

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from broadcaster.hub.stream import Checked
 
 
+# Plain integers: `enum` makes a new member for each `&`, three times for each message.
+_CONTROL, _PRESENCE = int(Flag.CONTROL), int(Flag.PRESENCE)
+
+
 class HubOwner(Protocol):
     """What the hub asks of the process around it. Calls return at once and never raise."""
 
@@ -101,7 +105,7 @@ class Hub:
     def received(self, topic: bytes, envelope: Envelope) -> None:
         """Take one envelope from Redis."""
         channel = self.channels.get(topic)
-        if channel is None or envelope.flags & Flag.CONTROL:  # that is not for sockets
+        if channel is None or envelope.flags & _CONTROL:  # that is not for sockets
             return
         stream = channel.stream
         if stream.received(envelope):
@@ -141,7 +145,7 @@ class Hub:
             channel.waiting.pop(next(iter(channel.waiting)))()
 
     def _deliver(self, channel: LocalChannel, envelope: Envelope) -> None:
-        if envelope.flags & Flag.PRESENCE:
+        if envelope.flags & _PRESENCE:
             self._deliver_presence(channel, envelope)
         else:
             excluded = (envelope.excluded,) if envelope.excluded else ()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_HELD = 2_000
-_TRANSIENT = Flag.EPHEMERAL | Flag.PRESENCE | Flag.CONTROL
+_TRANSIENT = int(Flag.EPHEMERAL | Flag.PRESENCE | Flag.CONTROL)
 
 
 class State(Enum):

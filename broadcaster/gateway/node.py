@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.presence import Lease
     from broadcaster.contracts.verifier import Verifier
     from broadcaster.gateway.connection import Connection
-    from broadcaster.gateway.parts import NodeOptions, Stores
-    from broadcaster.gateway.sniff import Sniffer
+    from broadcaster.gateway.parts import Newcomer, NodeOptions, Stores
     from broadcaster.protocol import effects
     from broadcaster.protocol.app import App
     from broadcaster.protocol.websocket import Upgrade
@@ -75,7 +74,7 @@ class Node:
         self.options = options
         self.hub = Hub(self)
         self.connections: set[Connection] = set()
-        self.sniffers: set[Sniffer] = set()
+        self.sniffers: set[Newcomer] = set()
         self.trace = Trace()
         self.draining = False
         self._stores = stores

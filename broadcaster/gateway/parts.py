@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,3 +47,18 @@ class NodeOptions:
     presence_grace: float = 3.0
     path_prefix: str = ""
     debug: bool = False
+
+
+class Newcomer(Protocol):
+    """
+    A socket in the middle of a request's head.
+
+    Attributes:
+        since: when the head began, by the node's clock.
+    """
+
+    since: float
+
+    def abort(self) -> None:
+        """End it: the head took too long."""
+        ...

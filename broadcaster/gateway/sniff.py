@@ -15,35 +15,22 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
-
 from broadcaster.errors import MalformedMessage
 from broadcaster.gateway.connection import HIGH_WATER
+from broadcaster.gateway.http_protocol import MAX_HEAD_BYTES, TOO_LARGE, http_protocol
 from broadcaster.gateway.socket import Socket
 from broadcaster.protocol.websocket import accept_upgrade, parse_upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
     from broadcaster.gateway.node import Node
     from broadcaster.protocol.app import App
 
-# uvicorn picks httptools or h11; its annotation says no more than asyncio.Protocol.
-HTTP_PROTOCOL: Callable[..., asyncio.Protocol] = AutoHTTPProtocol
-
-# uvicorn bounds neither the size of a request's head nor the time it may take.
-MAX_HEAD_BYTES = 16_384
-
 _GET = b"GET "
 _END = b"\r\n\r\n"
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[ \t]*websocket", re.IGNORECASE)
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n"
-    b"Connection: close\r\n\r\n"
-)
 
 
 class Sniffer(asyncio.Protocol):
@@ -98,7 +85,7 @@ class Sniffer(asyncio.Protocol):
         end = data.find(_END)
         if end < 0:
             if len(data) > MAX_HEAD_BYTES:
-                self._refuse(_TOO_LARGE)
+                self._refuse(TOO_LARGE)
             else:
                 self._buffer = data
             return
@@ -115,7 +102,8 @@ class Sniffer(asyncio.Protocol):
 
     def _to_http(self, data: bytes) -> None:
         transport = self._taken()
-        protocol = HTTP_PROTOCOL(
+        protocol = http_protocol(
+            self._node,
             config=self._config,
             server_state=self._server_state,
             app_state=self._app_state,

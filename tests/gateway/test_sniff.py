@@ -11,8 +11,9 @@ import pytest
 
 from broadcaster.gateway import sniff
 from broadcaster.gateway.connection import HIGH_WATER, Connection
+from broadcaster.gateway.http_protocol import MAX_HEAD_BYTES
 from broadcaster.gateway.keepalive import FIRST_BYTES_SECONDS
-from broadcaster.gateway.sniff import MAX_HEAD_BYTES, Sniffer
+from broadcaster.gateway.sniff import Sniffer
 from tests.gateway.fakes import FakeNode, FakeTransport, client_frame
 from tests.gateway.world import APP
 from tests.polling import eventually
@@ -37,7 +38,8 @@ class Http(asyncio.Protocol):
 
     made: list[Http]
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, node: Any, **options: Any) -> None:
+        self.node = node
         self.options = options
         self.data = b""
         self.transport: asyncio.BaseTransport | None = None
@@ -70,7 +72,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     Http.made = []
-    monkeypatch.setattr(sniff, "HTTP_PROTOCOL", Http)
+    monkeypatch.setattr(sniff, "http_protocol", Http)
     return World()
 
 
@@ -93,7 +95,7 @@ def test_an_upgrade_cut_anywhere_is_an_upgrade(world: World, at: int) -> None:
 def test_http_cut_anywhere_is_handed_over_whole(
     request_: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sniff, "HTTP_PROTOCOL", Http)
+    monkeypatch.setattr(sniff, "http_protocol", Http)
     for at in range(1, len(request_)):
         Http.made = []
         world = World()
@@ -275,6 +277,7 @@ async def test_who_does_not_finish_a_request_is_cut_off(
         writer.write(first)
         await eventually(lambda: gateway.node.sniffers)
         [sniffer] = gateway.node.sniffers
+        assert isinstance(sniffer, Sniffer)
         await eventually(lambda: sniffer._buffer == first)
         sniffer.since -= FIRST_BYTES_SECONDS + 1
         try:
@@ -282,5 +285,35 @@ async def test_who_does_not_finish_a_request_is_cut_off(
         except ConnectionResetError:
             rest = b""
         await eventually(lambda: not gateway.node.sniffers)
+
+    assert rest == b""
+
+
+async def test_a_later_head_without_end_is_cut_off(gateway: RunningGateway) -> None:
+    """A connection that has carried HTTP gets no more patience than a new one."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(GET)
+    await reader.readuntil(b'"up"}')
+    writer.write(b"GET /up HTTP/1.1\r\nHost: x\r\n")
+    await eventually(lambda: len(gateway.node.sniffers) == 1)
+    for _ in range(10):
+        writer.write(b"X-More: " + b"x" * 2_000 + b"\r\n")
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 431")
+    await eventually(lambda: not gateway.node.sniffers)
+
+
+async def test_a_later_head_that_takes_too_long_is_aborted(gateway: RunningGateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(GET)
+    await reader.readuntil(b'"up"}')
+    writer.write(b"GET /up HTT")
+    await eventually(lambda: len(gateway.node.sniffers) == 1)
+    [newcomer] = gateway.node.sniffers
+    newcomer.since -= FIRST_BYTES_SECONDS
+    rest = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
 
     assert rest == b""

@@ -1,0 +1,103 @@
+"""
+uvicorn's HTTP protocol, with a bound on each request's head.
+
+uvicorn bounds neither the size of a head nor the time it may take. `Sniffer` sees to the
+first request of a connection; this sees to those that follow on it. Without httptools
+uvicorn uses h11, which bounds sizes itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from broadcaster.gateway.node import Node
+
+MAX_HEAD_BYTES = 16_384
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
+
+
+def http_protocol(node: Node, **arguments: Any) -> asyncio.Protocol:
+    """
+    Return uvicorn's protocol for one connection.
+
+    Args:
+        node: aborts heads that take too long.
+        arguments: as uvicorn builds its own.
+    """
+    return _build(node, **arguments)
+
+
+def _plain(node: Node, **arguments: Any) -> asyncio.Protocol:
+    del node
+    build: Callable[..., asyncio.Protocol] = AutoHTTPProtocol
+    return build(**arguments)
+
+
+_build: Callable[..., asyncio.Protocol] = _plain
+
+try:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+except ImportError:  # the [fast] extra is not installed
+    pass
+else:
+
+    class BoundedHttp(HttpToolsProtocol):
+        """
+        See the module.
+
+        Attributes:
+            since: when the present head began, by the node's clock.
+        """
+
+        def __init__(self, node: Node, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            self._node = node
+            self._head_bytes: int | None = None  # None while there is no head under way
+            self.since = 0.0
+
+        def on_message_begin(self) -> None:
+            """A request begins."""
+            super().on_message_begin()
+            self._head_bytes = 0
+            self.since = self._node.now()
+            self._node.sniffers.add(self)
+
+        def on_headers_complete(self) -> None:
+            """Its head is complete."""
+            self._over()
+            super().on_headers_complete()
+
+        def data_received(self, data: bytes) -> None:
+            """Count what belongs to a head under way; a little too much does no harm."""
+            if self._head_bytes is not None:
+                self._head_bytes += len(data)
+                if self._head_bytes > MAX_HEAD_BYTES:
+                    self._over()
+                    self.transport.write(TOO_LARGE)
+                    self.transport.close()
+                    return
+            super().data_received(data)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            """The connection is gone."""
+            self._over()
+            super().connection_lost(exc)
+
+        def abort(self) -> None:
+            """End a connection whose head took too long."""
+            self.transport.abort()
+
+        def _over(self) -> None:
+            self._head_bytes = None
+            self._node.sniffers.discard(self)
+
+    _build = BoundedHttp

@@ -9,10 +9,10 @@ which clients come back at once) a little before the authorization of a channel 
       |--------------------------------------------|~~~~~~~~~~~~~~~~~~~|
                                               a tenth, 60 s at most
 
-At which moment of the window is left to chance, so that clients that came in one second do
-not all come back in one second. The window is a share of the time that was left when the
-grant was seen, and a connection stays `SHORTEST_STAY` seconds whatever its grants say:
-short grants end on time, but no client is sent around in a loop.
+At which moment of the window, but for its last second, is left to chance, so that clients
+that came in one second do not all come back in one second. The window is a share of the
+time that was left when the grant was seen, and a connection stays `SHORTEST_STAY` seconds
+whatever its grants say: short grants end on time, but no client is sent around in a loop.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 WINDOW_SHARE = 0.1
 LONGEST_WINDOW = 60.0
+LEAD_SECONDS = 1.0  # more than the pause between two looks of a gateway
 SHORTEST_STAY = 5.0
 NEVER = float("inf")
 
@@ -83,7 +84,9 @@ def renewal_time(*, seen_at: float, expires_at: float, chance: float) -> float:
         chance: a random number from 0 up to 1: where in the window (see the module).
     """
     window = min(max(expires_at - seen_at, 0.0) * WINDOW_SHARE, LONGEST_WINDOW)
-    return max(expires_at - window * (1 - chance), seen_at + SHORTEST_STAY)
+    lead = min(LEAD_SECONDS, window)
+    early = lead + (window - lead) * (1 - chance)
+    return max(expires_at - early, seen_at + SHORTEST_STAY)
 
 
 def member_of(verified: Verified, limits: AppLimits) -> MemberData:

@@ -146,9 +146,9 @@ def test_a_connection_is_renewed_before_its_authorization_ends(world: World) -> 
     [transport] = renewable(world, 1, lifetime=600)
 
     keepalive.look(world.node.time, 0.0)
-    keepalive.look(world.node.time, 569.9)
+    keepalive.look(world.node.time, 569.4)
     assert closed([transport]) == 0
-    keepalive.look(world.node.time, 570)
+    keepalive.look(world.node.time, 569.5)
 
     assert closed([transport]) == 1
     assert b"subscription_error" not in transport.written

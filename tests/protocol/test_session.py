@@ -410,7 +410,7 @@ def test_a_connection_is_to_be_renewed_before_its_first_grant_ends() -> None:
 
     assert session.expire(NOW, 0.5) == []
 
-    assert (session.due_at, session.renew_at) == (NOW + 95, NOW + 95)
+    assert (session.due_at, session.renew_at) == (NOW + 94.5, NOW + 94.5)
 
 
 def test_a_channel_that_was_left_needs_no_renewal() -> None:

@@ -61,14 +61,16 @@ class DevFolder:
         Make the folder and lock it.
 
         Raises:
-            ConfigurationError: another ``dev`` runs here, or the folder is not ours.
+            ConfigurationError: another ``dev`` runs here, or the folder cannot be made or is
+                not ours.
         """
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        if self.path.is_symlink() or self.path.stat().st_uid != os.getuid():
-            raise ConfigurationError(f"{self.path} must be a folder of this user; remove it")
-        self.path.chmod(0o700)
-        (self.path / ".gitignore").write_text("*\n")
-        self._descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._open()
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot use {self.path}: {error.strerror}; run dev in a folder that you may "
+                "write to, or remove what is there"
+            ) from error
         try:
             # The kernel lets go of it when this process ends, kill -9 included.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,6 +85,14 @@ class DevFolder:
         os.write(self._descriptor, f"{os.getpid()}\n".encode())
         self.state.unlink(missing_ok=True)
         return self
+
+    def _open(self) -> None:
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        if self.path.is_symlink() or self.path.stat().st_uid != os.getuid():
+            raise ConfigurationError(f"{self.path} must be a folder of this user; remove it")
+        self.path.chmod(0o700)
+        (self.path / ".gitignore").write_text("*\n")
+        self._descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def __exit__(
         self,

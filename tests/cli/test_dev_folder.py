@@ -90,3 +90,13 @@ def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="must be a folder of this user"):
         DevFolder(tmp_path).__enter__()
+
+
+def test_a_place_where_no_folder_can_be_made_is_said(tmp_path: Path) -> None:
+    """A file instead of the folder; a folder that is not writable ends the same way."""
+    (tmp_path / ".broadcaster").touch()
+
+    with pytest.raises(ConfigurationError, match=r"cannot use .*\.broadcaster: File exists"):
+        DevFolder(tmp_path).__enter__()
+    with pytest.raises(ConfigurationError, match="No such file or directory"):
+        DevFolder(tmp_path / "nowhere").__enter__()

@@ -12,11 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 from broadcaster.contracts.presence import Joining, Member, Refused, Snapshot
 from broadcaster.errors import DriverUnavailable, LeaseLost
+from broadcaster.gateway.presence_queue import (
+    FinishOp,
+    JoinOp,
+    LeaveOp,
+    PresenceQueue,
+    RefreshOp,
+)
 from broadcaster.protocol import close_codes
 from broadcaster.protocol.messages import encode_member_added, encode_presence_succeeded
 
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.presence import Lease, PresenceStore
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.lease import LeaseKeeper
+    from broadcaster.gateway.presence_queue import Operation
     from broadcaster.gateway.tasks import TaskOwner
     from broadcaster.hub.channel import LocalChannel
     from broadcaster.hub.hub import Hub
@@ -34,31 +41,7 @@ _log = logging.getLogger("broadcaster.gateway")
 
 RETRY_SECONDS = 0.2
 RECOVERY_SECONDS = 7.0
-JOIN_BATCH = 16
 UNLIMITED = 2**31  # a node that comes back brings no new members
-
-
-class _JoinOp(NamedTuple):
-    connection: Connection
-    generation: int
-    member: Member
-
-
-class _LeaveOp(NamedTuple):
-    socket_id: str
-
-
-class _FinishOp(NamedTuple):
-    """Announce members whose grace is over."""
-
-
-class _RefreshOp(NamedTuple):
-    """Read the list again; tell everybody, or only if it differs from what they know."""
-
-    always: bool
-
-
-_Op: TypeAlias = _JoinOp | _LeaveOp | _FinishOp | _RefreshOp
 
 
 class _Presence:
@@ -70,7 +53,7 @@ class _Presence:
         self.topic = topic
         self.app_id = app_id
         self.name = name
-        self.ops: deque[_Op] = deque()
+        self.ops = PresenceQueue()
         self.members: dict[str, Member] = {}
         self.indexed: int | None = None  # epoch under which the node's index names the channel
         self.busy = False
@@ -95,19 +78,19 @@ class Rosters:
         self, channel: LocalChannel, connection: Connection, generation: int, member: Member
     ) -> None:
         """Join `member`; the outcome reaches the connection's session."""
-        self._enqueue(self._presence(channel), _JoinOp(connection, generation, member))
+        self._enqueue(self._presence(channel), JoinOp(connection, generation, member))
 
     def leave(self, topic: bytes, app_id: str, name: str, socket_id: str) -> None:
         """Take a connection out, after whatever was asked for it before."""
         presence = self._channels.get(topic)
         if presence is not None:
-            self._enqueue(presence, _LeaveOp(socket_id))
+            self._enqueue(presence, LeaveOp(socket_id))
         else:
             _log.debug("nothing to leave in %s", name, extra={"app": app_id, "channel": name})
 
     def refresh(self, channel: LocalChannel, *, always: bool = False) -> None:
         """Read the member list again and repair what subscribers here believe."""
-        self._enqueue(self._presence(channel), _RefreshOp(always))
+        self._enqueue(self._presence(channel), RefreshOp(always))
 
     async def register_all(self, lease: Lease, *, data_lost: bool) -> None:
         """Register every member of this node under a new lease, then repair the lists."""
@@ -123,14 +106,15 @@ class Rosters:
         await self._store.join_many(lease, joins, announce=not data_lost)
         for presence, socket_id, _ in held:
             presence.indexed = lease.epoch
-            if socket_id not in presence.members:  # left while we were registering it
-                self._enqueue(presence, _LeaveOp(socket_id))
+            if socket_id not in presence.members and not presence.ops.will_join(socket_id):
+                # It left while we were registering it.
+                self._enqueue(presence, LeaveOp(socket_id))
         delay = RECOVERY_SECONDS if data_lost else 0.0
         for channel in list(self._hub.channels.values()):
             if channel.roster is not None:
                 if data_lost:
                     channel.roster = None
-                self._later(delay, channel.topic, _RefreshOp(always=True))
+                self._later(delay, channel.topic, RefreshOp(always=True))
 
     async def settled(self, *, within: float) -> None:
         """Wait until nothing is under way, for `within` seconds at most."""
@@ -150,13 +134,13 @@ class Rosters:
             )
         return presence
 
-    def _enqueue(self, presence: _Presence, op: _Op) -> None:
-        presence.ops.append(op)
+    def _enqueue(self, presence: _Presence, op: Operation) -> None:
+        presence.ops.add(op)
         if not presence.busy:
             presence.busy = True
             self._tasks.spawn(self._drain(presence), f"presence {presence.name}")
 
-    def _later(self, delay: float, topic: bytes, op: _Op) -> None:
+    def _later(self, delay: float, topic: bytes, op: Operation) -> None:
         def start() -> None:
             presence = self._channels.get(topic)
             if presence is not None:
@@ -175,30 +159,26 @@ class Rosters:
 
     async def _next(self, presence: _Presence) -> None:
         """Carry out the first operation, or the joins that stand at the front together."""
-        op = presence.ops[0]
+        ops = presence.ops.begin()
+        op = ops[0]
         try:
-            if isinstance(op, _JoinOp):
-                await self._join(presence)
+            if isinstance(op, JoinOp):
+                await self._join(presence, [op for op in ops if isinstance(op, JoinOp)])
                 return
-            if isinstance(op, _LeaveOp):
+            if isinstance(op, LeaveOp):
                 await self._leave(presence, op)
-            elif isinstance(op, _FinishOp):
+            elif isinstance(op, FinishOp):
                 await self._finish(presence)
             else:
                 await self._refresh(presence, always=op.always)
-            presence.ops.popleft()
+            presence.ops.done(1)
         except LeaseLost:
             self._lease.wake()
             await asyncio.sleep(RETRY_SECONDS)
         except DriverUnavailable:
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _join(self, presence: _Presence) -> None:
-        ops: list[_JoinOp] = []
-        for op in presence.ops:
-            if not isinstance(op, _JoinOp) or len(ops) == JOIN_BATCH:
-                break
-            ops.append(op)
+    async def _join(self, presence: _Presence, ops: list[JoinOp]) -> None:
         live = [op for op in ops if op.connection.session.is_current(presence.name, op.generation)]
         answers: list[Snapshot | Refused] = []
         if live:
@@ -210,12 +190,11 @@ class Rosters:
                 await self._store.index_add(lease, presence.app_id, presence.name)
                 presence.indexed = lease.epoch
             answers = await _all(self._join_one(lease, presence, op) for op in live)
-        for _ in ops:
-            presence.ops.popleft()
+        presence.ops.done(len(ops))
         for op, answer in zip(live, answers, strict=True):
             self._joined(presence, op, answer)
 
-    async def _join_one(self, lease: Lease, presence: _Presence, op: _JoinOp) -> Snapshot | Refused:
+    async def _join_one(self, lease: Lease, presence: _Presence, op: JoinOp) -> Snapshot | Refused:
         connection = op.connection
         limit = connection.app.limits.presence_members
         join = _joining(presence, connection.socket_id, op.member, limit=limit)
@@ -229,7 +208,7 @@ class Rosters:
             max_members=join.max_members,
         )
 
-    def _joined(self, presence: _Presence, op: _JoinOp, answer: Snapshot | Refused) -> None:
+    def _joined(self, presence: _Presence, op: JoinOp, answer: Snapshot | Refused) -> None:
         connection = op.connection
         if isinstance(answer, Refused):
             presence.members.pop(connection.socket_id, None)
@@ -259,21 +238,21 @@ class Rosters:
             connection.send_raw(frame)
         self._hub.add_member(channel, connection, answer.version)
 
-    async def _leave(self, presence: _Presence, op: _LeaveOp) -> None:
+    async def _leave(self, presence: _Presence, op: LeaveOp) -> None:
         presence.members.pop(op.socket_id, None)
         lease = await self._lease.current()
         delay = await self._store.leave(
             lease, presence.app_id, presence.name, socket_id=op.socket_id, grace=self._grace
         )
         if delay is not None:
-            self._later(delay, presence.topic, _FinishOp())
+            self._later(delay, presence.topic, FinishOp())
         elif not presence.members:
-            presence.ops.append(_FinishOp())
+            presence.ops.add(FinishOp())
 
     async def _finish(self, presence: _Presence) -> None:
         delay = await self._store.finish(presence.app_id, presence.name)
         if delay is not None:
-            self._later(delay, presence.topic, _FinishOp())
+            self._later(delay, presence.topic, FinishOp())
         elif not presence.members and presence.indexed is not None:
             await self._store.index_remove(
                 await self._lease.current(), presence.app_id, presence.name

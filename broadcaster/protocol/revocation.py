@@ -16,8 +16,7 @@ Between nodes it travels as a control message::
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
 
@@ -25,6 +24,9 @@ from broadcaster.errors import InvalidChannel, MalformedMessage
 from broadcaster.protocol.channel_patterns import matches
 from broadcaster.protocol.channels import parse_channel, shown
 from broadcaster.protocol.subscription_auth import MAX_USER_ID, check_user_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 # The longest lifetime of a grant, and an hour for clocks that differ.
 KEPT_SECONDS = 30 * 86_400 + 3_600
@@ -65,9 +67,6 @@ class Revoked(msgspec.Struct, frozen=True, tag_field="type", tag="revoked"):
 
 
 _decode = msgspec.json.Decoder(Revoked).decode
-
-# (user_id, channel, issued_at) -> yes or no
-Verdict: TypeAlias = Callable[[str, str, "float | None"], bool]
 
 
 def revocation(user: object, channel: str | None, *, now: float) -> Revocation:

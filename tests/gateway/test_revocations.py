@@ -18,7 +18,7 @@ from broadcaster.protocol.revocation import revocation
 from broadcaster.protocol.signing import sign_channel, sign_user
 from broadcaster.testing.client import SUCCEEDED
 from tests.gateway.world import APP, running_gateway
-from tests.polling import eventually
+from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -200,7 +200,9 @@ async def test_the_channel_of_a_signed_in_user_ends_too(
     user_data = json.dumps({"id": "42"})
     async with gateway.connect() as client:
         auth = sign_user(APP.key, APP.secret, socket_id=client.socket_id, user_data=user_data)
-        await client.send({"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}})
+        await client.send(
+            {"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}}
+        )
         await enter(client, "#server-to-user-42", "")
 
         await revoke(store)
@@ -287,9 +289,11 @@ async def test_what_an_emptied_redis_has_lost_is_written_back(redis_server: Faul
         redis_server.restart(keep_data=False)
 
         async with revoking(redis_server.url, "lost") as store:
-            async with asyncio.timeout(10):
-                while not (await store.read(APP.id)).items:
-                    await asyncio.sleep(0.05)
+
+            async def written_back() -> bool:
+                return bool((await store.read(APP.id)).items)
+
+            await eventually_async(written_back)
             [item] = (await store.read(APP.id)).items
         await present(client, ORDERS, grant(made=-5))
         await client.next(ERROR)

@@ -87,6 +87,13 @@ else:
                     return
             super().data_received(data)
 
+        def handle_websocket_upgrade(self) -> None:
+            """Take an upgrade, unless an answer would be written into the WebSocket."""
+            if not self.cycle or self.cycle.response_complete:  # None at first
+                super().handle_websocket_upgrade()
+            else:
+                self.send_400_response("An upgrade must wait for the answers before it.")
+
         def connection_lost(self, exc: Exception | None) -> None:
             """The connection is gone."""
             self._over()

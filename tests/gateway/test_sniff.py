@@ -317,3 +317,16 @@ async def test_a_later_head_that_takes_too_long_is_aborted(gateway: RunningGatew
     writer.close()
 
     assert rest == b""
+
+
+async def test_an_upgrade_that_does_not_wait_for_an_answer_gets_none(
+    gateway: RunningGateway,
+) -> None:
+    """The answer to the request before it would come in the middle of the WebSocket."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(GET + UPGRADE)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"101 Switching" not in answer

@@ -63,7 +63,9 @@ FIGURES = (
     Figure("plain_per_s", "    deliveries/s of one core", " M", 1, at_most=False),
     Figure("memory", "resident memory per idle subscriber", " KiB", 3),
     Figure("connect", "connect + subscribe, ours / Starlette's accept", "x", 0.2),
-    Figure("slow", "1 % never read: throughput of the others", "x", 0.95, at_most=False),
+    Figure("connect_many", "the same, many on fresh processes", "x", 0.2),
+    Figure("slow", "1 % never read: others' deliveries per CPU time", "x", 0.95, at_most=False),
+    Figure("slow_wall", "    by wall time (noisy)", "x"),
     Figure("redis_cpu", "Redis, CPU per publish, whole process", " us", 30, digits=1),
     Figure("redis_script", "    inside the script, by Redis's own clock", " us", digits=1),
     Figure("http_p50", "HTTP publish to receipt, p50", " ms"),
@@ -78,6 +80,7 @@ FIGURES = (
     Figure("plain_us", "  raw: ours, plain PUBLISH, per delivery", " us"),
     Figure("connect_us", "  raw: ours, connect + subscribe", " us", digits=1),
     Figure("starlette_us", "  raw: Starlette, accept", " us", digits=1),
+    Figure("starlette_kib", "  raw: Starlette, memory per connection", " KiB", digits=1),
 )
 # Either of these bounds is enough for both.
 EITHER = (("redis", "redis_per_s"), ("plain", "plain_per_s"))

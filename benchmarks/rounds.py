@@ -32,6 +32,7 @@ PREFIX = "bench"
 IN_FLIGHT = 20
 JOINED = 10
 SLOW_SIZE = 4_096
+SLOW_IN_FLIGHT = 4
 SLOW_SHARE = 100
 WARM_SECONDS = 0.2
 BOTTLENECK = 0.02
@@ -47,7 +48,7 @@ class Sizes:
         rounds: repetitions; medians are taken over them.
         seconds: of each run.
         connections: that receive an event.
-        idle: connections of the memory figure.
+        idle: connections of the figures about many.
         joining: connections of the connect figure.
         size: bytes of an event's ``data``.
     """
@@ -110,7 +111,7 @@ class Rounds:
                 self._slow(gateway)
                 self._redis_cost(gateway)
                 self._http(gateway)
-                self._memory()
+                self._many()
                 self._report.rounds.append(self._values)
 
     # -- the figures ------------------------------------------------------------------
@@ -151,17 +152,24 @@ class Rounds:
         self._values |= {"connect": ours / theirs, "connect_us": ours, "starlette_us": theirs}
 
     def _slow(self, gateway: Server) -> None:
-        """Compare the same traffic with and without readers that never read."""
+        """Compare the same traffic with and without readers that never read, twice each."""
         n = self._sizes.connections
-        seen: list[Run | None] = []
-        for name, slow in (("all read", 0), ("1 % never read", max(n // SLOW_SHARE, 1))):
+        cost: dict[int, list[float]] = {}
+        wall: dict[int, list[float]] = {}
+        for slow in (0, max(n // SLOW_SHARE, 1)) * 2:
             channel = f"{CHANNEL}-slow-{slow}"
             template = templates.script_call(self._clients.keys, channel, SLOW_SIZE)
+            name = f"{slow} never read" if slow else "all read"
             with self._load(gateway, channel, n, slow=slow) as load:
-                seen.append(self._through_redis(load, name, template, in_flight=IN_FLIGHT))
-        all_read, some = seen
-        if all_read is not None and some is not None:
-            self._values["slow"] = some.per_second / all_read.per_second
+                run = self._through_redis(load, name, template, in_flight=SLOW_IN_FLIGHT)
+            if run is None:
+                return
+            cost.setdefault(slow, []).append(run.cpu_us_each)
+            wall.setdefault(slow, []).append(run.per_second)
+        all_read, some = (sum(values) for values in cost.values())
+        self._values["slow"] = all_read / some
+        all_read, some = (sum(values) for values in wall.values())
+        self._values["slow_wall"] = some / all_read
 
     def _http(self, gateway: Server) -> None:
         seconds = max(self._sizes.seconds, 0.2)
@@ -182,15 +190,27 @@ class Rounds:
             "http_cpu": run.cpu_us / count,
         }
 
-    def _memory(self) -> None:
-        """A fresh gateway each time: one that has had other connections has free memory."""
+    def _many(self) -> None:
+        """Use fresh processes: those that have had other connections have free memory."""
+        n = self._sizes.idle
         prefix = f"{self._clients.prefix}-idle"
         with (
-            servers.gateway(self._cores, self._redis.url, prefix) as gateway,
-            self._load(gateway, CHANNEL, self._sizes.idle) as load,
+            servers.starlette(self._cores) as starlette,
+            Load(starlette.port, [starlette.pid], connections=n) as load,
         ):
-            self._values["memory"] = load.ready.kib_each
-        say(f"    {'memory, idle':<28}{load.ready.kib_each:9.2f} KiB")
+            theirs = load.ready
+        with (
+            servers.gateway(self._cores, self._redis.url, prefix) as gateway,
+            self._load(gateway, CHANNEL, n) as load,
+        ):
+            ours = load.ready
+        self._values |= {
+            "memory": ours.kib_each,
+            "starlette_kib": theirs.kib_each,
+            "connect_many": ours.cpu_us_each / theirs.cpu_us_each,
+        }
+        for name, ready in (("Starlette, many", theirs), ("connect + subscribe, many", ours)):
+            say(f"    {name:<28}{ready.cpu_us_each:9.2f} us{ready.kib_each:10.2f} KiB")
 
     # -- parts ------------------------------------------------------------------------
 

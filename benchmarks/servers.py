@@ -95,22 +95,30 @@ def _started(
     command: list[str], port: int, cores: Cores, environment: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
     inherited = {name: value for name, value in os.environ.items() if "BROADCASTER_" not in name}
-    said = tempfile.TemporaryFile()
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**inherited, **(environment or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=said,
-    )
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**inherited, **(environment or {})},
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        with _ended(process):
+            if cores.server is not None:
+                os.sched_setaffinity(process.pid, {cores.server})
+            try:
+                _wait_until_open(port, process)
+            except BenchmarkError as error:
+                said.seek(0)
+                told = said.read()[-2_000:].decode(errors="replace")
+                raise BenchmarkError(f"{' '.join(command)} {error}\n{told}") from error
+            yield Server(process.pid, port)
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
-        if cores.server is not None:
-            os.sched_setaffinity(process.pid, {cores.server})
-        _wait_until_open(port, process, command)
-        yield Server(process.pid, port)
-    except BenchmarkError as error:
-        said.seek(0)
-        raise BenchmarkError(f"{error}\n{said.read()[-2_000:].decode(errors='replace')}") from error
+        yield
     finally:
         process.terminate()
         try:
@@ -118,18 +126,17 @@ def _started(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        said.close()
 
 
-def _wait_until_open(port: int, process: subprocess.Popen[bytes], command: list[str]) -> None:
+def _wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise BenchmarkError(f"{' '.join(command)} ended with {process.returncode}")
+            raise BenchmarkError(f"ended with {process.returncode}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.02)
-    raise BenchmarkError(f"{' '.join(command)} did not open port {port}")
+    raise BenchmarkError(f"did not open port {port}")
 
 
 def _wait_until_ready(port: int) -> None:

@@ -376,4 +376,6 @@ class Node:
                 try:
                     await self._stores.history.touch(app_id, names)
                 except DriverUnavailable as error:
-                    _log.warning("could not keep positions alive: %s", error)
+                    _log.warning(
+                        "positions not kept alive: %s", error, extra={"event": "touch_failed"}
+                    )

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broadcaster.gateway import node
 from broadcaster.protocol.signing import sign_channel
 from tests.gateway.world import APP
-from tests.polling import eventually
+from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
+    from broadcaster.drivers.redis.client import RedisClients
     from tests.gateway.conftest import StartGateway
     from tests.gateway.world import RunningGateway
 
@@ -300,3 +302,23 @@ async def test_a_connection_has_so_many_refusals_and_no_more(gateway: RunningGat
 
     assert code == 4100
     assert len(guesser.received("pusher:subscription_error")) == 100
+
+
+async def test_positions_of_quiet_channels_with_subscribers_are_kept_alive(
+    start_gateway: StartGateway, clients: RedisClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A position that expires in between would look like lost data at the next reconnect."""
+    monkeypatch.setattr(node, "TOUCH_SECONDS", 0.05)
+    gateway = await start_gateway()
+    position = clients.keys.channel(APP.id, "quiet", "m")
+    async with gateway.connect() as client:
+        await client.subscribe("quiet")
+        await gateway.publish("quiet", "hello")
+        await client.next("hello")
+
+        await clients.aio.expire(position, 10)
+
+        async def kept_alive() -> bool:
+            return int(await clients.aio.ttl(position)) > 3_600
+
+        await eventually_async(kept_alive)

@@ -128,6 +128,32 @@ async def test_subscriptions_end_on_every_gateway_and_an_old_grant_is_no_good_an
     assert other.received(ERROR) == []
 
 
+async def test_nothing_of_a_running_flow_comes_after_the_revocation(
+    start_gateway: StartGateway, store: RedisRevocations
+) -> None:
+    left, right = await start_gateway(app=KEYED), await start_gateway(app=KEYED)
+    async with left.connect() as client, left.connect() as other:
+        await enter(client, ORDERS, grant())
+        await enter(other, ORDERS, grant(user="7"))
+
+        async def flow() -> None:
+            for number in range(200):
+                await right.publish(ORDERS, "flow", str(number))
+
+        publishing = asyncio.create_task(flow())
+        await client.next("flow")
+        await revoke(store)
+        await client.next(ERROR)
+        await publishing
+        while len(other.received("flow")) < 200:
+            await other.next("flow")
+        await client.settle()
+
+    names = [frame.event for frame in client.frames]
+    assert "flow" not in names[names.index(ERROR) :]
+    assert len(client.received("flow")) < 200
+
+
 async def test_a_revoked_member_is_announced_as_gone(
     start_gateway: StartGateway, store: RedisRevocations
 ) -> None:

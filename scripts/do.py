@@ -52,7 +52,9 @@ def main() -> int:
     """Run the verb on the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="do.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("verb", choices=["dev", "test", "check", "build", "bench", "clean"])
-    parser.add_argument("--quick", action="store_true", help="test: only the pure tests")
+    parser.add_argument(
+        "--quick", action="store_true", help="test: only the pure tests; bench: short rounds"
+    )
     # What is not known here belongs to the program that the verb starts.
     options, rest = parser.parse_known_args()
     if options.verb == "clean":
@@ -65,7 +67,7 @@ def main() -> int:
     if options.verb == "build":
         return call([python(), "-m", "build", *rest])
     if options.verb == "bench":
-        return bench(rest)
+        return bench([*(["--quick"] if options.quick else []), *rest])
     return dev(rest)
 
 

@@ -1,9 +1,11 @@
 """
-uvicorn's HTTP protocol, with a bound on each request's head.
+uvicorn's HTTP protocol, with bounds on what a request may be and how long it may take.
 
-uvicorn bounds neither the size of a head nor the time it may take. `Sniffer` sees to the
-first request of a connection; this sees to those that follow on it. Without httptools
-uvicorn uses h11, which bounds sizes itself.
+uvicorn bounds neither the size of a head nor the time it may take, collects trailers
+without end, and waits for a body whose request has long been answered. `Sniffer` sees to
+the head of a connection's first request; this sees to everything after it. What a body
+may be is the business of who reads it. Without httptools uvicorn uses h11, which bounds
+sizes itself.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from broadcaster.gateway.node import Node
 
 MAX_HEAD_BYTES = 16_384
+# Chunk headers and trailers: eight bytes for each of the body, and this much beside.
+MAX_FRAMING_BYTES, FRAMING_PER_BODY_BYTE = 65_536, 8
+# A body may take this much longer than a head; its reader answers before that.
+BODY_SECONDS = 5.0
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
@@ -55,13 +61,14 @@ else:
         See the module.
 
         Attributes:
-            since: when the present head began, by the node's clock.
+            since: when the present head began, or a little after the body did.
         """
 
         def __init__(self, node: Node, **arguments: Any) -> None:
             super().__init__(**arguments)
             self._node = node
             self._head_bytes: int | None = None  # None while there is no head under way
+            self._framing: int | None = None  # None while there is no body under way
             self.since = 0.0
 
         def on_message_begin(self) -> None:
@@ -73,11 +80,24 @@ else:
 
         def on_headers_complete(self) -> None:
             """Its head is complete."""
-            self._over()
+            self._head_bytes = None
+            self._framing = 0
+            self.since = self._node.now() + BODY_SECONDS
             super().on_headers_complete()
 
+        def on_body(self, body: bytes) -> None:
+            """Part of its body has come, with its framing taken off."""
+            if self._framing is not None:
+                self._framing -= len(body) * (1 + FRAMING_PER_BODY_BYTE)
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            """The request has come whole."""
+            self._over()
+            super().on_message_complete()
+
         def data_received(self, data: bytes) -> None:
-            """Count what belongs to a head under way; a little too much does no harm."""
+            """Count what is no body; a little too much does no harm."""
             if self._head_bytes is not None:
                 self._head_bytes += len(data)
                 if self._head_bytes > MAX_HEAD_BYTES:
@@ -85,10 +105,16 @@ else:
                     self.transport.write(TOO_LARGE)
                     self.transport.close()
                     return
+            elif self._framing is not None:
+                self._framing += len(data)
             super().data_received(data)
+            if self._framing is not None and self._framing > MAX_FRAMING_BYTES:
+                self._over()
+                self.transport.abort()
 
         def handle_websocket_upgrade(self) -> None:
             """Take an upgrade, unless an answer would be written into the WebSocket."""
+            self._over()
             if not self.cycle or self.cycle.response_complete:  # None at first
                 super().handle_websocket_upgrade()
             else:
@@ -100,11 +126,11 @@ else:
             super().connection_lost(exc)
 
         def abort(self) -> None:
-            """End a connection whose head took too long."""
+            """End a connection whose request took too long."""
             self.transport.abort()
 
         def _over(self) -> None:
-            self._head_bytes = None
+            self._head_bytes = self._framing = None
             self._node.sniffers.discard(self)
 
     _build = BoundedHttp

@@ -51,14 +51,14 @@ class NodeOptions:
 
 class Newcomer(Protocol):
     """
-    A socket in the middle of a request's head.
+    A socket in the middle of a request.
 
     Attributes:
-        since: when the head began, by the node's clock.
+        since: when its patience began to run, by the node's clock.
     """
 
     since: float
 
     def abort(self) -> None:
-        """End it: the head took too long."""
+        """End it: the request took too long."""
         ...

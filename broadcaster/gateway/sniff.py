@@ -86,6 +86,8 @@ class Sniffer(asyncio.Protocol):
         if end < 0:
             if len(data) > MAX_HEAD_BYTES:
                 self._refuse(TOO_LARGE)
+            elif b"\n\n" in data:  # complete by an older rule: uvicorn knows what to say
+                self._to_http(data)
             else:
                 self._buffer = data
             return

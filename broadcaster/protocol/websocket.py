@@ -60,6 +60,8 @@ def parse_upgrade(head: bytes) -> Upgrade:
         MalformedMessage: not a WebSocket upgrade by RFC 6455, section 4.2.1.
     """
     lines = head.split(b"\r\n")
+    if head.count(b"\n") + head.count(b"\r") != 2 * (len(lines) - 1) or b"\0" in head:
+        raise MalformedMessage("a line holds a bare CR or LF, or a NUL")
     request = lines[0].split(b" ")
     if len(request) != 3 or request[0] != b"GET" or request[2] != b"HTTP/1.1":  # noqa: PLR2004
         raise MalformedMessage("request line is not 'GET <target> HTTP/1.1'")

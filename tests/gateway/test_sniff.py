@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from broadcaster.gateway import sniff
 from broadcaster.gateway.connection import HIGH_WATER, Connection
-from broadcaster.gateway.http_protocol import MAX_HEAD_BYTES
+from broadcaster.gateway.http_protocol import BODY_SECONDS, MAX_HEAD_BYTES
 from broadcaster.gateway.keepalive import FIRST_BYTES_SECONDS
 from broadcaster.gateway.sniff import Sniffer
 from tests.gateway.fakes import FakeNode, FakeTransport, client_frame
@@ -229,7 +229,8 @@ async def raw_socket(
         yield reader, writer
     finally:
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionError):  # some tests are about being cut off
+            await writer.wait_closed()
 
 
 async def head_of(reader: asyncio.StreamReader) -> bytes:
@@ -330,3 +331,61 @@ async def test_an_upgrade_that_does_not_wait_for_an_answer_gets_none(
 
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"101 Switching" not in answer
+
+
+async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
+    try:
+        async with asyncio.timeout(10):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+async def test_trailers_without_end_are_cut_off(gateway: RunningGateway) -> None:
+    """uvicorn would keep every one of them in memory."""
+    async with raw_socket(gateway) as (reader, writer):
+        writer.write(
+            b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+        )
+        try:
+            for _ in range(200):
+                writer.write(b"X-More: " + b"x" * 1_000 + b"\r\n")
+                await writer.drain()
+        except ConnectionError:
+            pass
+        await read_to_the_end(reader)
+
+    await eventually(lambda: not gateway.node.sniffers)
+
+
+async def test_a_body_in_tiny_chunks_is_no_attack(gateway: RunningGateway) -> None:
+    async with raw_socket(gateway) as (reader, writer):
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"1\r\nx\r\n" * 40_000 + b"0\r\n\r\n")
+        answer = await reader.readuntil(b"\r\n\r\n")
+        await eventually(lambda: not gateway.node.sniffers)
+
+    assert answer.startswith(b"HTTP/1.1 404")
+
+
+async def test_a_body_that_never_comes_is_not_waited_for(gateway: RunningGateway) -> None:
+    """Its request was answered long ago, with 404."""
+    async with raw_socket(gateway) as (reader, writer):
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        answer = await reader.readuntil(b"\r\n\r\n")
+        [newcomer] = gateway.node.sniffers
+        newcomer.since -= FIRST_BYTES_SECONDS + BODY_SECONDS
+        rest = await read_to_the_end(reader)
+
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert b"not_found" in rest
+    await eventually(lambda: not gateway.node.sniffers)
+
+
+async def test_a_head_with_bare_line_feeds_is_answered(gateway: RunningGateway) -> None:
+    async with raw_socket(gateway) as (reader, writer):
+        writer.write(b"GET /up HTTP/1.1\nHost: x\n\n")
+        async with asyncio.timeout(5):
+            answer = await reader.readline()
+
+    assert answer.startswith(b"HTTP/1.1 ")

@@ -296,6 +296,9 @@ def test_an_upgrade_is_read_and_accepted_as_in_the_rfc() -> None:
         (b"\r\nOrigin", b"\r\nSec-WebSocket-Version: 13\r\nOrigin", "repeated"),
         (b"\r\nOrigin", b"\r\n Origin", "no name"),
         (b"\r\nOrigin: http://localhost", b"\r\nnonsense", "no name"),
+        (b"http://localhost", b"http://local\0host", "NUL"),
+        (b"http://localhost", b"http://local\rhost", "bare CR"),
+        (b"http://localhost", b"http://local\nhost", "bare CR or LF"),
     ],
 )
 def test_what_is_no_upgrade_is_refused_with_its_cause(old: bytes, new: bytes, cause: str) -> None:

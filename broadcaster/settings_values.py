@@ -40,6 +40,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "app.limits.presence_members": (1, 1_000_000),
     "app.limits.activity_timeout": (1, 86_400),
     "app.limits.pong_timeout": (1, 3_600),
+    "app.limits.max_backlog_bytes": (65_536, 1_073_741_824),
+    "app.limits.stuck_seconds": (1, 3_600),
     "broadcast.max_data_bytes": (1, 16_777_216),
     "endpoint.port": (1, 65_535),
     "endpoint.timeout": (0.05, 60),

@@ -11,8 +11,8 @@ two seconds later.
 
 Slow consumers: the outlet calls `pause_writing` when its buffer passes `HIGH_WATER`. A
 pause alone is no verdict (one large joined write pauses healthy readers): the connection
-leaves the fast list and is closed (4101) when its backlog passes `MAX_BACKLOG` or has not
-shrunk for ten seconds.
+leaves the fast list and is closed (4101) when its backlog passes the app's
+`max_backlog_bytes`, or has not shrunk for its `stuck_seconds`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from broadcaster.protocol.subscription_auth import Verified
 
 HIGH_WATER = 65_536
-MAX_BACKLOG = 1_048_576
-STUCK_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 
 
@@ -150,21 +148,21 @@ class Connection:
             self._write(data)
 
     def deliver(self, data: bytes) -> None:
-        """Write although the peer is not reading, within `MAX_BACKLOG`."""
+        """Write although the peer is not reading, within the app's bound."""
         if self.closing_at is not None:
             return
-        if self._outlet.get_write_buffer_size() + len(data) > MAX_BACKLOG:
+        if self._outlet.get_write_buffer_size() + len(data) > self.app.limits.max_backlog_bytes:
             self._node.slow_consumer(self)
             return
         self._write(data)
 
     def is_stuck(self, now: float) -> bool:
-        """Whether a paused connection's backlog has not shrunk for `STUCK_SECONDS`."""
+        """Whether a paused connection's backlog has not shrunk for the app's `stuck_seconds`."""
         size = self._outlet.get_write_buffer_size()
         if size < self.backlog:
             self.stuck_since = now
         self.backlog = size
-        return now - self.stuck_since > STUCK_SECONDS
+        return now - self.stuck_since > self.app.limits.stuck_seconds
 
     def close(self, reason: CloseCode, message: str | None = None) -> None:
         """Close with one of our codes; the cause goes into the close frame's reason."""

@@ -22,7 +22,11 @@ class AppLimits:
         presence_info_bytes: longest ``user_info`` as JSON.
         activity_timeout: seconds of silence after which a client is asked for a sign of life.
         pong_timeout: seconds a client has to answer before its connection is closed (4201).
-        allowed_origins: hosts whose pages may connect; ``*`` allows any.
+        max_backlog_bytes: what waits for a client that does not read, before it is closed.
+        stuck_seconds: how long such a backlog may stand without shrinking.
+        max_backlog_bytes: int = 1_048_576
+    stuck_seconds: float = 10.0
+    allowed_origins: hosts whose pages may connect; ``*`` allows any.
     """
 
     max_frame_bytes: int = 65_536
@@ -36,6 +40,8 @@ class AppLimits:
     presence_info_bytes: int = 1_024
     activity_timeout: int = 120
     pong_timeout: int = 30
+    max_backlog_bytes: int = 1_048_576
+    stuck_seconds: float = 10.0
     allowed_origins: tuple[str, ...] = ("*",)
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from broadcaster.gateway.connection import CLOSE_SECONDS, STUCK_SECONDS
+from broadcaster.gateway.connection import CLOSE_SECONDS
 from broadcaster.gateway.keepalive import (
     FIRST_BYTES_SECONDS,
     PATIENCE_SECONDS,
@@ -94,7 +94,7 @@ def test_a_paused_connection_that_does_not_shrink_is_a_slow_consumer(world: Worl
     world.socket.pause_writing()
     world.keepalive.paused.add(world.socket)
 
-    world.look(STUCK_SECONDS)
+    world.look(APP.limits.stuck_seconds)
     assert ("slow",) not in world.node.said
     world.look(0.1)
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.gateway.connection import MAX_BACKLOG, STUCK_SECONDS
 from broadcaster.protocol import close_codes, websocket
 from broadcaster.protocol.messages import PONG
 from broadcaster.protocol.websocket import encode_close, encode_control, encode_text
 from tests.gateway.fakes import FakeNode, FakeTransport, client_frame, close_code
+from tests.gateway.world import APP
 
 if TYPE_CHECKING:
     from broadcaster.gateway.socket import Socket
@@ -206,7 +206,7 @@ def test_a_pause_alone_is_no_verdict(world: World) -> None:
 
 
 def test_the_backlog_is_bounded(world: World) -> None:
-    world.pause(MAX_BACKLOG - 10)
+    world.pause(APP.limits.max_backlog_bytes - 10)
 
     world.socket.deliver(b"x" * 10)
     assert ("slow",) not in world.node.said
@@ -218,7 +218,7 @@ def test_the_backlog_is_bounded(world: World) -> None:
 
 def test_answers_count_towards_the_bound_too(world: World) -> None:
     """A flood of pings by a peer that reads nothing stays within it."""
-    world.pause(MAX_BACKLOG)
+    world.pause(APP.limits.max_backlog_bytes)
 
     assert world.feed(client_frame(b"hi", websocket.PING)) == b""
     assert world.node.said[-1] == ("slow",)
@@ -230,8 +230,8 @@ def test_a_backlog_that_does_not_shrink_for_ten_seconds_is_stuck(world: World, l
     start = world.node.time
     world.transport.unsent = later
 
-    assert not world.socket.is_stuck(start + STUCK_SECONDS)
-    assert world.socket.is_stuck(start + STUCK_SECONDS + 0.1)
+    assert not world.socket.is_stuck(start + APP.limits.stuck_seconds)
+    assert world.socket.is_stuck(start + APP.limits.stuck_seconds + 0.1)
 
 
 def test_a_backlog_that_shrinks_a_little_is_not_stuck(world: World) -> None:

@@ -9,6 +9,7 @@ Every exception of broadcaster.
     │   └── UnknownDriver           a driver name nobody registered
     ├── DriverError                 the world outside failed
     │   ├── DriverUnavailable       cannot be reached, or answered too late (exit code 69)
+    │   ├── DriverRefused           answered and refused; repeating does not help
     │   ├── LeaseLost               Redis refused a write of a node whose lease ended
     │   └── PublishRefused          a remote server answered, and said no
     ├── ProtocolError               what a client, a backend or a node sent is not acceptable
@@ -84,6 +85,12 @@ class DriverUnavailable(DriverError):
 
     code = "driver_unavailable"
     exit_code: ClassVar[int] = 69
+
+
+class DriverRefused(DriverError):
+    """The server behind a driver answered and refused; repeating does not help."""
+
+    code = "driver_refused"
 
 
 class LeaseLost(DriverError):

@@ -34,7 +34,8 @@ class Broker(Protocol):
     `publish` is atomic per channel and keeps the order of its argument per channel:
     position counted, history appended, published, then remembered under its id for ten
     minutes. It is not atomic across channels; a caller repeats a partial one under the
-    same ids. Raises `DriverUnavailable` and nothing else.
+    same ids. Raises `DriverUnavailable`, `DriverRefused` and nothing else; with the latter
+    the other channels have their messages.
     """
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:

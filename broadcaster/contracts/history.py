@@ -37,7 +37,7 @@ class History(Protocol):
     """
     Reads positions and past envelopes; never writes but `touch`.
 
-    Raises `DriverUnavailable` and nothing else.
+    Raises `DriverUnavailable`, `DriverRefused` and nothing else.
     """
 
     async def positions(self, app_id: str, channels: Sequence[str]) -> list[Position]:

@@ -92,7 +92,8 @@ class PresenceStore(Protocol):
     per channel and safe to repeat. `member_added` and `member_removed` are published by
     the same script that changes the list (as presence envelopes that carry the version),
     so no crash can fall between the two. A write whose lease has ended raises
-    `LeaseLost`; a store that cannot be reached raises `DriverUnavailable`.
+    `LeaseLost`; a store that cannot be reached raises `DriverUnavailable`, one that finds a
+    key it cannot use `DriverRefused`.
     """
 
     async def renew(self, node: str, epoch: int) -> Renewal:

@@ -41,7 +41,7 @@ class Publisher(Protocol):
     published some of them; repeating it under the same ids delivers each once.
 
     Raises `DriverUnavailable` when the server cannot be reached within 2 s,
-    `PublishRefused` when a remote server answers with a refusal.
+    `DriverRefused` when the store of a channel cannot be written to, `PublishRefused` when a remote server answers with a refusal.
     """
 
     def publish(self, publications: Sequence[Publication]) -> None:

@@ -31,7 +31,8 @@ Guarantees of every driver:
   suspect of a lane keeps its place: it is handed out alone at once, but its lapse counts
   as a crash only if its worker was `StepRequest.idle`.
 
-Drivers raise `DriverUnavailable` when the store cannot be reached, and nothing else.
+Drivers raise `DriverUnavailable` when the store cannot be reached, `DriverRefused` when it
+refuses what stands in it, and nothing else.
 """
 
 from __future__ import annotations

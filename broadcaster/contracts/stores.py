@@ -38,7 +38,8 @@ class FailedJobs(Protocol):
     Failed jobs of all queues.
 
     They lie beside their queue, so failing a job is one atomic step, and are trimmed by
-    count and age. All methods block and raise `DriverUnavailable`.
+    count and age. All methods block and raise `DriverUnavailable`
+    or `DriverRefused`.
     """
 
     def find(self, *, queue: str | None = None, limit: int = 100) -> Sequence[FailedJob]:

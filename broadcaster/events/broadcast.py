@@ -52,6 +52,7 @@ def broadcast(
     Raises:
         NotConfigured: no credentials or no Redis server were found.
         DriverUnavailable: Redis, or the server of the driver, did not answer within 2 s.
+        DriverRefused: Redis answered and refused; repeating does not help.
             It is unknown whether the event was accepted.
         PublishRefused: a remote server refused it (only past the queue).
         PublicationError: the event cannot be sent as it is: `PayloadTooLarge`,

@@ -29,6 +29,7 @@ from broadcaster.contracts.apps import App
 from broadcaster.contracts.broker import Outgoing
 from broadcaster.errors import (
     BroadcasterError,
+    DriverRefused,
     DriverUnavailable,
     InvalidSignature,
     ProtocolError,
@@ -141,6 +142,15 @@ class HttpApi:
             answer = self._refused(error, scope)
         except DriverUnavailable as error:
             answer = self._unavailable(error)
+        except DriverRefused as error:
+            fields = {"event": "http_failed"}
+            _LOG.error("HTTP request %s failed: %s", trace.decode(), error, extra=fields)
+            answer = refuse(
+                500,
+                error.code,
+                "the message store refuses this, and repeating does not help; "
+                "the server's log has the cause under this id",
+            )
         except Exception:  # noqa: BLE001 - the edge: whatever fails, this one request fails
             _LOG.exception("HTTP request %s failed", trace.decode(), extra={"event": "http_failed"})
             answer = refuse(

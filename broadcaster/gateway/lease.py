@@ -14,7 +14,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from broadcaster.errors import DriverUnavailable, LeaseLost
+from broadcaster.errors import DriverRefused, DriverUnavailable, LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,11 +99,16 @@ class LeaseKeeper:
 
     async def sweep(self) -> None:
         """Finish what dead nodes left behind, until cancelled."""
+        said = ""
         while True:
             try:
                 delay = min(await self._presence.sweep(), MAX_SWEEP_WAIT)
             except DriverUnavailable:
                 delay = RETRY_SECONDS
+            except DriverRefused as error:  # the others are swept all the same
+                level = logging.DEBUG if said == error.message else logging.WARNING
+                _log.log(level, "sweeping: %s", error, extra={"event": "refused"})
+                said, delay = error.message, MAX_SWEEP_WAIT
             await asyncio.sleep(max(delay, 0.01))
 
     async def retire(self) -> None:

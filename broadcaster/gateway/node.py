@@ -23,7 +23,7 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from broadcaster.contracts.presence import Member
-from broadcaster.errors import DriverUnavailable, MalformedMessage
+from broadcaster.errors import DriverError, DriverUnavailable, MalformedMessage
 from broadcaster.gateway.admission import Admission, Refusal
 from broadcaster.gateway.checks import Checker
 from broadcaster.gateway.keepalive import Keepalive
@@ -159,7 +159,7 @@ class Node:
         await self._rosters.settled(within=1.0)
         try:
             await self._lease.retire()
-        except DriverUnavailable as error:
+        except DriverError as error:
             _log.warning("could not give up the lease: %s", error, extra={"event": "stopping"})
         await self._tasks.aclose()
         for connection in list(self.connections):
@@ -375,7 +375,7 @@ class Node:
             for app_id, names in by_app.items():
                 try:
                     await self._stores.history.touch(app_id, names)
-                except DriverUnavailable as error:
+                except DriverError as error:
                     _log.warning(
                         "positions not kept alive: %s", error, extra={"event": "touch_failed"}
                     )

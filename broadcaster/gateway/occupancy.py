@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
-from broadcaster.errors import DriverUnavailable, LeaseLost
+from broadcaster.errors import DriverError, DriverRefused, LeaseLost
 
 if TYPE_CHECKING:
     from broadcaster.contracts.presence import PresenceStore
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from broadcaster.hub.channel import LocalChannel
     from broadcaster.hub.hub import Hub
 
+_log = logging.getLogger("broadcaster.gateway")
+
 RETRY_SECONDS = 0.25
+REFUSED_SECONDS = 5.0
 # A first change is written at once; while more follow, the next write waits this long. Without
 # it, a thousand clients that come back together cost almost as many writes.
 PAUSE_SECONDS = 0.05
@@ -52,11 +56,14 @@ class Occupancy:
             changed, self._changed = self._changed, {}
             try:
                 await self._write(changed)
-            except (DriverUnavailable, LeaseLost) as error:
+            except DriverError as error:
                 self._changed = {**changed, **self._changed}
                 if isinstance(error, LeaseLost):
                     self._lease.wake()
-                await asyncio.sleep(RETRY_SECONDS)
+                refused = isinstance(error, DriverRefused)
+                if refused:
+                    _log.warning("counts not written: %s", error, extra={"event": "refused"})
+                await asyncio.sleep(REFUSED_SECONDS if refused else RETRY_SECONDS)
                 self._event.set()
             else:
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -15,7 +15,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from broadcaster.contracts.presence import Joining, Member, Refused, Snapshot
-from broadcaster.errors import DriverUnavailable, LeaseLost
+from broadcaster.errors import DriverRefused, DriverUnavailable, LeaseLost
 from broadcaster.gateway.presence_queue import (
     FinishOp,
     JoinOp,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("broadcaster.gateway")
 
 RETRY_SECONDS = 0.2
+REFUSED_SECONDS = 5.0
 RECOVERY_SECONDS = 7.0
 UNLIMITED = 2**31  # a node that comes back brings no new members
 
@@ -177,6 +178,10 @@ class Rosters:
             await asyncio.sleep(RETRY_SECONDS)
         except DriverUnavailable:
             await asyncio.sleep(RETRY_SECONDS)
+        except DriverRefused as error:  # only this channel waits, until its key is repaired
+            fields = {"event": "refused", "app": presence.app_id, "channel": presence.name}
+            _log.warning("presence of %s waits: %s", presence.name, error, extra=fields)
+            await asyncio.sleep(REFUSED_SECONDS)
 
     async def _join(self, presence: _Presence, ops: list[JoinOp]) -> None:
         live = [op for op in ops if op.connection.session.is_current(presence.name, op.generation)]

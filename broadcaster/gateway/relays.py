@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from broadcaster.contracts.broker import Outgoing
-from broadcaster.errors import DriverUnavailable
+from broadcaster.errors import DriverError
 from broadcaster.protocol.close_codes import CLIENT_EVENT_REFUSED
 from broadcaster.protocol.messages import encode_error
 
@@ -54,7 +54,7 @@ class Relays:
                 self._event.clear()
             try:
                 await self._broker.relay([outgoing for _, outgoing in batch])
-            except DriverUnavailable:
+            except DriverError:
                 for connection, _ in batch:
                     _refuse(connection)
 

@@ -4,7 +4,8 @@ The job ``broadcaster.broadcast``: publishing finished events, in order.
 A batch goes to the publisher in one call. While the publisher cannot be reached the batch
 is repeated in place, which keeps the order and uses up no try: the ids are the same, so
 what had been published is not delivered twice. If the publisher refuses a batch, each
-event is published alone, and only the one at fault fails.
+event is published alone, and only the one at fault fails: be it a remote server that
+refuses, or Redis, where a channel's key has another type.
 """
 
 from __future__ import annotations

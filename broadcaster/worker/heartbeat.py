@@ -15,7 +15,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from broadcaster.contracts.queue import Hold
-from broadcaster.errors import DriverUnavailable
+from broadcaster.errors import DriverRefused, DriverUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ class Heartbeat:
                 answers = self._queue.extend(
                     queue, {job.id: job.token for job in jobs}, self._lease
                 )
-            except DriverUnavailable as error:
+            except (DriverUnavailable, DriverRefused) as error:
                 self._note_away(error)
                 return False
             for job in jobs:
@@ -145,7 +145,7 @@ class Heartbeat:
         job.lost = True
         job.on_lost()
 
-    def _note_away(self, error: DriverUnavailable) -> None:
+    def _note_away(self, error: DriverUnavailable | DriverRefused) -> None:
         if not self._away:
             logger.warning("leases cannot be renewed: %s", error, extra={"event": "queue_away"})
         self._away = True

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.queue import Fail, Release, StepRequest
-from broadcaster.errors import DriverUnavailable
+from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.jobs.backoff import growing
 from broadcaster.worker.heartbeat import HeldJob
 from broadcaster.worker.line import Line
@@ -147,7 +147,7 @@ class Worker:
         )
         try:
             reply = await self._queue.step(request)
-        except DriverUnavailable as error:
+        except (DriverUnavailable, DriverRefused) as error:  # jobs are not thrown away here
             line.settlements[:0] = settlements
             line.uncertain = True
             self._note_away(error)
@@ -195,7 +195,7 @@ class Worker:
             await line.cold.wait()
             try:
                 hinted = await self._queue.wait(line.name, self._options.tick)
-            except DriverUnavailable:
+            except (DriverUnavailable, DriverRefused):
                 await asyncio.sleep(1.0)  # the steps report it
                 continue
             if hinted:
@@ -319,7 +319,7 @@ class Worker:
 
     # Trouble and the end
 
-    def _note_away(self, error: DriverUnavailable) -> None:
+    def _note_away(self, error: DriverUnavailable | DriverRefused) -> None:
         if self._failures == 0:
             logger.warning("queue away, trying on: %s", error, extra={"event": "queue_away"})
         self._failures += 1

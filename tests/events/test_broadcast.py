@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broadcaster import context
-from broadcaster.errors import DriverUnavailable, InvalidSocketId, PayloadTooLarge
+from broadcaster.errors import (
+    DriverError,
+    DriverRefused,
+    DriverUnavailable,
+    InvalidSocketId,
+    PayloadTooLarge,
+)
 from broadcaster.events.broadcast import (
     abroadcast,
     abroadcast_if,
@@ -182,10 +188,11 @@ async def test_a_failure_to_send_is_raised(app: RecordingApplication) -> None:
         await abroadcast(ShippedNow())
 
 
+@pytest.mark.parametrize("failure", [DriverUnavailable("no Redis"), DriverRefused("no Redis")])
 async def test_an_event_that_should_rescue_logs_its_failure(
-    app: RecordingApplication, caplog: pytest.LogCaptureFixture
+    app: RecordingApplication, caplog: pytest.LogCaptureFixture, failure: DriverError
 ) -> None:
-    app.failure = DriverUnavailable("no Redis")
+    app.failure = failure
 
     broadcast(Unimportant())
     await abroadcast(Unimportant())

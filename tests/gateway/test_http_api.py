@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.routing import Mount, Router
 
 from broadcaster.contracts.apps import App
-from broadcaster.errors import DriverUnavailable
+from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.protocol.messages import encode_event
 from broadcaster.protocol.signing import sign_request
 from tests.gateway.http_world import (
@@ -508,6 +508,23 @@ async def test_a_driver_that_cannot_be_reached_answers_503(
             "known: repeat it in 2 s"
         ),
     )
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_a_driver_that_refuses_answers_500_without_asking_to_come_back(
+    world: World, method: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.broker.failure = world.presence.failure = DriverRefused("WRONGTYPE at 10.0.0.7")
+    one = {"name": "a", "data": "1", "channel": "x"}
+    body = {EVENTS: EVENT, BATCH: {"batch": [one]}}.get(path, b"")
+
+    response = await world.call(method, path, body, headers={"x-request-id": "trace-7"})
+
+    assert "retry-after" not in response.headers
+    status, code, message = refusal(response)
+    assert (status, code) == (500, "driver_refused")
+    assert "10.0.0.7" not in message
+    assert "HTTP request trace-7 failed: WRONGTYPE at 10.0.0.7" in caplog.text
 
 
 async def test_nothing_is_published_when_its_info_cannot_be_read(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from broadcaster.contracts.presence import Lease, Renewal
-from broadcaster.errors import DriverUnavailable, LeaseLost
+from broadcaster.errors import DriverRefused, DriverUnavailable, LeaseLost
 from broadcaster.gateway.lease import LeaseKeeper
 from tests.polling import eventually
 
@@ -190,6 +190,21 @@ async def test_sweeping_goes_on_through_failures(world: World) -> None:
     await eventually(lambda: len(world.store.said("sweep")) >= 4)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_sweeping_goes_on_past_a_refusal_and_says_it_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("broadcaster.gateway.lease.MAX_SWEEP_WAIT", 0.0)
+    world.store.sweeps = [DriverRefused("WRONGTYPE"), DriverRefused("WRONGTYPE"), 0.0]
+    task = asyncio.create_task(world.keeper.sweep())
+    await eventually(lambda: len(world.store.said("sweep")) >= 4)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "sweeping: WRONGTYPE"
+    ]
 
 
 async def test_a_lease_is_given_up_at_a_stop(world: World) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from broadcaster.contracts.presence import Lease, Member, Refused, Snapshot
-from broadcaster.errors import DriverUnavailable
+from broadcaster.errors import DriverError, DriverRefused, DriverUnavailable
 from broadcaster.gateway import presence
 from broadcaster.gateway.presence import Rosters
 from broadcaster.gateway.tasks import TaskOwner
@@ -40,14 +40,14 @@ class GatedStore:
 
     def __init__(self) -> None:
         self.gate = asyncio.Semaphore(0)
-        self.answers: list[Snapshot | Refused | DriverUnavailable] = []
+        self.answers: list[Snapshot | Refused | DriverError] = []
         self.calls: list[str] = []
 
     async def join(self, *_: object, **__: object) -> Snapshot | Refused:
         self.calls.append("join")
         await self.gate.acquire()
         answer = self.answers.pop(0) if self.answers else Snapshot(1, {"ada": ADA.data})
-        if isinstance(answer, DriverUnavailable):
+        if isinstance(answer, DriverError):
             raise answer
         return answer
 
@@ -170,6 +170,22 @@ async def test_a_refusal_of_a_join_given_up_does_not_end_the_next_one() -> None:
     await world.tasks.aclose()
 
     assert len(caller.sent) == 1
+
+
+async def test_a_join_that_redis_refuses_is_said_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(presence, "REFUSED_SECONDS", 0.0)
+    world, one = World(), Caller("1.1")
+    world.store.answers.append(DriverRefused("WRONGTYPE"))
+    world.subscribe(one)
+    for _ in range(2):
+        world.store.gate.release()
+
+    await eventually(lambda: one in world.hub.channels[TOPIC].subscribers)
+    await world.tasks.aclose()
+
+    assert "presence of presence-a waits: WRONGTYPE" in caplog.text
 
 
 async def test_joins_are_repeated_when_none_of_them_is_under_way_any_more(

@@ -142,6 +142,22 @@ async def test_one_bad_broadcast_fails_and_the_rest_goes_on(
     assert [failed.reason for failed in await world.failed()] == [reason]
 
 
+async def test_a_channel_that_redis_refuses_holds_up_no_other(world: WorkerWorld) -> None:
+    """A key of the wrong type stays what it is; it must not stop the lane for ever."""
+    world.publisher = RedisPublisher(world.clients)  # type: ignore[assignment]  # the real one
+    await world.clients.aio.set(world.clients.keys.channel("1", "poison", "m"), "x")
+    await push(world, "a")
+    await push(world, "bad", channels=["poison"])
+    await push(world, "b")
+
+    await world.drain()
+
+    assert await _history(world.clients, 2) == ["a", "b"]
+    (failed,) = await world.failed()
+    assert failed.reason == "driver_refused"
+    assert "WRONGTYPE" in failed.error
+
+
 async def test_a_broadcast_without_the_right_shape_fails_and_the_rest_goes_on(
     world: WorkerWorld,
 ) -> None:

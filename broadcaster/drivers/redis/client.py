@@ -14,6 +14,7 @@ Time: connecting takes at most 0.5 s, each answer at most 1 s, and a call throug
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,7 +35,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from broadcaster.drivers.redis.keys import Keys
-from broadcaster.errors import ConfigurationError, DriverUnavailable, LeaseLost
+from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable, LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -46,6 +47,12 @@ HEALTH_SECONDS = 15
 MAX_CONNECTIONS = 50  # calls beyond them wait, POOL_SECONDS at most, instead of failing at once
 POOL_SECONDS = 1.0
 _SCHEMES = ("redis", "rediss", "unix")
+_IN_SCRIPT = re.compile(r"user_script: ?\d+|\bscript: ")
+# States of the server, not of a key. Servers before version 7 quote them inside their own error.
+_PASSING = re.compile(
+    r"\b(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY|NOPERM)\b"
+    r"|ACL failure|user executing the script|Script killed"
+)
 
 
 class RedisClients:
@@ -216,7 +223,10 @@ def translated(client: redis.Redis | redis.asyncio.Redis) -> Generator[None, Non
 
     Raises:
         LeaseLost: a script's error reply begins with ``LEASE``.
-        DriverUnavailable: everything else that redis-py or the network raises.
+        DriverRefused: a key has another type than it should, or a script cannot run on
+            what it finds.
+        DriverUnavailable: everything else that redis-py or the network raises; states of
+            the server that pass (no memory, a replica, loading) among it.
     """
     task = _current_task()
     requests = 0 if task is None else task.cancelling()
@@ -237,10 +247,14 @@ def _current_task() -> asyncio.Task[Any] | None:
         return None
 
 
-def _our(error: Exception, where: str) -> DriverUnavailable | LeaseLost:
+def _our(error: Exception, where: str) -> DriverUnavailable | DriverRefused | LeaseLost:
     text = str(error).removeprefix("ERR ")
     if isinstance(error, ResponseError) and text.startswith("LEASE"):
         return LeaseLost(text)
+    if _is_refusal(error, text):
+        return DriverRefused(
+            f"Redis at {where} refused a command: {text}; look for a key that broadcaster did not write"
+        )
     if isinstance(error, (RedisTimeoutError, TimeoutError)):
         return DriverUnavailable(
             f"Redis at {where} did not answer in time; see whether it is running, frozen or overloaded"
@@ -254,6 +268,24 @@ def _our(error: Exception, where: str) -> DriverUnavailable | LeaseLost:
             f"Redis at {where} cannot be reached ({text}); start it, or correct the Redis URL"
         )
     return DriverUnavailable(f"Redis at {where} refused a command: {text}")
+
+
+def _is_refusal(error: Exception, text: str) -> bool:
+    """
+    Whether the same command will be refused again, whenever it is sent.
+
+    redis-py has subclasses for states of the server only. When a pipeline raises, the number of
+    the command stands before the text, which is a tuple's in async code.
+
+    Source: Redis and Valkey, ``script.c`` and ``script_lua.c``: an error in a script ends with
+    ``script: <sha>, on @user_script:<line>.``, or begins with it before version 7.
+    """
+    if type(error) is not ResponseError:
+        return False
+    reply = text.rpartition(" of pipeline caused error: ")[2].lstrip("('\"")
+    if reply.startswith("WRONGTYPE"):
+        return True
+    return _IN_SCRIPT.search(reply) is not None and _PASSING.search(reply) is None
 
 
 def _is_about_credentials(error: Exception, text: str) -> bool:

@@ -68,7 +68,7 @@ async def arun(
     """
     Run one script; return Redis's reply in the shape that the script's head documents.
 
-    Raises `LeaseLost` and `DriverUnavailable`, within 2 s.
+    Raises `LeaseLost`, `DriverRefused` and `DriverUnavailable`, within 2 s.
     """
     replies = await arun_many(client, [Call(script, keys, args)], repeat_lost=repeat_lost)
     return replies[0]

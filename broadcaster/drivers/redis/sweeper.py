@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from broadcaster.drivers.redis.client import VERB_SECONDS, translated
 from broadcaster.drivers.redis.leases import NodeKeys, is_node_name, read_entry
 from broadcaster.drivers.redis.scripts_loader import arun, load_script
-from broadcaster.errors import ConfigurationError, DriverUnavailable
+from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable
 
 if TYPE_CHECKING:
     from broadcaster.drivers.redis.client import RedisClients
@@ -69,7 +69,7 @@ class Sweeper:
                 good = [name.decode() for name in names if is_node_name(name)]
                 waits.append(await self._sweep(good))
             finally:
-                with suppress(DriverUnavailable):  # then the lock ends by its time
+                with suppress(DriverUnavailable, DriverRefused):  # then the lock ends by its time
                     await arun(
                         self._clients.aio, load_script("lease_unlock"), (self._keys.lock,), (token,)
                     )
@@ -78,11 +78,14 @@ class Sweeper:
     async def _sweep(self, names: list[str]) -> float:
         wait = POLL_SECONDS
         budget = CHANNELS_PER_STEP
-        failed: DriverUnavailable | None = None
+        failed: DriverUnavailable | DriverRefused | None = None
         for name in names:
             try:
                 visited, dues = await self._sweep_node(name, budget)
-            except DriverUnavailable as error:  # perhaps only of a channel of this node
+            except (
+                DriverUnavailable,
+                DriverRefused,
+            ) as error:  # perhaps only of a channel of this node
                 failed = error
                 continue
             budget -= visited

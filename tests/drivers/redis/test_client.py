@@ -7,6 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import (
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from broadcaster.drivers.redis.client import RedisClients, check_server, translated
 from broadcaster.drivers.redis.scripts_loader import (
@@ -18,7 +26,7 @@ from broadcaster.drivers.redis.scripts_loader import (
     run,
     run_many,
 )
-from broadcaster.errors import ConfigurationError, DriverUnavailable, LeaseLost
+from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable, LeaseLost
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,10 +79,84 @@ async def test_an_error_in_a_script_is_ours_and_the_calls_after_it_ran(
 ) -> None:
     calls = [Call(BROKEN, [prefix], []), Call(COUNT, [f"{prefix}n"], [])]
 
-    with pytest.raises(DriverUnavailable, match="refused a command"):
+    with pytest.raises(DriverRefused, match="refused a command"):
         await arun_many(clients.aio, calls)
 
     assert await clients.aio.get(f"{prefix}n") == b"1"
+
+
+@pytest.mark.parametrize("source", ["return 1 < nil", "return redis.call('INCR', KEYS[1])", "x ="])
+async def test_a_script_that_cannot_run_is_refused(
+    clients: RedisClients, prefix: str, source: str
+) -> None:
+    await clients.aio.set(prefix, "text")
+
+    with pytest.raises(DriverRefused):
+        await arun(clients.aio, script(source), [prefix], [])
+    with pytest.raises(DriverRefused):
+        run(clients.sync, script(source), [prefix], [])
+
+
+async def test_a_key_of_another_type_is_refused_in_a_pipeline_too(
+    clients: RedisClients, prefix: str
+) -> None:
+    await clients.aio.set(prefix, "text")
+    pipeline = clients.aio.pipeline(transaction=False)
+    pipeline.hgetall(prefix)
+
+    with pytest.raises(DriverRefused, match="WRONGTYPE"), translated(clients.aio):
+        await pipeline.execute()
+
+
+async def test_a_full_server_is_one_that_will_take_writes_again(redis_server: FaultyServer) -> None:
+    clients = RedisClients(redis_server.url)
+    await clients.aio.config_set("maxmemory", 1)
+
+    with pytest.raises(DriverUnavailable, match="maxmemory"):
+        await arun(clients.aio, COUNT, ["n"], [])
+
+    await clients.aclose()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "WRONGTYPE Operation against a key script: 2067d915024a, on @user_script:12.",
+        "user_script:3: attempt to compare nil with number script: 2067d9, on @user_script:3.",
+        "Error running script (call to f_2067d9): @user_script:3: WRONGTYPE Operation against",
+        "value is not an integer or out of range script: on @user_script:1.",
+    ],
+)
+async def test_what_repeating_does_not_mend_is_refused(clients: RedisClients, reply: str) -> None:
+    with pytest.raises(DriverRefused), translated(clients.aio):
+        raise ResponseError(reply)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutOfMemoryError(
+            "command not allowed when used memory > 'maxmemory'. script: on @user_script:1."
+        ),
+        ReadOnlyError("You can't write against a read only replica. script: on @user_script:1."),
+        NoPermissionError("this user has no permissions to run the 'set' command"),
+        BusyLoadingError("the dataset is being loaded"),
+        ResponseError("MISCONF Errors writing to the AOF file. script: on @user_script:1."),
+        ResponseError("NOREPLICAS Not enough good replicas to write. script: on @user_script:1."),
+        ResponseError("BUSY Redis is busy running a script."),
+        ResponseError("Error running script (call to f_2067d9): @user_script: 1: -OOM command not"),
+        ResponseError(
+            "ACL failure in script: User u has no permissions script: on @user_script:1."
+        ),
+        ResponseError("Script killed by user with SCRIPT KILL. script: 2067d9, on @user_script:1."),
+        ResponseError("unknown command 'EVALSHA'"),
+    ],
+)
+async def test_a_state_of_the_server_that_passes_is_waited_for(
+    clients: RedisClients, error: RedisError
+) -> None:
+    with pytest.raises(DriverUnavailable), translated(clients.aio):
+        raise error
 
 
 async def test_a_server_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:

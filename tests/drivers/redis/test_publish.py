@@ -15,7 +15,7 @@ from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.keys import Keys
 from broadcaster.drivers.redis.publish import RedisBroker, publish_rounds
 from broadcaster.drivers.redis.scripts_loader import run_many
-from broadcaster.errors import DriverUnavailable
+from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.protocol.envelope import NO_ID, Envelope, Flag, decode_envelope
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ class TestAScriptThatStoppedHalfWay:
         history = clients.keys.channel("1", "news", "h")
         clients.sync.set(history, "not a list")
 
-        with pytest.raises(DriverUnavailable, match="WRONGTYPE"):
+        with pytest.raises(DriverRefused, match="WRONGTYPE"):
             offsets(clients, messages)
         clients.sync.delete(history)
 

@@ -10,7 +10,7 @@ import pytest
 
 from broadcaster.drivers.redis import sweeper as sweeper_module
 from broadcaster.drivers.redis.presence import RedisPresence
-from broadcaster.errors import DriverUnavailable
+from broadcaster.errors import DriverRefused, DriverUnavailable
 from tests.drivers.redis.presence_world import APP, GRACE, ROOM, World, joining
 from tests.polling import eventually
 
@@ -300,7 +300,7 @@ async def test_a_channel_that_cannot_be_swept_does_not_keep_other_nodes_from_it(
     await _dead_node(world)
 
     for _ in range(3):
-        with contextlib.suppress(DriverUnavailable):
+        with contextlib.suppress(DriverRefused):
             await world.store.sweep()
 
     assert await world.users() == []

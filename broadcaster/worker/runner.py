@@ -1,7 +1,8 @@
 """
 One reserved job: decode, run within its limits, decide, say what happened.
 
-Whatever user code raises ends here, `SystemExit` included. Only a cancellation passes:
+Whatever user code raises ends here, `SystemExit` included (in tasks that a job starts, see
+`broadcaster.worker.containment`). Only a cancellation passes:
 it comes from the worker, which then knows what becomes of the job.
 """
 
@@ -20,6 +21,7 @@ from broadcaster.errors import BroadcasterError, InvalidJob, JobError, JobTimedO
 from broadcaster.jobs.outcome import Finished, GiveUp, Limits, TryAgain, decide, refuse_start
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.worker.broadcasts import Broadcast, read_publication
+from broadcaster.worker.containment import running_job
 from broadcaster.worker.options import ASYNC_TIMEOUT
 from broadcaster.worker.process import STARTUP_SECONDS, run_in_process
 
@@ -164,6 +166,7 @@ class JobRunner:
         limit = task.limits.timeout
         if inspect.iscoroutinefunction(task.job.handle):
             timer = asyncio.timeout(limit)
+            mine = running_job.set(task.reserved.id)
             try:
                 async with timer:
                     await task.job.handle()
@@ -171,6 +174,8 @@ class JobRunner:
                 if not timer.expired():
                     raise
                 raise JobTimedOut(f"ran longer than {limit:g} s") from None
+            finally:
+                running_job.reset(mine)
         elif limit is None:
             await self._call_in_thread(task.job.handle)
         else:

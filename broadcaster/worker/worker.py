@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from broadcaster.contracts.queue import Fail, Release, StepRequest
 from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.jobs.backoff import growing
+from broadcaster.worker.containment import contain_exits
 from broadcaster.worker.heartbeat import HeldJob
 from broadcaster.worker.line import Line
 from broadcaster.worker.options import ExitReason
@@ -99,6 +100,7 @@ class Worker:
             ", ".join(self._options.queues),
             extra={"event": "worker_started", "node": self.name},
         )
+        contain_exits(asyncio.get_running_loop())
         self._heartbeat.start()
         listeners = [self._listening(line) for line in self._lines]
         try:

@@ -64,6 +64,19 @@ async def test_once_on_an_empty_queue_ends_at_once(shop: Shop) -> None:
     assert "worker stopped: empty" in process.output
 
 
+async def test_a_job_that_exits_in_a_task_does_not_end_the_worker(
+    shop: Shop, queue: RedisQueue
+) -> None:
+    await queue.apush([new_job("Leaver"), new_job("greet", name="Ada")])
+
+    process = await asyncio.to_thread(shop.run, "work", "shop_jobs", "--stop-when-empty")
+
+    assert process.wait() == 0, process.output
+    assert shop.notes == ["hello Ada"]
+    assert "SystemExit(4) was raised in a task that job" in process.output
+    assert await queue.asizes("default") == QueueSizes(failed=1)
+
+
 async def test_it_logs_what_became_of_each_job(shop: Shop, queue: RedisQueue) -> None:
     (job,) = [new_job("greet", name="Ada")]
     await queue.apush([job])

@@ -33,6 +33,14 @@ class Slow(Job, tries=1):
         await asyncio.sleep(self.seconds if first else 0)
         note(f"ends {self.name}")
 
+class Leaver(Job, tries=1):
+    async def handle(self):
+        await asyncio.gather(self.leave(), asyncio.sleep(0))
+
+    async def leave(self):
+        await asyncio.sleep(0)
+        raise SystemExit(4)
+
 class Killer(Job, tries=0):
     async def handle(self):
         note("kills")

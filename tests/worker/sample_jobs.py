@@ -68,6 +68,36 @@ class Leaving(Job):
         raise KeyboardInterrupt
 
 
+class LeavingInTask(Job):
+    """Raises what would end a process in a task of its own."""
+
+    how: str
+
+    async def handle(self) -> None:
+        if self.how == "gather":
+            await asyncio.gather(_leave(), asyncio.sleep(0))
+        elif self.how == "group":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_leave())
+        else:
+            task = asyncio.create_task(_leave_when_cancelled())
+            await asyncio.sleep(0)
+            task.cancel()
+            await task
+
+
+async def _leave() -> None:
+    await asyncio.sleep(0)
+    sys.exit(4)
+
+
+async def _leave_when_cancelled() -> None:
+    try:
+        await asyncio.sleep(30)
+    finally:
+        sys.exit(4)
+
+
 class LeavingInThread(Job):
     def handle(self) -> None:
         raise SystemExit(3)

@@ -22,6 +22,7 @@ from tests.worker.sample_jobs import (
     FailingOnce,
     GivingUp,
     Leaving,
+    LeavingInTask,
     LeavingInThread,
     Note,
     NoteInThread,
@@ -132,6 +133,19 @@ async def test_nothing_that_user_code_raises_takes_the_worker_down(
 
     assert seen == ["after"]
     assert [failed.reason for failed in await world.failed()] == ["exception"]
+
+
+@pytest.mark.parametrize("how", ["gather", "group", "cancelled"])
+async def test_leaving_in_a_task_of_a_job_fails_that_job_only(
+    world: WorkerWorld, seen: list[str], how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (job, _) = await world.push(LeavingInTask(how), Note("after"))
+
+    assert await world.drain(concurrency=1) is ExitReason.EMPTY
+
+    assert seen == ["after"]
+    assert [failed.reason for failed in await world.failed()] == ["exception"]
+    assert f"SystemExit(4) was raised in a task that job {job.id} had started" in caplog.text
 
 
 async def test_an_async_job_is_cancelled_at_its_timeout(world: WorkerWorld) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from broadcaster.drivers.redis.leases import NodeKeys, entry, node_name
 from tests.drivers.redis.presence_world import APP, World
 
 if TYPE_CHECKING:
@@ -58,3 +59,32 @@ async def test_a_repeated_report_counts_once(world: World) -> None:
     await world.store.occupy(node, APP, {"x": 2})
 
     assert await world.store.counts(APP, ["x"]) == [2]
+
+
+@pytest.mark.parametrize("garbage", [b"many", b"-3", b"1" * 5_000, b"\xff"])
+async def test_a_count_that_is_no_number_is_skipped_with_one_line(
+    world: World, caplog: pytest.LogCaptureFixture, garbage: bytes
+) -> None:
+    lease = await world.lease("a")
+    await world.store.occupy(lease, APP, {"x": 1, "y": 2, "z": 3})
+    key = NodeKeys(world.clients).occupancy(node_name(lease.node, lease.epoch))
+    for channel in ("x", "y"):
+        await world.clients.aio.hset(key, entry(APP, channel), garbage)
+
+    assert await world.store.occupied(APP) == {"z": 3}
+    assert len(caplog.records) == 1
+    assert await world.store.counts(APP, ["x", "y", "z"]) == [0, 0, 3]
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xfe:1", b"node", b"a:b:c"])
+async def test_a_node_whose_name_is_garbage_is_skipped_with_one_line(
+    world: World, caplog: pytest.LogCaptureFixture, garbage: bytes
+) -> None:
+    await world.store.occupy(await world.lease("a"), APP, {"x": 1})
+    await world.clients.aio.zadd(NodeKeys(world.clients).nodes, {garbage: 9e15})
+
+    assert await world.store.occupied(APP) == {"x": 1}
+    assert len(caplog.records) == 1
+    assert await world.store.counts(APP, ["x"]) == [1]
+    assert len(caplog.records) == 2

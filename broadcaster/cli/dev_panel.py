@@ -19,6 +19,7 @@ class Panel:
         gateway_host: where browsers connect.
         redis: which server is in use, and why that one.
         try_channel: where the page (or ``broadcaster listen``) would show an event.
+        try_listening: whether the page would not, so that it takes ``broadcaster listen``.
         program: how a reader of this terminal calls this program.
         problems: what is not as wished for, such as a port that was taken.
     """
@@ -32,6 +33,7 @@ class Panel:
     redis: str
     folder: str
     try_channel: str = "orders"
+    try_listening: bool = False
     program: str = "broadcaster"
     problems: tuple[str, ...] = ()
 
@@ -50,8 +52,9 @@ class Panel:
         lines += [f"  {'Note':<9}{problem}" for problem in self.problems]
         lines += ["", f"  {dim}Paste into the .env of your front-end:{reset}"]
         lines += [f"    {line}" for line in self.front_end_env()]
-        lines += ["", f"  {dim}Try, in another terminal of this folder:{reset}"]
-        lines += [f"    {self.try_command()}"]
+        terminals = "two more terminals" if self.try_listening else "another terminal"
+        lines += ["", f"  {dim}Try, in {terminals} of this folder:{reset}"]
+        lines += [f"    {line}" for line in self.try_commands()]
         lines += ["", f"  {dim}For production: broadcaster serve  and  broadcaster work{reset}"]
         rule = "─" * WIDTH
         return "\n".join([rule, *lines, rule])
@@ -65,10 +68,11 @@ class Panel:
             "VITE_REVERB_SCHEME=http",
         ]
 
-    def try_command(self) -> str:
-        """Return a command that shows something at once."""
+    def try_commands(self) -> list[str]:
+        """Return commands that show something at once."""
         data = '{"order_id": 7, "status": "shipped"}'
-        return f"{self.program} trigger {self.try_channel} OrderShipped '{data}'"
+        listen = [f"{self.program} listen {self.try_channel}"] if self.try_listening else []
+        return [*listen, f"{self.program} trigger {self.try_channel} OrderShipped '{data}'"]
 
     def fields(self) -> dict[str, object]:
         """Return the panel as one record for machines; secrets are not in it."""

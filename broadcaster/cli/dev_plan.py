@@ -64,6 +64,7 @@ class Plan:
             folder=".broadcaster/dev.json",
             program=program_name(sys.argv[0]),
             try_channel=DEMO_CHANNEL if self.application == DEMO_APP else "orders",
+            try_listening=self.application != DEMO_APP,
             problems=(*self.problems, *problems),
         )
 

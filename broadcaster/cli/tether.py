@@ -54,6 +54,12 @@ def _serve_app(target: str, host: str, port: int, *, factory: bool) -> None:
     config = uvicorn.Config(
         target, host=host, port=port, factory=factory, log_config=None, access_log=False
     )
+    config.load()
+    if config.interface == "asgi2":  # what uvicorn takes anything that is not ASGI for
+        sys.exit(
+            f"broadcaster: {target} is not an ASGI application; for one of Flask or Django (WSGI) "
+            "run `broadcaster dev --no-demo`, and its own server beside it"
+        )
     uvicorn.Server(config).run()
 
 

@@ -38,6 +38,13 @@ def test_a_panel_without_a_page_names_none() -> None:
     assert "8000" not in replace(PANEL, app_url=None).text(colour=False)
 
 
+def test_who_brings_a_page_of_their_own_is_told_how_to_see_an_event() -> None:
+    from dataclasses import replace
+
+    assert "broadcaster listen" not in PANEL.text(colour=False)
+    assert "broadcaster listen orders" in replace(PANEL, try_listening=True).text(colour=False)
+
+
 def test_colour_is_only_used_on_a_terminal() -> None:
     assert "\x1b" in PANEL.text(colour=True)
     assert "\x1b" not in PANEL.text(colour=False)

@@ -97,3 +97,22 @@ def test_anything_else_is_a_command_line_of_ours(tmp_path: Path) -> None:
     assert child.wait(PATIENCE) == 0
     assert out.strip()
     end_parent(child)
+
+
+def test_what_is_not_asgi_is_refused_with_what_to_do_instead(tmp_path: Path) -> None:
+    (tmp_path / "sample.py").write_text("def app(environ, start_response): ...\n")
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "broadcaster.cli.tether", "app", "sample:app", "127.0.0.1", "0"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        child.wait(PATIENCE)
+        assert child.stderr is not None
+        said = child.stderr.read().decode()
+
+    assert child.returncode == 1
+    assert "sample:app is not an ASGI application" in said
+    assert "broadcaster dev --no-demo" in said

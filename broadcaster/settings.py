@@ -172,7 +172,8 @@ class Settings:
             problem = f" ({self.app_problem})" if self.app_problem else ""
             raise NotConfigured(
                 f"no app credentials were found{problem}: set BROADCASTER_APP_ID, "
-                "BROADCASTER_APP_KEY and BROADCASTER_APP_SECRET, or start `broadcaster dev`"
+                "BROADCASTER_APP_KEY and BROADCASTER_APP_SECRET, or start `broadcaster dev` "
+                "in this folder or one above it"
             )
         return self.app
 
@@ -181,7 +182,8 @@ class Settings:
         if self.redis_url is None:
             raise NotConfigured(
                 "no Redis server was found: set REDIS_URL (for example "
-                "redis://127.0.0.1:6379/0), or start `broadcaster dev`"
+                "redis://127.0.0.1:6379/0), or start `broadcaster dev` in this folder or one "
+                "above it"
             )
         return self.redis_url
 

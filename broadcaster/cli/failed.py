@@ -81,7 +81,10 @@ def retry(job_ids: tuple[str, ...], queue: str | None) -> None:
         found = store.retry(job_ids)
     click.echo(f"queued {found} jobs again")
     if found < len(job_ids):
-        raise click.ClickException(f"{len(job_ids) - found} of the ids are not failed jobs")
+        raise click.ClickException(
+            f"{len(job_ids) - found} of the ids are not failed jobs; "
+            "`broadcaster failed list` shows those there are"
+        )
 
 
 def summary(job: FailedJob) -> dict[str, object]:

@@ -141,7 +141,8 @@ class Listener:
                 if not connected:
                     raise DriverUnavailable(
                         f"no Pusher server answers at {self._where} ({type(error).__name__}): start "
-                        "one with 'broadcaster serve', or correct [endpoint]"
+                        "one with `broadcaster serve`, or say where it is with --host and --port "
+                        "(or BROADCASTER_ENDPOINT__HOST and BROADCASTER_ENDPOINT__PORT)"
                     ) from error
                 await self._pause(f"{self._where} cannot be reached")
 

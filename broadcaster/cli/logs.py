@@ -104,7 +104,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
         "ts": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": record.levelname.lower(),
         "event": extras.pop("event", record.name),
-        "msg": record.getMessage(),
+        "msg": record.getMessage().rstrip(),
     }
     found |= {name: extras.pop(name) for name in FIELDS if name in extras}
     found |= extras

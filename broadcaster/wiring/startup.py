@@ -37,8 +37,9 @@ async def wait_for_redis(clients: RedisClients) -> None:
             await asyncio.sleep(RETRY_SECONDS)
         else:
             if not facts.appendonly:
-                _log.info(
-                    "Redis has no append-only file: queued jobs are lost if it restarts",
+                _log.warning(
+                    "Redis has no append-only file: queued jobs are lost if it restarts "
+                    "(set `appendonly yes`)",
                     extra={"event": "redis"},
                 )
             return

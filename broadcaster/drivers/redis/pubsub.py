@@ -203,13 +203,19 @@ class RedisSubscriptions:
         self._sent.clear()
         self._due.clear()
         self._changed.clear()
-        _logger.log(
-            logging.INFO if link.reason == STOPPED else logging.WARNING,
-            "pub/sub: lost the connection to %s (%s)",
-            self._address,
-            link.reason,
-            extra={"event": "redis_lost"},
-        )
+        if link.reason == STOPPED:
+            _logger.info(
+                "pub/sub: closed the connection to %s",
+                self._address,
+                extra={"event": "redis_closed"},
+            )
+        else:
+            _logger.warning(
+                "pub/sub: lost the connection to %s (%s)",
+                self._address,
+                link.reason,
+                extra={"event": "redis_lost"},
+            )
         self._listener.connection_lost()
 
     def _change(self, topic: bytes) -> None:

@@ -14,15 +14,27 @@ from broadcaster.gateway.status import status_routes
 from broadcaster.protocol.ids import uuid7
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from broadcaster.contracts.apps import AppProvider
     from broadcaster.gateway.parts import Stores
     from broadcaster.gateway.status import Readiness
 
 
 def http_app(
-    apps: AppProvider, stores: Stores, readiness: Readiness, *, path_prefix: str = ""
+    apps: AppProvider,
+    stores: Stores,
+    readiness: Readiness,
+    *,
+    settled: Callable[[], Awaitable[None]],
+    path_prefix: str = "",
 ) -> Starlette:
-    """Return the application that answers everything but WebSockets."""
+    """
+    Return the application that answers everything but WebSockets.
+
+    Args:
+        settled: returns when the store knows what clients of this node have been told.
+    """
     routes = [
         *status_routes(readiness, new_id=_new_id),
         *http_api_routes(
@@ -31,6 +43,7 @@ def http_app(
             stores.presence,
             clock=time.time,
             new_id=_new_id,
+            settled=settled,
             path_prefix=path_prefix,
         ),
     ]

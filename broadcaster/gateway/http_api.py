@@ -58,7 +58,7 @@ from broadcaster.protocol.messages import encode_event
 from broadcaster.protocol.signing import verify_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from starlette.types import Receive, Scope, Send
 
@@ -79,6 +79,7 @@ def http_api_routes(
     *,
     clock: Callable[[], float],
     new_id: Callable[[], str],
+    settled: Callable[[], Awaitable[None]] | None = None,
     retry_after: int = 2,
     path_prefix: str = "",
 ) -> list[Route]:
@@ -88,6 +89,8 @@ def http_api_routes(
     Args:
         clock: Unix seconds; signatures are good for 600 s around it.
         new_id: makes event ids (UUIDv7, 32 hex digits) and request ids.
+        settled: awaited before counts are read: when it returns, the store knows what
+            clients of this process have been told.
         retry_after: seconds that a 503 asks clients to wait.
         path_prefix: what clients write before ``/apps`` when a proxy in front serves us
             under a path, like ``/ws``. It is part of what they sign, whether or not the
@@ -100,11 +103,16 @@ def http_api_routes(
         presence,
         clock=clock,
         new_id=new_id,
+        settled=settled or _at_once,
         retry_after=retry_after,
         path_prefix=prefix,
     )
     paths = ["/apps/{rest:path}", *([f"{prefix}/apps/{{rest:path}}"] if prefix else [])]
     return [Route(path, api) for path in paths]
+
+
+async def _at_once() -> None:
+    """Nothing has to settle."""
 
 
 class HttpApi:
@@ -118,6 +126,7 @@ class HttpApi:
         *,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        settled: Callable[[], Awaitable[None]],
         retry_after: int,
         path_prefix: str,
     ) -> None:
@@ -126,6 +135,7 @@ class HttpApi:
         self._presence = presence
         self._clock = clock
         self._new_id = new_id
+        self._settled = settled
         self._retry_after = retry_after
         self._prefix = path_prefix
         # Whoever asks for an app that is not there is checked against this one, in vain.
@@ -281,6 +291,7 @@ class HttpApi:
         }
         names = [channel.name for channel in wanted]
         presence = [channel.name for channel in wanted if channel.is_presence]
+        await self._settled()
         connections = dict(zip(names, await self._presence.counts(app.id, names), strict=True))
         users = (
             dict(zip(presence, await self._presence.member_counts(app.id, presence), strict=True))
@@ -311,6 +322,7 @@ class HttpApi:
 
     async def _channels(self, app: App, params: Mapping[str, str]) -> Answer:
         query = parse_channels_query(params)
+        await self._settled()
         occupied = await self._presence.occupied(app.id, query.prefix)
         # Names with '#' are the protocol's own and stay out of sight.
         names = [name for name, count in occupied.items() if count and not name.startswith("#")]
@@ -322,6 +334,7 @@ class HttpApi:
 
     async def _channel(self, app: App, name: str, params: Mapping[str, str]) -> Answer:
         channel, info = parse_channel_query(name, params)
+        await self._settled()
         [connections] = await self._presence.counts(app.id, [channel.name])
         users = 0
         if info.user_count:

@@ -176,6 +176,10 @@ class Node:
             reasons.append("pub/sub connection is down")
         return reasons
 
+    async def counts_settled(self) -> None:
+        """Return when the store knows how many connections each channel has here."""
+        await self._occupancy.settled()
+
     # -- what sockets ask for ---------------------------------------------------------
 
     def admit(

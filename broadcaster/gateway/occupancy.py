@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from broadcaster.errors import DriverError, DriverRefused, LeaseLost
@@ -21,6 +22,8 @@ REFUSED_SECONDS = 5.0
 # A first change is written at once; while more follow, the next write waits this long. Without
 # it, a thousand clients that come back together cost almost as many writes.
 PAUSE_SECONDS = 0.05
+# Counts that cannot be written by then are read as they are.
+SETTLE_SECONDS = 1.0
 
 
 class Occupancy:
@@ -28,7 +31,8 @@ class Occupancy:
     Writes changed counts: the first at once, and all that changed in the pause after it.
 
     What is written is the count at the time of the write, so nothing is lost by skipping
-    what was true in between.
+    what was true in between. Who reads counts here asks `settled` first, and sees what this
+    node's clients have been told; other nodes are behind by the pause at most.
     """
 
     def __init__(self, hub: Hub, store: PresenceStore, lease: LeaseKeeper) -> None:
@@ -37,11 +41,24 @@ class Occupancy:
         self._lease = lease
         self._changed: dict[bytes, tuple[str, str]] = {}
         self._event = asyncio.Event()
+        self._wanted = asyncio.Event()  # somebody waits: no pause
+        self._settled = asyncio.Event()
+        self._settled.set()
 
     def changed(self, channel: LocalChannel) -> None:
         """The number of connections of `channel` has changed."""
         self._changed[channel.topic] = (channel.app_id, channel.name)
         self._event.set()
+        self._settled.clear()
+
+    async def settled(self) -> None:
+        """Return when every change so far is written, or cannot be written just now."""
+        if self._settled.is_set():
+            return
+        self._wanted.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._settled.wait()
 
     def all_changed(self) -> None:
         """Everything must be written again, under a new lease."""
@@ -66,7 +83,16 @@ class Occupancy:
                 await asyncio.sleep(REFUSED_SECONDS if refused else RETRY_SECONDS)
                 self._event.set()
             else:
-                await asyncio.sleep(PAUSE_SECONDS)
+                if not self._changed:
+                    self._settled.set()
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Let changes gather, unless somebody waits for them."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE_SECONDS):
+                await self._wanted.wait()
+        self._wanted.clear()
 
     async def _write(self, changed: dict[bytes, tuple[str, str]]) -> None:
         counts: dict[str, dict[str, int]] = {}

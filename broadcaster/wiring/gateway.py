@@ -55,7 +55,7 @@ def open_gateway(settings: Settings) -> Gateway:
         stores.public_keys.refresh(app.jwks_url)
     verifier = _verifier(stores.public_keys)
     node = Node(apps=apps, stores=stores, verifier=verifier, options=options)
-    return Gateway(node, http_app(apps, stores, node), clients)
+    return Gateway(node, http_app(apps, stores, node, settled=node.counts_settled), clients)
 
 
 def _stores(clients: RedisClients, settings: Settings) -> Stores:

@@ -322,3 +322,17 @@ async def test_positions_of_quiet_channels_with_subscribers_are_kept_alive(
             return int(await clients.aio.ttl(position)) > 3_600
 
         await eventually_async(kept_alive)
+
+
+async def test_counts_are_those_that_clients_have_been_told(gateway: RunningGateway) -> None:
+    """Each subscriber is counted when the API is asked right after its success."""
+    async with gateway.connect() as first, gateway.connect() as second, gateway.connect() as third:
+        for expected, client in enumerate((first, second, third), start=1):
+            await client.subscribe("orders")
+            answer = await gateway.get("/channels/orders", info="subscription_count")
+            assert answer.json() == {"occupied": True, "subscription_count": expected}
+        await third.unsubscribe("orders")
+        await third.settle()
+        answer = await gateway.get("/channels/orders", info="subscription_count")
+
+    assert answer.json() == {"occupied": True, "subscription_count": 2}

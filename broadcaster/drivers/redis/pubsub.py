@@ -145,6 +145,9 @@ class RedisSubscriptions:
             link.abort()
             self._complain(str(error) or "no answer in time")
             return False
+        except asyncio.CancelledError:
+            link.abort()  # it may be connected, and only the greeting was cancelled
+            raise
         born = loop.time()
         try:
             self._made(link)

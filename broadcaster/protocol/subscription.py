@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 WINDOW_SHARE = 0.1
 LONGEST_WINDOW = 60.0
+# Assigning to this property of an object sets its prototype. pusher-js 8.6 keeps members as
+# properties: it would count this one with every announcement and never find it.
+UNUSABLE_ID = "__proto__"
+
 LEAD_SECONDS = 1.0  # more than the pause between two looks of a gateway
 SHORTEST_STAY = 5.0
 NEVER = float("inf")
@@ -104,6 +108,12 @@ def member_of(verified: Verified, limits: AppLimits) -> MemberData:
     if not 0 < len(verified.user_id) <= MAX_USER_ID:
         raise MalformedMessage(
             f"user_id has {len(verified.user_id)} characters; 1 to {MAX_USER_ID} are allowed",
+            code="member_invalid",
+        )
+    if verified.user_id == UNUSABLE_ID:
+        raise MalformedMessage(
+            f"user_id '{UNUSABLE_ID}' cannot be used: it is no ordinary property of a JavaScript "
+            "object, so browsers could not list the member; give this user another id",
             code="member_invalid",
         )
     if verified.info_size > limits.presence_info_bytes:

@@ -32,7 +32,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="ut
 # What no client may ever see: anything of the program's inside.
 INSIDE = re.compile(
     r"Traceback|File \"|\.py\b|0x[0-9a-f]{6}|<class|\bobject at\b|NoneType|\w+(Error|Exception)\b"
-    r"(?<!AuthError)|msgspec|codec|broadcaster\.|__\w+__|" + APP.secret
+    r"(?<!AuthError)|msgspec|codec|broadcaster\.|__(?!proto__)\w+__|" + APP.secret
 )
 
 
@@ -274,6 +274,7 @@ CASES: dict[str, Case] = {
     "a presence channel without `channel_data`": Case(other_proof_for_presence),
     "`channel_data` that is no object": member("[]"),
     "a `user_id` that is no string or integer": member('{"user_id":null}'),
+    "a `user_id` that browsers cannot keep": member('{"user_id":"__proto__"}'),
     "an empty `user_id`": member('{"user_id":""}'),
     "a `user_info` of 1,025 bytes": member(json.dumps({"user_id": "a", "user_info": "i" * 1_023})),
     "a full presence channel": Case(full_presence, {"presence_members": 1}),

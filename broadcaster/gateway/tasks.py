@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("broadcaster.gateway")
 
 RESTART_SECONDS = 1.0
+CANCELS = 3  # a task may lose one: asyncio.wait_for of Python 3.11 does, in libraries too
+CANCEL_SECONDS = 1.0
 
 
 class TaskOwner:
@@ -61,10 +63,15 @@ class TaskOwner:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        running = set(self._tasks)
+        for _ in range(CANCELS):
+            if not running:
+                return
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=CANCEL_SECONDS)
+        for task in running:
+            _log.error("task %s does not end", task.get_name(), extra={"event": "bug"})
 
 
 async def _kept(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:

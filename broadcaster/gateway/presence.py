@@ -24,6 +24,7 @@ from broadcaster.gateway.presence_queue import (
     RefreshOp,
 )
 from broadcaster.protocol import close_codes
+from broadcaster.protocol.channels import shown
 from broadcaster.protocol.messages import encode_member_added, encode_presence_succeeded
 
 if TYPE_CHECKING:
@@ -42,13 +43,14 @@ _log = logging.getLogger("broadcaster.gateway")
 RETRY_SECONDS = 0.2
 REFUSED_SECONDS = 5.0
 RECOVERY_SECONDS = 7.0
+_REPEATED = (LeaseLost, DriverUnavailable, DriverRefused)
 UNLIMITED = 2**31  # a node that comes back brings no new members
 
 
 class _Presence:
     """One presence channel of this node."""
 
-    __slots__ = ("app_id", "busy", "indexed", "members", "name", "ops", "topic")
+    __slots__ = ("app_id", "busy", "indexed", "members", "name", "ops", "topic", "unreadable")
 
     def __init__(self, topic: bytes, app_id: str, name: str) -> None:
         self.topic = topic
@@ -58,6 +60,7 @@ class _Presence:
         self.members: dict[str, Member] = {}
         self.indexed: int | None = None  # epoch under which the node's index names the channel
         self.busy = False
+        self.unreadable: list[str] = []  # user ids that were complained of
 
 
 class Rosters:
@@ -182,10 +185,25 @@ class Rosters:
             fields = {"event": "refused", "app": presence.app_id, "channel": presence.name}
             _log.warning("presence of %s waits: %s", presence.name, error, extra=fields)
             await asyncio.sleep(REFUSED_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the others in the room wait behind this one
+            presence.ops.done(len(ops))
+            _complain(presence, error)
+            for op in ops:
+                if isinstance(op, JoinOp):
+                    self._failed(presence, op)
+
+    def _failed(self, presence: _Presence, op: JoinOp) -> None:
+        """Answer a join that ended in a fault, and undo what it may have written."""
+        connection = op.connection
+        if not connection.session.is_current(presence.name, op.generation):
+            return  # its leave is behind us in the queue, perhaps a new join too
+        presence.ops.add(LeaveOp(connection.socket_id))
+        self._hub.remove(presence.topic, connection)
+        connection.act(connection.session.failed(presence.name, op.generation))
 
     async def _join(self, presence: _Presence, ops: list[JoinOp]) -> None:
         live = [op for op in ops if op.connection.session.is_current(presence.name, op.generation)]
-        answers: list[Snapshot | Refused] = []
+        answers: list[Snapshot | Refused | Exception] = []
         if live:
             lease = await self._lease.current()
             for op in live:
@@ -197,7 +215,15 @@ class Rosters:
             answers = await _all(self._join_one(lease, presence, op) for op in live)
         presence.ops.done(len(ops))
         for op, answer in zip(live, answers, strict=True):
-            self._joined(presence, op, answer)
+            if isinstance(answer, Exception):
+                _complain(presence, answer)
+                self._failed(presence, op)
+                continue
+            try:
+                self._joined(presence, op, answer)
+            except Exception as error:  # noqa: BLE001 - one member's fault is not the others'
+                _complain(presence, error)
+                self._failed(presence, op)
 
     async def _join_one(self, lease: Lease, presence: _Presence, op: JoinOp) -> Snapshot | Refused:
         connection = op.connection
@@ -236,9 +262,7 @@ class Rosters:
             connection.close(close_codes.SLOW_CONSUMER)
             return
         self._hub.flush()
-        connection.joined(
-            presence.name, op.generation, encode_presence_succeeded(presence.name, answer.members)
-        )
+        connection.joined(presence.name, op.generation, _member_list(presence, answer))
         for frame in joining.after(answer.version, connection.socket_id):
             connection.send_raw(frame)
         self._hub.add_member(channel, connection, answer.version)
@@ -274,7 +298,7 @@ class Rosters:
             # Nothing was missed; or the data is lost, and a list that not every node has
             # come back to would make members vanish: the later refresh tells the truth.
             return
-        self._hub.broadcast(channel, encode_presence_succeeded(presence.name, snapshot.members))
+        self._hub.broadcast(channel, _member_list(presence, snapshot))
         self._hub.flush()
         channel.roster = snapshot.version
         channel.ahead.clear()
@@ -285,16 +309,45 @@ def _joining(presence: _Presence, socket_id: str, member: Member, *, limit: int)
     return Joining(presence.app_id, presence.name, socket_id, member, added, limit)
 
 
-async def _all(joins: Iterable[Awaitable[Snapshot | Refused]]) -> list[Snapshot | Refused]:
+def _complain(presence: _Presence, error: Exception) -> None:
+    _log.error(
+        "an operation in %s failed; the next one follows",
+        presence.name,
+        exc_info=error,
+        extra={"event": "bug", "app": presence.app_id, "channel": presence.name},
+    )
+
+
+def _member_list(presence: _Presence, snapshot: Snapshot) -> bytes:
+    """Return the frame with the member list; what is wrong in Redis is said once."""
+    unreadable: list[str] = []
+    frame = encode_presence_succeeded(presence.name, snapshot.members, unreadable)
+    if unreadable and unreadable != presence.unreadable:
+        _log.warning(
+            "%s: %d members in Redis cannot be read and are left out, first %s",
+            presence.name,
+            len(unreadable),
+            shown(unreadable[0]),
+            extra={"event": "unreadable", "app": presence.app_id, "channel": presence.name},
+        )
+    presence.unreadable = unreadable
+    return frame
+
+
+async def _all(
+    joins: Iterable[Awaitable[Snapshot | Refused]],
+) -> list[Snapshot | Refused | Exception]:
     """
-    Return every answer, or raise the first error when none is under way any more.
+    Return every outcome, or raise what asks for a repetition when none is under way any more.
 
     A join that were left behind could reach Redis after the leave that follows it.
     """
     outcomes = await asyncio.gather(*joins, return_exceptions=True)
-    answers: list[Snapshot | Refused] = []
+    answers: list[Snapshot | Refused | Exception] = []
     for outcome in outcomes:
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, _REPEATED) or not isinstance(
+            outcome, (Snapshot, Refused, Exception)
+        ):
             raise outcome
         answers.append(outcome)
     return answers

@@ -257,21 +257,31 @@ def encode_succeeded(channel: str) -> bytes:
     )
 
 
-def encode_presence_succeeded(channel: str, members: Mapping[str, str]) -> bytes:
+def encode_presence_succeeded(
+    channel: str, members: Mapping[str, str], unreadable: list[str] | None = None
+) -> bytes:
     """
     Return ``pusher_internal:subscription_succeeded`` with the member list.
 
     Args:
         channel: name of the presence channel.
-        members: `Member.data` by user id, oldest first.
+        members: `Member.data` by user id, oldest first. What cannot be read is left out.
+        unreadable: is given the user ids of those left out.
     """
-    entries = [
-        _encode(user_id) + b":" + (member_parts(data)[1] or b"null")
-        for user_id, data in members.items()
-    ]
+    ids: list[str] = []
+    entries: list[bytes] = []
+    for user_id, data in members.items():
+        try:
+            entry = _encode(user_id) + b":" + (member_parts(data)[1] or b"null")
+        except (ValueError, RecursionError):
+            if unreadable is not None:
+                unreadable.append(user_id)
+        else:
+            ids.append(user_id)
+            entries.append(entry)
     body = b'{"presence":{"count":%d,"ids":%b,"hash":{%b}}}' % (
         len(entries),
-        _encode(list(members)),
+        _encode(ids),
         b",".join(entries),
     )
     return _encode(

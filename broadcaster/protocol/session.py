@@ -70,6 +70,7 @@ __all__ = [
 ]
 
 AUTH_ERROR, LIMIT_REACHED, INVALID = "AuthError", "LimitReached", "InvalidChannel"
+SERVER_ERROR = "ServerError"
 
 
 MAX_HELD = 100
@@ -168,6 +169,14 @@ class Session:
             return []
         subscription.active = True
         return [Reply(frame)]
+
+    def failed(self, channel: str, generation: int) -> list[Effect]:
+        """Take the outcome of a `Join` that ended in a fault of ours."""
+        if not self.is_current(channel, generation):
+            return []
+        del self.subscriptions[channel]
+        cause = "The subscription failed by a fault of the server: subscribe again"
+        return _denied(channel, SERVER_ERROR, "internal_error", cause, 500)
 
     def refused(self, channel: str, generation: int, *, error: str, status: int) -> list[Effect]:
         """Take the outcome of a `Join` that was refused, for example by a full channel."""

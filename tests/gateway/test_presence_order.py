@@ -341,3 +341,52 @@ async def test_leaving_what_was_never_joined_asks_nobody(world: World) -> None:
     world.rosters.leave(TOPIC, APP.id, NAME, "9.9")
 
     assert await world.settle() == []
+
+
+async def test_a_fault_in_one_join_is_answered_undone_and_silences_nobody(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    unlucky, other = world.caller(), world.caller()
+    world.store.fail["join"] = [ValueError("garbage")]
+    world.subscribe(unlucky)
+    world.subscribe(other)
+    calls = await world.settle()
+
+    assert f"leave {unlucky.socket_id}" in calls
+    assert set(world.hub.channels[TOPIC].subscribers) == {other}
+    assert NAME not in unlucky.session.subscriptions
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.exc_info
+
+
+async def test_a_fault_before_the_join_is_answered_and_the_next_one_succeeds(world: World) -> None:
+    caller = world.caller()
+    world.store.fail["index_add"] = [ValueError("garbage")]
+    world.subscribe(caller)
+    await world.settle()
+    refused = NAME not in caller.session.subscriptions
+    world.subscribe(caller)
+    await world.settle()
+
+    assert refused
+    assert caller in world.hub.channels[TOPIC].subscribers
+
+
+async def test_a_member_in_redis_that_cannot_be_read_is_left_out_and_told_once(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def with_garbage() -> Snapshot:
+        return Snapshot(1, {"ada": ADA.data, "evil": "garbage{"})
+
+    monkeypatch.setattr(world.store, "snapshot_now", with_garbage)
+    first, second = world.caller(), world.caller()
+    world.subscribe(first)
+    await world.settle()
+    world.subscribe(second)
+    await world.settle()
+
+    assert set(world.hub.channels[TOPIC].subscribers) == {first, second}
+    warnings = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert warnings == [
+        "presence-a: 1 members in Redis cannot be read and are left out, first 'evil'"
+    ]

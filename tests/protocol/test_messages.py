@@ -161,6 +161,21 @@ def test_a_member_list_carries_any_user_info_unchanged(infos: dict[str, Any]) ->
     }
 
 
+@pytest.mark.parametrize("garbage", ["garbage{", "", "[]", '{"user_id":null}', "[" * 5_000])
+def test_a_member_that_cannot_be_read_is_left_out_of_the_list(garbage: str) -> None:
+    unreadable: list[str] = []
+    members = {"evil": garbage, "ada": '{"user_id":"ada","user_info":1}'}
+
+    frame = json.loads(messages.encode_presence_succeeded("presence-a", members, unreadable))
+
+    assert json.loads(frame["data"])["presence"] == {
+        "count": 1,
+        "ids": ["ada"],
+        "hash": {"ada": 1},
+    }
+    assert unreadable == ["evil"]
+
+
 # -- what clients send ----------------------------------------------------------------
 
 

@@ -289,6 +289,10 @@ def _check_size(prepared: Any, algorithm: str, where: str) -> None:
 
 
 def _verified_payload(token: str, keys: Sequence[GrantKey]) -> bytes:
+    if token.count(".") != 2:  # noqa: PLR2004 - header, payload, signature
+        raise InvalidToken(
+            "that is no grant: a JWT has three parts with dots between", code="token_malformed"
+        )
     try:
         header: dict[str, Any] = _jws.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:

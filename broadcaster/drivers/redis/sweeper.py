@@ -179,7 +179,8 @@ class Sweeper:
             (name,),
         )
         if dropped:
-            _log.info(
+            _log.log(
+                logging.INFO if channels else logging.DEBUG,
                 "node %s is gone; swept %d presence channels",
                 name,
                 channels,

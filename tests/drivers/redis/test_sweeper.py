@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -216,6 +217,21 @@ async def test_a_node_whose_name_begins_like_another_is_left_alone(world: World)
     await world.store.sweep()
 
     assert await world.users() == ["bob"]
+
+
+@pytest.mark.parametrize(("users", "level"), [(0, logging.DEBUG), (1, logging.INFO)])
+async def test_a_node_that_leaves_no_presence_is_swept_quietly(
+    world: World, caplog: pytest.LogCaptureFixture, users: int, level: int
+) -> None:
+    caplog.set_level(logging.DEBUG, "broadcaster")
+    lease = await world.lease("dead")
+    for user in range(users):
+        await world.join(lease, "1.1", f"user-{user}")
+    world.end_lease(lease)
+
+    await world.store.sweep()
+
+    assert [record.levelno for record in caplog.records if "swept" in record.msg] == [level]
 
 
 async def test_an_index_entry_that_names_no_channel_is_dropped(

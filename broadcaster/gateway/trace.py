@@ -90,13 +90,17 @@ class Trace:
             name = str(json.loads(envelope.frame).get("event"))
         except (ValueError, AttributeError, RecursionError):
             name = "?"
-        sockets = len(channel)
+        left_out = bool(envelope.excluded) and any(
+            subscriber.socket_id == envelope.excluded for subscriber in channel.subscribers
+        )
+        sockets = len(channel) - left_out
         waited = max(time.time() * 1000 - envelope.time_ms, 0.0) if envelope.time_ms else 0.0
         _log.debug(
-            "%s -> %d sockets of %s",
+            "%s -> %d sockets of %s%s",
             name,
             sockets,
             channel.name,
+            ", 1 left out" if left_out else "",
             extra={
                 "event": "delivered",
                 "app": channel.app_id,

@@ -13,11 +13,13 @@ skipped with a line that says so.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,7 +204,8 @@ def make_venv() -> None:
         say("making .venv")
         must([sys.executable, "-m", "venv", str(VENV)])
     say("installing broadcaster and its development tools into .venv (once; about a minute)")
-    must([python(), "-m", "pip", "install", "--disable-pip-version-check", "-e", ".[dev]"])
+    pip = [python(), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    must_quietly([*pip, "install", "--progress-bar", "off", "-e", ".[dev]"])
     stamp.write_text(wanted)
 
 
@@ -295,6 +298,33 @@ def must(command: list[str]) -> None:
     code = call(command)
     if code != 0:
         sys.exit(fail(f"failed: {' '.join(command)}", code=code))
+
+
+def must_quietly(command: list[str]) -> None:
+    """Run `command` with a count of seconds; show its output and end only if it fails."""
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(1.0 if sys.stdout.isatty() else 30.0)
+                show_seconds(time.monotonic() - start)
+        except KeyboardInterrupt:
+            process.wait()  # Ctrl-C in the terminal has reached it too
+            sys.exit(130)
+        if sys.stdout.isatty():
+            print()
+        if process.returncode != 0:
+            output.seek(0)
+            print(output.read().decode(errors="replace"), file=sys.stderr, flush=True)
+            sys.exit(fail(f"failed: {' '.join(command)}", code=process.returncode))
+
+
+def show_seconds(seconds: float) -> None:
+    """Say how long something runs: on one line of a terminal, else on lines of their own."""
+    start, end = ("\r", "") if sys.stdout.isatty() else ("", "\n")
+    print(f"{start}    {seconds:.0f} s", end=end, flush=True)
 
 
 def fail(message: str, code: int = 1) -> int:

@@ -127,13 +127,36 @@ def test_a_current_stamp_spares_the_installation(
         tool(tmp_path / "bin", name, "hello")
     monkeypatch.setattr(do, "VENV", tmp_path)
     monkeypatch.setattr(do, "BIN", tmp_path / "bin")
-    monkeypatch.setattr(do, "must", ran.append)
+    monkeypatch.setattr(do, "must_quietly", ran.append)
 
     do.make_venv()
     do.make_venv()
 
     assert len(ran) == 1
     assert ran[0][-1] == ".[dev]"
+
+
+def test_what_an_installation_says_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    do.must_quietly([sys.executable, "-c", "print('Collecting ' + 'wheels')"])
+
+    shown = capfd.readouterr()
+    assert "Collecting wheels" not in shown.out + shown.err
+    assert shown.out.endswith(" s\n")
+
+
+def test_what_a_failed_installation_said_is_shown_whole(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    code = "import sys; print('Collecting ' + 'wheels'); sys.exit('no ' + 'network')"
+
+    with pytest.raises(SystemExit) as caught:
+        do.must_quietly([sys.executable, "-c", code])
+
+    said = capfd.readouterr().err
+    assert caught.value.code == 1
+    assert "Collecting wheels" in said
+    assert "no network" in said
+    assert "error: failed: " in said
 
 
 def test_the_script_needs_nothing_but_the_standard_library() -> None:

@@ -79,6 +79,8 @@ class Plan:
             "app": self.credentials._asdict(),
             "gateway": {"host": HOST, "port": self.gateway_port},
             "page": self.app_url,
+            # For an application that is not our child: its refusals may name their cause too.
+            "debug": True,
         }
 
     def children(self) -> list[Child]:
@@ -116,7 +118,9 @@ def make_plan(
         ConfigurationError: no free port was found.
     """
     problems: list[str] = []
-    gateway_port = free_port(settings.gateway.port, problems)
+    wanted = settings.gateway.port
+    warning = f"; a front end with {wanted} written into it talks to the other one"
+    gateway_port = free_port(wanted, problems, warning=warning)
     app_port = free_port(APP_PORT, problems, taken=gateway_port) if application else 0
     app = settings.app
     # With one set of credentials in the environment, the children read that one too.
@@ -161,16 +165,18 @@ def program_name(started_as: str) -> str:
     return str(path.relative_to(Path.cwd()) if inside else path)
 
 
-def free_port(wanted: int, problems: list[str], taken: int = 0) -> int:
+def free_port(wanted: int, problems: list[str], taken: int = 0, warning: str = "") -> int:
     """
     Return `wanted` or the next port that nobody listens on; note a change in `problems`.
+
+    `warning` ends that note.
 
     Probed without SO_REUSEPORT: with it, a second bind of a gateway's port would succeed.
     """
     for port in range(wanted, min(wanted + PORTS_TRIED, 65_536)):
         if port != taken and _is_free(port):
             if port != wanted:
-                problems.append(f"port {wanted} is taken, {port} is used instead")
+                problems.append(f"port {wanted} is taken, {port} is used instead{warning}")
             return port
     raise ConfigurationError(f"no free port from {wanted} to {wanted + PORTS_TRIED - 1}")
 

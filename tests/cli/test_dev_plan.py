@@ -41,6 +41,15 @@ def test_a_taken_port_is_passed_over_and_named() -> None:
     assert problems == [f"port {port} is taken, {found} is used instead"]
 
 
+def test_a_gateway_elsewhere_warns_of_front_ends_with_its_port_written_in(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+
+        panel = plan(tmp_path, None, BROADCASTER_GATEWAY__PORT=str(port)).panel()
+
+    assert f"a front end with {port} written into it talks to the other one" in panel.problems[0]
+
+
 def test_a_listener_that_shares_its_port_is_noticed() -> None:
     """With SO_REUSEPORT on both sides a second bind would succeed silently."""
     with closing(socket.socket()) as sharing:

@@ -392,3 +392,27 @@ async def _calls(clients: RedisClients, command: str) -> int:
     stats = await clients.aio.info("commandstats")
     found: dict[str, int] = stats.get(f"cmdstat_{command}", {"calls": 0})
     return found["calls"]
+
+
+async def test_a_connection_whose_greeting_is_cancelled_is_closed(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    greeted, closed = asyncio.Event(), asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        greeted.set()
+        while await reader.read(1_000):
+            pass
+        closed.set()
+        writer.close()
+
+    server = await asyncio.start_unix_server(mute, tmp_path / "s")
+    subscriptions = RedisSubscriptions(RedisClients(f"unix://{tmp_path}/s"), recorder)
+    task = asyncio.create_task(subscriptions.run())
+    await greeted.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    async with asyncio.timeout(10):
+        await closed.wait()
+    server.close()

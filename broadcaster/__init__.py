@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from broadcaster.current import configure
+    from broadcaster.current import configure, credentials
     from broadcaster.errors import (
         BroadcasterError,
         ConfigurationError,
@@ -79,6 +79,7 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "minutes",
     "hours",
     "configure",
+    "credentials",
     "BroadcasterError",
     "ConfigurationError",
     "NotConfigured",
@@ -115,7 +116,7 @@ _HOMES = {
     "broadcaster.events.revocation": ("revoke", "arevoke"),
     "broadcaster.jobs.job": ("Job", "job"),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),
-    "broadcaster.current": ("configure",),
+    "broadcaster.current": ("configure", "credentials"),
     "broadcaster.errors": (
         "BroadcasterError",
         "ConfigurationError",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from broadcaster.contracts.application import Application
+    from broadcaster.contracts.apps import App
     from broadcaster.settings import Settings
 
 # A string, so that importing this module does not import every driver.
@@ -70,6 +71,40 @@ def application() -> Application:
             _current.application = None
             _replace(_current.settings)
         return _made()
+
+
+class Credentials:
+    """
+    Id, key and secret of the current application, as the endpoints that sign want them.
+
+    ::
+
+        app.mount("/broadcasting", broadcasting_auth(credentials, user=current_user))
+
+    Call it for the `App`. Nothing is read before that: settings may come later.
+
+    Implements `broadcaster.contracts.apps.AppSource`.
+    """
+
+    __slots__ = ()
+
+    def __call__(self) -> App:
+        """
+        Return the app of the current application.
+
+        Raises:
+            NotConfigured: no credentials were found; the message says what to set.
+            ConfigurationError: a setting is wrong.
+        """
+        return application().app
+
+    @property
+    def debug(self) -> bool:
+        """Whether refusals may name their cause: the setting ``debug``."""
+        return application().debug
+
+
+credentials = Credentials()
 
 
 def use(replacement: Application) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import broadcaster
 from broadcaster import current
+from broadcaster.contracts.apps import App, AppSource
 from broadcaster.errors import ConfigurationError, NotConfigured
 from broadcaster.settings import Settings
 from broadcaster.wiring.backend import Backend
@@ -108,3 +109,27 @@ def test_a_forked_child_gets_an_application_of_its_own(monkeypatch: pytest.Monke
     assert childs is not parents
     assert isinstance(childs, Backend)
     assert childs.settings.prefix == "mine"
+
+
+def test_credentials_are_those_of_the_current_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoints take them when a module is imported, and settings may be found later."""
+    credentials = broadcaster.credentials
+    monkeypatch.setenv("BROADCASTER_DEBUG", "true")
+    for name in ("ID", "KEY", "SECRET"):
+        monkeypatch.setenv(f"BROADCASTER_APP_{name}", name.lower())
+
+    assert credentials().key == "key"
+    assert credentials.debug
+
+    broadcaster.configure(Settings(app=App(id="2", key="other", secret="s")))
+
+    assert credentials().key == "other"
+    assert not credentials.debug
+    assert isinstance(credentials, AppSource)
+
+
+def test_credentials_that_are_missing_are_said_when_they_are_used() -> None:
+    with pytest.raises(NotConfigured, match="BROADCASTER_APP_ID"):
+        broadcaster.credentials()
+
+    assert not broadcaster.credentials.debug

@@ -3,7 +3,7 @@ The auth endpoint as an ASGI application.
 
 ::
 
-    app.mount("/broadcasting", broadcasting_auth(settings_app, user=current_user))
+    app.mount("/broadcasting", broadcasting_auth(credentials, user=current_user))
 
 It answers whatever ends in ``/auth`` or ``/user-auth``, under any prefix.
 """

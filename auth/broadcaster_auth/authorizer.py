@@ -230,7 +230,9 @@ class Authorizer:
     def _nobody_said_yes(self, question: _Question) -> Denied:
         channel = question.channel.name
         if not question.channel.needs_auth:
-            return Denied(f"{channel!r} needs no authorization", code="not_private")
+            instead = f": subscribe with echo.channel({channel!r}), or use 'private-{channel}'"
+            hint = instead if question.channel.kind is ChannelKind.PUBLIC else ""
+            return Denied(f"{channel!r} needs no authorization{hint}", code="not_private")
         found = [item.rule for item in self._candidates(channel)]
         if not found:
             return Denied(self._explain_no_match(channel), code="no_rule")

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from broadcaster.contracts.apps import App
+from broadcaster.contracts.apps import App, AppSource
 from broadcaster.errors import (
     BroadcasterError,
     ConfigurationError,
@@ -100,7 +100,8 @@ class Endpoint:
             ``("*",)``. Cookies are never sent across origins by pusher-js; use a token.
         ttl: seconds until a subscription made with an answer ends; None for never.
         claims: see `broadcaster_auth.responses`.
-        debug: whether refusals name their cause.
+        debug: whether refusals name their cause; None is what `app` says about itself
+            (`broadcaster.credentials`: the setting ``debug``), else no.
         clock: Unix seconds.
     """
 
@@ -112,7 +113,7 @@ class Endpoint:
     origins: tuple[str, ...] = ()
     ttl: float | None = DEFAULT_TTL
     claims: bool = True
-    debug: bool = False
+    debug: bool | None = None
     clock: Callable[[], float] = time.time
 
     def respond(
@@ -240,18 +241,28 @@ class Endpoint:
             headers["Access-Control-Max-Age"] = _CORS_SECONDS
         return headers
 
+    def _explains(self) -> bool:
+        if self.debug is not None:
+            return self.debug
+        try:
+            return isinstance(self.app, AppSource) and self.app.debug
+        except ConfigurationError:  # settings that cannot be read: the request's own failure
+            return False
+
     def _refusal(self, error: Exception) -> tuple[int, str, str]:
         match error:
             case InvalidSocketId() | InvalidChannel() | MalformedMessage():
                 return 400, error.code, error.message
             case MessageTooLarge():
                 return 413, error.code, error.message
-            case Denied() if self.debug:
+            case Denied() if self._explains():
                 return 403, error.code, error.message
             case Denied():
                 return 403, Denied.code, "Not allowed for this user."
             case _:
-                message = f"{type(error).__name__}: {error}" if self.debug else "Server error."
+                message = (
+                    f"{type(error).__name__}: {error}" if self._explains() else "Server error."
+                )
                 return 500, "server_error", message
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from broadcaster.contracts.apps import App
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
     from broadcaster.contracts.revocations import Revoker
@@ -34,6 +35,16 @@ class Application(Protocol):
     Queue and publishers are opened when they are first used and may be used from several
     threads and event loops.
     """
+
+    @property
+    def app(self) -> App:
+        """The app that this process works for; `NotConfigured` without credentials."""
+        ...
+
+    @property
+    def debug(self) -> bool:
+        """Whether answers explain refusals: in development only."""
+        ...
 
     @property
     def app_id(self) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from broadcaster.protocol.app import App, AppLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["App", "AppLimits", "AppProvider", "StaticApps"]
+__all__ = ["App", "AppLimits", "AppProvider", "AppSource", "StaticApps"]
 
 
 class AppProvider(Protocol):
@@ -21,6 +21,20 @@ class AppProvider(Protocol):
 
     def by_key(self, key: str) -> App | None:
         """Return the app with this key, or None."""
+        ...
+
+
+@runtime_checkable
+class AppSource(Protocol):
+    """The one app of a process, found when it is asked for."""
+
+    def __call__(self) -> App:
+        """Return the app; `NotConfigured` without credentials."""
+        ...
+
+    @property
+    def debug(self) -> bool:
+        """Whether refusals of this process may name their cause."""
         ...
 
 

@@ -14,6 +14,7 @@ from broadcaster.settings import Settings, load_settings
 from broadcaster.worker.broadcasts import read_publication
 
 if TYPE_CHECKING:
+    from broadcaster.contracts.apps import App
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import NewJob, Queue
     from broadcaster.contracts.revocations import Revoker
@@ -49,9 +50,19 @@ class Backend:
         self._router = RoutingPublisher(self.driver)
 
     @property
+    def app(self) -> App:
+        """See `Application.app`."""
+        return self.settings.require_app()
+
+    @property
+    def debug(self) -> bool:
+        """See `Application.debug`."""
+        return self.settings.debug
+
+    @property
     def app_id(self) -> str:
         """See `Application.app_id`."""
-        return self.settings.require_app().id
+        return self.app.id
 
     @property
     def rules(self) -> BroadcastRules:

@@ -19,9 +19,8 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
-from broadcaster import Job, PrivateChannel, ShouldBroadcast, abroadcast
+from broadcaster import Job, PrivateChannel, ShouldBroadcast, abroadcast, credentials
 from broadcaster.integrations.asgi import SocketIdMiddleware
-from broadcaster.settings import load_settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -125,7 +124,7 @@ async def read_amount(request: Request) -> int | None:
     return amount if valid else None
 
 
-auth = broadcasting_auth(load_settings().require_app, user=current_user, authorizer=rules)
+auth = broadcasting_auth(credentials, user=current_user, authorizer=rules)
 
 app = Starlette(
     routes=[

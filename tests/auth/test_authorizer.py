@@ -138,6 +138,16 @@ def test_nobody_is_never_asked_about(ask) -> None:  # type: ignore[no-untyped-de
     assert denied(decision) == "unauthenticated"
 
 
+def test_a_public_name_is_told_what_to_do_instead() -> None:
+    decision = rules_of(a=True).authorize(ADA, "orders.1", socket_id="1.1")
+
+    assert isinstance(decision, Denied)
+    assert decision.message == (
+        "'orders.1' needs no authorization: subscribe with echo.channel('orders.1'), "
+        "or use 'private-orders.1'"
+    )
+
+
 def test_a_public_name_is_no_matter_of_authorization(ask) -> None:  # type: ignore[no-untyped-def]
     assert denied(ask(rules_of(a=True), ADA, "a")) == "not_private"
     assert denied(ask(rules_of(a=True), ADA, "#server-to-user-1")) == "not_private"

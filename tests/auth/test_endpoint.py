@@ -8,7 +8,7 @@ import pytest
 from broadcaster_auth import Endpoint
 from broadcaster_auth.endpoint import default_user_data
 
-from broadcaster.errors import Denied
+from broadcaster.errors import ConfigurationError, Denied
 from broadcaster.protocol.signing import verify_user
 from broadcaster.protocol.subscription_auth import verify_signed
 from tests.auth.conftest import ADA, NOW, User, asked, error_of, make_rules
@@ -17,6 +17,7 @@ from tests.auth.grant_keys import SECRET, app_with
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broadcaster.contracts.apps import App
     from tests.auth.conftest import Server
 
     Serve = Callable[..., Server]
@@ -296,3 +297,48 @@ def test_a_view_can_answer_with_the_user_it_has() -> None:
 def test_a_user_signs_in_by_their_id() -> None:
     assert default_user_data(User(1, "Ada")) == {"id": 1}
     assert default_user_data(object()) is None
+
+
+class Source:
+    """See `broadcaster.contracts.apps.AppSource`."""
+
+    def __init__(self, *, debug: bool) -> None:
+        self.is_development = debug
+
+    def __call__(self) -> App:
+        return APP
+
+    @property
+    def debug(self) -> bool:
+        return self.is_development
+
+
+class Misconfigured(Source):
+    @property
+    def debug(self) -> bool:
+        raise ConfigurationError("gateway.port is no number")
+
+
+@pytest.mark.parametrize(
+    ("app", "said", "explained"),
+    [
+        (Source(debug=True), None, True),
+        (Source(debug=False), None, False),
+        (Source(debug=True), False, False),
+        (Source(debug=False), True, True),
+        (Misconfigured(debug=True), None, False),
+        (APP, None, False),
+        (lambda: APP, None, False),
+    ],
+)
+def test_what_the_app_says_decides_whether_refusals_explain_themselves(
+    app: Source | App | Callable[[], App],
+    said: bool | None,  # noqa: FBT001 - a row of the table
+    explained: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    endpoint = Endpoint(app=app, authorizer=make_rules(), debug=said)
+
+    reply = endpoint.respond(asked("orders.1"), user=None)
+
+    assert reply.status == 403
+    assert (b"use 'private-orders.1'" in reply.body) is explained

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from broadcaster.contracts.application import BroadcastRules
+from broadcaster.contracts.apps import App
 from broadcaster.drivers.sync import SyncQueue
 from broadcaster.protocol.payload import Payload, decode_payload
 
@@ -20,6 +21,8 @@ class RecordingApplication:
     """See `broadcaster.contracts.application.Application`."""
 
     def __init__(self) -> None:
+        self.app = App(id="1", key="k", secret="s")
+        self.debug = False
         self.app_id = "1"
         self.rules = BroadcastRules()
         self.default_queue = "default"

@@ -12,6 +12,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, assert_type
 
 import msgspec
+from broadcaster_auth import (
+    Endpoint,
+    bearer,
+    broadcasting_auth,
+    broadcasting_auth_wsgi,
+    scope_user,
+)
 
 from broadcaster import (
     Channel,
@@ -28,6 +35,7 @@ from broadcaster import (
     broadcast_if,
     broadcast_unless,
     configure,
+    credentials,
     job,
     minutes,
     on,
@@ -35,6 +43,7 @@ from broadcaster import (
     private,
     revoke,
 )
+from broadcaster.contracts.apps import App
 from broadcaster.drivers.log import LogPublisher
 from broadcaster.drivers.null import NullPublisher
 from broadcaster.drivers.routing import RoutingPublisher
@@ -43,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broadcaster.contracts.application import Application
+    from broadcaster.contracts.apps import AppSource
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
     from broadcaster.contracts.revocations import RevocationStore, Revoker
@@ -142,6 +152,18 @@ def sync_code(order: Order) -> None:
     revoke(user=42)
     revoke(user="42", channel="private-orders.*")
     revoke(42)  # type: ignore[call-arg]  # who is meant is named
+
+
+def endpoints() -> None:
+    assert_type(credentials(), App)
+    assert_type(credentials.debug, bool)
+    source: AppSource = credentials
+    tokens: dict[str, object] = {}
+    assert source, (
+        Endpoint(app=credentials),
+        broadcasting_auth(credentials, user=scope_user),
+        broadcasting_auth_wsgi(credentials, user=bearer(tokens.get)),
+    )
 
 
 async def async_code(order: Order) -> None:

@@ -122,7 +122,8 @@ def environment_layers(
     for name, item in both.items():
         if name.startswith(PREFIX) and name not in names and not _SERVICE_LINK.fullmatch(name):
             raise ConfigurationError(
-                f"{item.source} is no setting{did_you_mean(name, names)}; see docs/configuration.md"
+                f"{item.source} is no setting{did_you_mean(name, names)}; "
+                "`broadcaster config show` lists every setting"
             )
     credentials = _credential_sets(both)
     vendor = next(
@@ -202,7 +203,7 @@ def dev_layer(cwd: Path) -> Layer:
 
     The file is searched upward from `cwd` and holds ``{"pid": int, "socket": path,
     "redis_url": str, "app": {"id", "key", "secret", "grant_key"?}, "gateway": {"host",
-    "port"}}``. It counts only if it is this user's own, its process lives and its socket exists:
+    "port"}, "debug": bool}``. It counts only if it is this user's own, its process lives and its socket exists:
     anything else is a leftover, or somebody else's.
     """
     for folder in (cwd, *cwd.parents):
@@ -363,6 +364,8 @@ def _dev_values(state: Mapping[str, object]) -> dict[str, Found]:
             found["redis_url"] = Found(url, "dev.json")
         case _:
             pass
+    if isinstance(state.get("debug"), bool):
+        found["debug"] = Found(state["debug"], "dev.json")
     app, gateway = state.get("app"), state.get("gateway")
     if isinstance(app, dict):
         known = cast("dict[str, object]", app)

@@ -308,6 +308,7 @@ def test_a_port_that_follows_from_another_setting_says_so(tmp_path: Path) -> Non
     ("env", "says"),
     [
         ({"BROADCASTER_GATEWAY__PROT": "1"}, "did you mean 'BROADCASTER_GATEWAY__PORT'"),
+        ({"BROADCASTER_XYZ": "1"}, "`broadcaster config show` lists every setting"),
         ({"BROADCASTER_APPID": "1"}, "did you mean 'BROADCASTER_APP_ID'"),
         ({"BROADCASTER_GATEWAY__PORT": "http"}, "a whole number from 0 to 65,535, not 'http'"),
         ({"BROADCASTER_GATEWAY__PORT": "70000"}, "from 0 to 65,535"),
@@ -389,6 +390,15 @@ def test_a_running_dev_is_found_from_below(tmp_path: Path) -> None:
     assert settings.require_app().id == "123"
     assert settings.endpoint.url == "http://127.0.0.1:8081"
     assert settings.gateway.port == 8080
+    assert settings.debug is False
+
+
+def test_refusals_explain_themselves_beside_a_running_dev(tmp_path: Path) -> None:
+    """Flask and Django run outside of `broadcaster dev`, and are told by its file."""
+    write_dev(tmp_path, debug=True)
+
+    assert load(tmp_path).debug is True
+    assert load(tmp_path, {"BROADCASTER_DEBUG": "false"}).debug is False
 
 
 @pytest.mark.parametrize(

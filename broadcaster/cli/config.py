@@ -8,7 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import click
 
+from broadcaster.errors import ConfigurationError
 from broadcaster.settings import Settings, load_settings, setting_types
+from broadcaster.settings_sources import environment_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,12 @@ def config() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 def show(*, as_json: bool) -> None:
     """Show every setting, its value and its source. Secrets are masked."""
-    settings = load_settings()
+    try:
+        settings = load_settings()
+    except ConfigurationError:  # it may be a wrong name: the right ones are here all the same
+        for path in setting_types():
+            click.echo(f"{path:<36}  {environment_name(path)}", err=as_json)
+        raise
     rows = list(rows_of(settings))
     if as_json:
         table = {path: {"value": value, "source": source} for path, value, source in rows}

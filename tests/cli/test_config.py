@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from broadcaster.cli.config import config, mask_password
+from broadcaster.errors import ConfigurationError
 from broadcaster.settings import setting_types
 from tests.cli.surroundings import CREDENTIALS, surround
 
@@ -74,3 +75,13 @@ def test_an_incomplete_set_of_credentials_is_mentioned() -> None:
 )
 def test_only_the_password_of_a_url_is_masked(url: str, masked: str) -> None:
     assert mask_password(url) == masked
+
+
+def test_a_setting_that_is_unknown_still_shows_those_that_exist() -> None:
+    """The error for an unknown name sends people here, and that name is still set then."""
+    result = CliRunner().invoke(config, ["show"], env={"BROADCASTER_XYZ": "1"})
+
+    assert isinstance(result.exception, ConfigurationError)
+    lines = dict(line.split() for line in result.stdout.splitlines())
+    assert set(lines) == set(setting_types())
+    assert lines["gateway.port"] == "BROADCASTER_GATEWAY__PORT"

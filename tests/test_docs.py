@@ -16,13 +16,20 @@ from broadcaster.settings import setting_types
 from broadcaster.settings_sources import environment_name
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = sorted([PROJECT / "README.md", PROJECT / "CHANGELOG.md", *PROJECT.glob("docs/**/*.md")])
+PAGES = sorted(
+    [
+        PROJECT / "README.md",
+        PROJECT / "CHANGELOG.md",
+        *PROJECT.glob("docs/**/*.md"),
+        *PROJECT.glob("examples/*/*.md"),
+    ]
+)
 CREDENTIALS = {f"BROADCASTER_APP_{name}" for name in ("ID", "KEY", "SECRET", "GRANT_KEY")}
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Modules of the reader's own project, which no page can ship.
 THEIRS = {"shop"}
 
-pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(PROJECT)))
 
 
 def blocks(page: Path, *languages: str) -> list[str]:

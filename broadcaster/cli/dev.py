@@ -18,6 +18,7 @@ from collections import deque
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,15 +45,31 @@ WATCHED = frozenset(
 )
 # Lines that come before the panel are shown after it.
 EARLY_LINES = 500
+RETRY = "then: broadcaster failed retry all"
+REMEDY = (
+    'put  imports = ["tasks"]  with the name of its module into broadcaster.toml '
+    "(or pass the module to `broadcaster work`)"
+)
+START_AGAIN = "start broadcaster dev again"
 
 
 @dataclass
 class Display:
-    """Shows what children say, one line for each event, once the panel was shown."""
+    """
+    Shows what children say, one line for each event, once the panel was shown.
+
+    Attributes:
+        reloads: whether a change of code starts application and worker again.
+        stop: set when everything is to end.
+        refusal: why the application cannot be started, when that ends everything.
+    """
 
     as_json: bool
     debug: bool
     colour: bool
+    reloads: bool = False
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    refusal: str = ""
     early: deque[str] | None = field(default_factory=lambda: deque[str](maxlen=EARLY_LINES))
 
     def heard(self, child: str, fields: Mapping[str, object]) -> None:
@@ -60,6 +77,8 @@ class Display:
         is_watched = self.debug or fields.get("event") in WATCHED
         if fields.get("level") == "debug" and not is_watched:
             return
+        if fields.get("event") == "job_failed" and fields.get("code") == "unknown_job":
+            fields = {**fields, "remedy": self._remedy()}
         if self.as_json:
             self._show(json.dumps({"source": child, **fields}, default=str))
         else:
@@ -68,6 +87,15 @@ class Display:
     def died(self, child: str, reason: str, pause: float) -> None:
         """See `Listener`."""
         self.say("died", f"{reason}; starting again in {pause:g} s", child=child, level="error")
+
+    def waits(self, child: str, reason: str) -> None:
+        """See `Listener`."""
+        if child == "app" and self.early is not None:
+            self.refusal = reason
+            self.stop.set()
+            return
+        then = "waiting for a change" if self.reloads else f"mend it and {START_AGAIN}"
+        self.say("waiting", f"{reason}; {then}", child=child, level="error")
 
     def say(self, event: str, message: str, *, child: str = "dev", level: str = "info") -> None:
         """Show one event of our own."""
@@ -80,6 +108,17 @@ class Display:
         early, self.early = self.early or (), None
         for line in (text, *early):
             self._show(line)
+
+    def close(self, plan: Plan) -> None:
+        """Say that everything stops; after a refusal its reason is all there is to say."""
+        if self.refusal:
+            return
+        if self.early is not None:
+            self.open(plan.panel())
+        self.say("stopping", "stopping; Ctrl-C again does not wait")
+
+    def _remedy(self) -> str:
+        return ", ".join([REMEDY, *([] if self.reloads else [START_AGAIN]), RETRY])
 
     def _show(self, line: str) -> None:
         if self.early is not None:
@@ -102,8 +141,8 @@ def dev(
     """
     Start everything for development, with one Ctrl-C.
 
-    Given MODULE:APP, runs that ASGI application instead of the demo, and starts it again
-    when its code changes.
+    Given MODULE:APP, runs that application (ASGI, or WSGI like Flask's and Django's) instead
+    of the demo, and starts it again when its code changes.
     """
     if application is not None and ":" not in application:
         raise click.UsageError(f"{application!r} is not MODULE:APP, like shop.main:app")
@@ -119,6 +158,8 @@ def dev(
         plan = make_plan(settings, folder, target, server)
         folder.announce(plan.state(folder))
         code = asyncio.run(supervise(plan, display, server, open_page=open_page))
+    if display.refusal:
+        raise ConfigurationError(display.refusal)
     sys.exit(code)
 
 
@@ -135,7 +176,8 @@ async def supervise(
 ) -> int:
     """Run all children until a signal comes; return the exit code."""
     children = plan.children()
-    stop, force = asyncio.Event(), asyncio.Event()
+    stop, force = display.stop, asyncio.Event()
+    display.reloads = plan.reloads and find_spec("watchfiles") is not None
     loop = asyncio.get_running_loop()
 
     def interrupted() -> None:
@@ -152,16 +194,14 @@ async def supervise(
     work = {child.name: child.run(display) for child in children}
     work["panel"] = _announce(plan, display, open_page=open_page)
     work["server"] = _keep_server(server, display)
-    if plan.application not in (None, DEMO_APP):
+    if plan.reloads:
         work["reload"] = _reload(children, display)
     tasks = [loop.create_task(coroutine, name=name) for name, coroutine in work.items()]
     for task in tasks:
         task.add_done_callback(ended)
     try:
         await stop.wait()
-        if display.early is not None:
-            display.open(plan.panel())
-        display.say("stopping", "stopping; Ctrl-C again does not wait")
+        display.close(plan)
         stopping = loop.create_task(_stop_in_order(children))
         forcing = loop.create_task(force.wait())
         await asyncio.wait([stopping, forcing], return_when=asyncio.FIRST_COMPLETED)
@@ -221,13 +261,16 @@ async def _keep_server(server: EmbeddedServer | None, display: Display) -> None:
 
 
 async def _reload(children: Sequence[Child], display: Display) -> None:
-    """Start application and worker again whenever Python code below this folder changes."""
+    """Start application and worker again when Python code or settings here change."""
     try:
         from watchfiles import PythonFilter, awatch
     except ImportError:
         display.say("reload_off", "no reload on changes: pip install watchfiles", level="warning")
         return
-    async for changes in awatch(Path.cwd(), watch_filter=PythonFilter()):
+    watched = PythonFilter(extra_extensions=("broadcaster.toml",))
+    async for changes in awatch(Path.cwd(), watch_filter=watched):
         names = sorted({Path(path).name for _, path in changes})
-        display.say("reloading", f"{', '.join(names)} changed; starting app and worker again")
-        await asyncio.gather(*(child.restart() for child in children if child.name != "gateway"))
+        again = [child for child in children if child.reloaded]
+        which = " and ".join(child.name for child in again)
+        display.say("reloading", f"{', '.join(names)} changed; starting {which} again")
+        await asyncio.gather(*(child.restart() for child in again))

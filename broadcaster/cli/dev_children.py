@@ -2,7 +2,8 @@
 The processes that ``broadcaster dev`` runs: started, listened to, restarted, stopped.
 
 A child is alive -> dead -> (pause) -> alive ... until it is stopped. The pause doubles
-from 0.5 s to 8 s and is forgotten once a child has lived for ten seconds. Each child has
+from 0.5 s to 8 s and is forgotten once a child has lived for ten seconds. A child that is
+started again when code changes, and ends with exit code 78, waits for that instead. Each child has
 a session of its own, so that Ctrl-C in the terminal reaches ``dev`` alone, which then
 stops them in order.
 """
@@ -17,6 +18,8 @@ import sys
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
+
+from broadcaster.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +43,10 @@ class Listener(Protocol):
         """A child ended by itself and starts again after `pause` seconds."""
         ...
 
+    def waits(self, child: str, reason: str) -> None:
+        """A child cannot run, and starts again once it is told to."""
+        ...
+
 
 @dataclass
 class Child:
@@ -51,12 +58,14 @@ class Child:
         arguments: for `broadcaster.cli.tether`.
         environment: set for this child besides what it inherits.
         grace: seconds between being asked to stop and being made to.
+        reloaded: whether it starts again when code changes.
     """
 
     name: str
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     grace: float = 2.0
+    reloaded: bool = False
 
     def __post_init__(self) -> None:
         self.process: asyncio.subprocess.Process | None = None
@@ -82,6 +91,11 @@ class Child:
                 if self._stopping:
                     break
                 if self._again.is_set():
+                    self._again.clear()
+                    continue
+                if self.reloaded and code == ConfigurationError.exit_code:
+                    listener.waits(self.name, last_said(self._last_words))
+                    await self._again.wait()
                     self._again.clear()
                     continue
                 pause = FIRST_PAUSE if loop.time() - born > LONG_LIFE else pause
@@ -186,3 +200,9 @@ def explain_exit(code: int, last_words: Sequence[str]) -> str:
         how = f"ended with exit code {code}"
     said = next((line for line in reversed(last_words) if line.strip()), "")
     return f"{how}: {said}" if said else how
+
+
+def last_said(last_words: Sequence[str]) -> str:
+    """Return the last line that a child of ours said, without its name."""
+    said = next((line for line in reversed(last_words) if line.strip()), "it said nothing")
+    return said.removeprefix("broadcaster: ")

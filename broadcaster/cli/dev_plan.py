@@ -51,6 +51,11 @@ class Plan:
         """Where the page is, if there is one."""
         return f"http://{HOST}:{self.app_port}" if self.application else None
 
+    @property
+    def reloads(self) -> bool:
+        """Whether there is code of the user's to watch."""
+        return self.application != DEMO_APP
+
     def panel(self, problems: Sequence[str] = ()) -> Panel:
         """Return what is said once everything runs."""
         return Panel(
@@ -99,12 +104,13 @@ class Plan:
         )
         found = [
             Child("gateway", serve, gateway, grace=3.0),
-            Child("worker", ["work", *imports], common, grace=3.0),
+            Child("worker", ["work", *imports], common, grace=3.0, reloaded=self.reloads),
         ]
         if self.application:
             kind = "factory" if self.application == DEMO_APP else "app"
             page = [kind, self.application, HOST, str(self.app_port)]
-            found.insert(0, Child("demo" if kind == "factory" else "app", page, common))
+            name = "demo" if kind == "factory" else "app"
+            found.insert(0, Child(name, page, common, reloaded=self.reloads))
         return found
 
 

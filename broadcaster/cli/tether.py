@@ -6,8 +6,9 @@ ends, the pipe reads end-of-file and this process stops itself: first as if term
 two seconds later for good. So ``kill -9`` of the parent leaves nothing behind, on every
 system, with no process in between.
 
-WHAT is ``app MODULE:ATTRIBUTE HOST PORT`` for an ASGI application, ``factory`` with the
-same for a function that returns one, or any command line of ``broadcaster``.
+WHAT is ``app MODULE:ATTRIBUTE HOST PORT`` for an ASGI or WSGI application, ``factory`` with
+the same for a function that returns one, or any command line of ``broadcaster``. Exit code
+78 says that nothing but a change of code or settings can help.
 """
 
 from __future__ import annotations
@@ -17,24 +18,37 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+from broadcaster.errors import BroadcasterError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GRACE = 2.0
+# Errors at the import of the user's modules that come again at every start.
+MENDED_BY_EDITING = (ImportError, SyntaxError, NameError)
 
 
 def run(arguments: Sequence[str]) -> None:
     """Run a child until it is done, its parent is gone, or it is told to stop."""
     threading.Thread(target=_watch_parent, name="tether", daemon=True).start()
-    match list(arguments):
-        case ["app" | "factory" as kind, target, host, port]:
-            _serve_app(target, host, int(port), factory=kind == "factory")
-        case command:
-            from broadcaster.cli.main import main
+    try:
+        match list(arguments):
+            case ["app" | "factory" as kind, target, host, port]:
+                from broadcaster.cli import dev_app, logs
 
-            main(command)
+                logs.configure()
+                dev_app.serve(target, host, int(port), factory=kind == "factory")
+            case command:
+                from broadcaster.cli.main import main
+
+                main(command)
+    except BroadcasterError as error:
+        _end(error, error.message, int(getattr(error, "exit_code", 1)))
+    except MENDED_BY_EDITING as error:
+        _end(error, _explain(error), ConfigurationError.exit_code)
 
 
 def _watch_parent() -> None:
@@ -45,22 +59,23 @@ def _watch_parent() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _serve_app(target: str, host: str, port: int, *, factory: bool) -> None:
-    import uvicorn
+def _end(error: BaseException, reason: str, code: int) -> NoReturn:
+    """Exit; `reason` is the last line said, which ``dev`` shows."""
+    if not isinstance(error, BroadcasterError):
+        traceback.print_exception(error)
+    sys.stderr.write(f"broadcaster: {reason}\n")
+    sys.exit(code)
 
-    from broadcaster.cli import logs
 
-    logs.configure()
-    config = uvicorn.Config(
-        target, host=host, port=port, factory=factory, log_config=None, access_log=False
-    )
-    config.load()
-    if config.interface == "asgi2":  # what uvicorn takes anything that is not ASGI for
-        sys.exit(
-            f"broadcaster: {target} is not an ASGI application; for one of Flask or Django (WSGI) "
-            "run `broadcaster dev --no-demo`, and its own server beside it"
-        )
-    uvicorn.Server(config).run()
+def _explain(error: Exception) -> str:
+    """Return an error of the user's code in one line, with the place of its origin."""
+    said = f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) or not frames:  # it names its place itself
+        return said
+    real = [frame for frame in frames if not frame.filename.startswith("<")]
+    place = (real or frames)[-1]
+    return f"{said} ({place.filename}, line {place.lineno})"
 
 
 if __name__ == "__main__":

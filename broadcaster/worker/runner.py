@@ -208,6 +208,7 @@ def _asked_to_cancel() -> bool:
 
 def _refused(queue: str, reserved: Reserved, error: BroadcasterError) -> Fail:
     fields = {"event": "job_failed", "job_id": reserved.id, "queue": queue, "error": str(error)}
+    fields["code"] = error.code
     logger.error("job %s cannot be run: %s", reserved.id, error, extra=fields)
     return Fail(reserved.id, reserved.token, error.code, str(error), reserved.attempts)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.cli.dev_process import PATIENCE, Dev, command, gone
+from tests.cli.dev_process import PATIENCE, Dev, clean_environment, command, gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -220,6 +222,85 @@ def text_at(url: str) -> str:
         return httpx.get(url).text
     except httpx.TransportError:
         return ""
+
+
+def test_a_wsgi_application_is_served_and_reloaded(
+    tmp_path: Path, start: Callable[..., Dev]
+) -> None:
+    write_wsgi_app(tmp_path, "one")
+    dev = start(tmp_path, "shop:app", "--json")
+    url = dev.ready["app_url"]
+    dev.until(lambda: text_at(url) == "one")
+
+    write_wsgi_app(tmp_path, "another size")
+
+    dev.until(lambda: text_at(url) == "another size")
+    assert not dev.said('"died"')
+
+
+def write_wsgi_app(folder: Path, text: str) -> None:
+    (folder / "shop.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        f"    return [{text.encode()!r}]\n"
+    )
+
+
+def test_an_application_that_is_not_there_is_an_error_and_no_panel(tmp_path: Path) -> None:
+    answer = command(tmp_path, "dev", "nothing:app")
+
+    assert answer.returncode == 78
+    assert answer.stdout == ""
+    assert answer.stderr.startswith("broadcaster: nothing:app: no module is called 'nothing'")
+
+
+def test_an_application_that_is_broken_waits_for_a_change(
+    tmp_path: Path, start: Callable[..., Dev]
+) -> None:
+    write_wsgi_app(tmp_path, "one")
+    dev = start(tmp_path, "shop:app", "--json")
+    url = dev.ready["app_url"]
+
+    (tmp_path / "shop.py").write_text("app = (")
+    dev.until(lambda: is_waiting(dev, "app") and is_waiting(dev, "worker"))
+    write_wsgi_app(tmp_path, "mended")
+
+    dev.until(lambda: text_at(url) == "mended")
+    assert not dev.said('"died"')
+
+
+def is_waiting(dev: Dev, child: str) -> bool:
+    return any(
+        record["event"] == "waiting"
+        and record["source"] == child
+        and record["msg"].endswith("waiting for a change")
+        for record in dev.records
+        if record.get("source") == child and "event" in record
+    )
+
+
+def test_a_job_that_the_worker_does_not_know_comes_with_the_remedy(
+    tmp_path: Path, start: Callable[..., Dev]
+) -> None:
+    (tmp_path / "tasks.py").write_text(
+        "import broadcaster\n@broadcaster.job\ndef send_mail(user: int) -> None: ...\n"
+    )
+    dev = start(tmp_path, "--no-demo")
+    dev.until(lambda: dev.said("worker started"))
+
+    subprocess.run(
+        [sys.executable, "-c", "import tasks; tasks.send_mail(user=7).dispatch()"],
+        cwd=tmp_path, env=clean_environment(), check=True, timeout=PATIENCE,
+    )  # fmt: skip
+    dev.until(lambda: dev.said('imports = ["tasks"]'))
+
+    (line,) = [line for line in dev.lines if 'imports = ["tasks"]' in line]
+    assert "send_mail" in line
+    assert line.endswith("then: broadcaster failed retry all")
+    (tmp_path / "broadcaster.toml").write_text('imports = ["tasks"]\n')
+    dev.until(lambda: sum("worker started" in line for line in dev.lines) == 2)
+    assert command(tmp_path, "failed", "retry", "all").returncode == 0
+    dev.until(lambda: dev.said("send_mail done"))
 
 
 def test_a_configured_server_and_app_are_used(

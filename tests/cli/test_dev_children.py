@@ -31,12 +31,16 @@ class Program(Child):
 class Ear:
     lines: list[Mapping[str, object]] = field(default_factory=list)
     deaths: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
 
     def heard(self, child: str, fields: Mapping[str, object]) -> None:
         self.lines.append({"child": child, **fields})
 
     def died(self, child: str, reason: str, pause: float) -> None:
         self.deaths.append(f"{child} {reason} {pause:g}")
+
+    def waits(self, child: str, reason: str) -> None:
+        self.waiting.append(f"{child} {reason}")
 
 
 @pytest.fixture
@@ -50,11 +54,11 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def start(ear: Ear) -> AsyncIterator[Callable[[str], Program]]:
+async def start(ear: Ear) -> AsyncIterator[Callable[..., Program]]:
     tasks: list[asyncio.Task[None]] = []
 
-    def begin(code: str) -> Program:
-        child = Program("sample", [code], grace=0.2)
+    def begin(code: str, *, reloaded: bool = False) -> Program:
+        child = Program("sample", [code], grace=0.2, reloaded=reloaded)
         tasks.append(asyncio.create_task(child.run(ear)))
         return child
 
@@ -134,6 +138,41 @@ async def test_a_restart_ends_the_pause_of_a_dead_child(
     await child.restart()
 
     await until(lambda: len(ear.deaths) == 2)
+
+
+REFUSES = "import sys; print('broadcaster: no such module'); sys.exit(78)"
+
+
+async def test_a_child_that_cannot_run_waits_until_it_is_told_to_start(
+    start: Callable[..., Program], ear: Ear
+) -> None:
+    child = start(REFUSES, reloaded=True)
+    await until(lambda: ear.waiting)
+
+    await child.restart()
+    await until(lambda: len(ear.waiting) == 2)
+
+    assert ear.waiting == ["sample no such module"] * 2
+    assert ear.deaths == []
+
+
+async def test_a_child_that_waits_can_be_stopped(start: Callable[..., Program], ear: Ear) -> None:
+    child = start(REFUSES, reloaded=True)
+    await until(lambda: ear.waiting)
+
+    await child.stop()
+
+    assert len(ear.lines) == 1
+
+
+async def test_a_child_that_no_change_starts_again_is_tried_again(
+    start: Callable[..., Program], ear: Ear
+) -> None:
+    start(REFUSES)
+
+    await until(lambda: len(ear.deaths) == 2)
+
+    assert ear.waiting == []
 
 
 async def test_an_endless_line_does_not_end_the_listening(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import httpx
@@ -47,11 +48,15 @@ def serve(folder: Path, kind: str, target: str, *, stubborn: bool) -> subprocess
     (folder / "sample.py").write_text(f"STUBBORN = {stubborn}\n{APP}")
     port = free_port()
     child = tether(folder, kind, f"sample:{target}", "127.0.0.1", str(port))
+    until_up(port)
+    return child
+
+
+def until_up(port: int) -> None:
     deadline = time.monotonic() + PATIENCE
     while not answers(f"http://127.0.0.1:{port}"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return child
 
 
 def answers(url: str) -> bool:
@@ -99,20 +104,91 @@ def test_anything_else_is_a_command_line_of_ours(tmp_path: Path) -> None:
     end_parent(child)
 
 
-def test_what_is_not_asgi_is_refused_with_what_to_do_instead(tmp_path: Path) -> None:
-    (tmp_path / "sample.py").write_text("def app(environ, start_response): ...\n")
-
+def refusal(folder: Path, code: str, *command: str) -> str:
+    """Return what the child says last, which ends with exit code 78."""
+    (folder / "sample.py").write_text(code)
     with subprocess.Popen(
-        [sys.executable, "-m", "broadcaster.cli.tether", "app", "sample:app", "127.0.0.1", "0"],
-        cwd=tmp_path,
-        env=clean_environment(),
+        [sys.executable, "-m", "broadcaster.cli.tether", *command],
+        cwd=folder,
+        env=clean_environment(REDIS_URL="redis://127.0.0.1:1"),
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        text=True,
     ) as child:
-        child.wait(PATIENCE)
         assert child.stderr is not None
-        said = child.stderr.read().decode()
+        said = child.stderr.read()
+        assert child.wait(PATIENCE) == 78, said
+    return said.splitlines()[-1]
 
-    assert child.returncode == 1
-    assert "sample:app is not an ASGI application" in said
-    assert "broadcaster dev --no-demo" in said
+
+WSGI = """
+class Shop:
+    def __call__(self, environ, start_response):
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0)) or b"here"
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+app = Shop()
+def make():
+    return app
+"""
+
+
+@pytest.mark.parametrize("target", ["app", "make"])
+def test_a_wsgi_application_is_served_and_ends_with_its_parent(tmp_path: Path, target: str) -> None:
+    (tmp_path / "sample.py").write_text(WSGI)
+    port = free_port()
+    child = tether(tmp_path, "app", f"sample:{target}", "127.0.0.1", str(port))
+    until_up(port)
+
+    posted = httpx.post(f"http://127.0.0.1:{port}/orders?page=2", content=b"an order")
+    code = end_parent(child)
+
+    assert posted.text == "an order"
+    assert code == 0
+
+
+def test_requests_to_a_wsgi_application_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """The first request is answered only when a second one has come."""
+    (tmp_path / "sample.py").write_text(
+        "import threading\n"
+        "second = threading.Event()\n"
+        "def app(environ, start_response):\n"
+        "    if environ['PATH_INFO'] == '/first':\n"
+        "        assert second.wait(20)\n"
+        "    elif environ['PATH_INFO'] == '/second':\n"
+        "        second.set()\n"
+        "    start_response('200 OK', [])\n"
+        "    return [b'here']\n"
+    )
+    port = free_port()
+    child = tether(tmp_path, "app", "sample:app", "127.0.0.1", str(port))
+    until_up(port)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(httpx.get, f"http://127.0.0.1:{port}/first", timeout=PATIENCE)
+        second = httpx.get(f"http://127.0.0.1:{port}/second")
+
+    assert (first.result().status_code, second.text) == (200, "here")
+    end_parent(child)
+
+
+@pytest.mark.parametrize(
+    ("code", "target", "reason"),
+    [
+        ("", "nothing:app", "nothing:app: no module is called 'nothing' here"),
+        ("", "sample:app", "sample:app: sample has no 'app'"),
+        ("app = 7", "sample:app", "sample:app is 'int', which is neither an ASGI nor a WSGI"),
+        ("def app(only): ...", "sample:app", "sample:app is 'function', which is neither"),
+        ("import lacking", "sample:app", "ModuleNotFoundError: No module named 'lacking' ("),
+        ("app = (", "sample:app", "SyntaxError: '(' was never closed (sample.py, line 1)"),
+        ("\napp = make()", "sample:app", "sample.py, line 2)"),
+    ],
+)
+def test_what_cannot_be_served_until_it_is_mended_ends_with_the_reason(
+    tmp_path: Path, code: str, target: str, reason: str
+) -> None:
+    assert reason in refusal(tmp_path, code, "app", target, "127.0.0.1", "0")
+
+
+def test_a_worker_whose_module_cannot_be_imported_ends_the_same_way(tmp_path: Path) -> None:
+    assert "SyntaxError" in refusal(tmp_path, "app = (", "work", "sample")

@@ -47,7 +47,7 @@ WATCHED = frozenset(
 EARLY_LINES = 500
 RETRY = "then: broadcaster failed retry all"
 REMEDY = (
-    'put  imports = ["tasks"]  with the name of its module into broadcaster.toml '
+    'put imports = ["tasks"] with the name of its module into broadcaster.toml '
     "(or pass the module to `broadcaster work`)"
 )
 START_AGAIN = "start broadcaster dev again"

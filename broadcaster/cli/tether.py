@@ -25,10 +25,11 @@ from broadcaster.errors import BroadcasterError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
 GRACE = 2.0
 # Errors at the import of the user's modules that come again at every start.
-MENDED_BY_EDITING = (ImportError, SyntaxError, NameError)
+MENDED_BY_EDITING = (ImportError, SyntaxError, NameError, AttributeError, TypeError)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -46,9 +47,11 @@ def run(arguments: Sequence[str]) -> None:
 
                 main(command)
     except BroadcasterError as error:
-        _end(error, error.message, int(getattr(error, "exit_code", 1)))
-    except MENDED_BY_EDITING as error:
-        _end(error, _explain(error), ConfigurationError.exit_code)
+        _end(error.message, int(getattr(error, "exit_code", 1)))
+    except Exception as error:  # noqa: BLE001 - the process ends with it
+        is_lasting = isinstance(error, MENDED_BY_EDITING)
+        traceback.print_exception(error.with_traceback(_users_part(error.__traceback__)))
+        _end(_explain(error), ConfigurationError.exit_code if is_lasting else 1)
 
 
 def _watch_parent() -> None:
@@ -59,12 +62,26 @@ def _watch_parent() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _end(error: BaseException, reason: str, code: int) -> NoReturn:
+def _end(reason: str, code: int) -> NoReturn:
     """Exit; `reason` is the last line said, which ``dev`` shows."""
-    if not isinstance(error, BroadcasterError):
-        traceback.print_exception(error)
     sys.stderr.write(f"broadcaster: {reason}\n")
     sys.exit(code)
+
+
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
+    """Return what follows the first import: before it is only how we came to import."""
+    found = trace
+    while found is not None and not _is_import(found):
+        found = found.tb_next
+    if found is None:
+        return trace
+    while found is not None and _is_import(found):
+        found = found.tb_next
+    return found
+
+
+def _is_import(trace: TracebackType) -> bool:
+    return trace.tb_frame.f_code.co_filename.startswith("<frozen importlib")
 
 
 def _explain(error: Exception) -> str:

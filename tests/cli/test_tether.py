@@ -104,8 +104,8 @@ def test_anything_else_is_a_command_line_of_ours(tmp_path: Path) -> None:
     end_parent(child)
 
 
-def refusal(folder: Path, code: str, *command: str) -> str:
-    """Return what the child says last, which ends with exit code 78."""
+def ending(folder: Path, code: str, *command: str) -> tuple[int, list[str]]:
+    """Return the exit code of a child and the lines that it said."""
     (folder / "sample.py").write_text(code)
     with subprocess.Popen(
         [sys.executable, "-m", "broadcaster.cli.tether", *command],
@@ -117,8 +117,7 @@ def refusal(folder: Path, code: str, *command: str) -> str:
     ) as child:
         assert child.stderr is not None
         said = child.stderr.read()
-        assert child.wait(PATIENCE) == 78, said
-    return said.splitlines()[-1]
+        return child.wait(PATIENCE), said.splitlines()
 
 
 WSGI = """
@@ -187,8 +186,31 @@ def test_requests_to_a_wsgi_application_do_not_wait_for_each_other(tmp_path: Pat
 def test_what_cannot_be_served_until_it_is_mended_ends_with_the_reason(
     tmp_path: Path, code: str, target: str, reason: str
 ) -> None:
-    assert reason in refusal(tmp_path, code, "app", target, "127.0.0.1", "0")
+    exit_code, said = ending(tmp_path, code, "app", target, "127.0.0.1", "0")
+
+    assert exit_code == 78, said
+    assert reason in said[-1]
+
+
+def test_what_may_pass_is_worth_another_start_and_only_the_user_s_code_is_traced(
+    tmp_path: Path,
+) -> None:
+    code = "raise OSError('database away')"
+
+    exit_code, said = ending(tmp_path, code, "app", "sample:app", "127.0.0.1", "0")
+
+    assert exit_code == 1
+    assert said == [
+        "Traceback (most recent call last):",
+        f'  File "{tmp_path / "sample.py"}", line 1, in <module>',
+        "    raise OSError('database away')",
+        "OSError: database away",
+        f"broadcaster: OSError: database away ({tmp_path / 'sample.py'}, line 1)",
+    ]
 
 
 def test_a_worker_whose_module_cannot_be_imported_ends_the_same_way(tmp_path: Path) -> None:
-    assert "SyntaxError" in refusal(tmp_path, "app = (", "work", "sample")
+    exit_code, said = ending(tmp_path, "app = (", "work", "sample")
+
+    assert exit_code == 78, said
+    assert "SyntaxError" in said[-1]

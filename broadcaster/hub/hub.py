@@ -145,13 +145,15 @@ class Hub:
             channel.waiting.pop(next(iter(channel.waiting)))()
 
     def _deliver(self, channel: LocalChannel, envelope: Envelope) -> None:
+        excluded = (envelope.excluded,) if envelope.excluded else ()
         if envelope.flags & _PRESENCE:
-            self._deliver_presence(channel, envelope)
+            self._deliver_presence(channel, envelope, excluded)
         else:
-            excluded = (envelope.excluded,) if envelope.excluded else ()
             self._append(channel, encode_text(envelope.frame), excluded=excluded)
 
-    def _deliver_presence(self, channel: LocalChannel, envelope: Envelope) -> None:
+    def _deliver_presence(
+        self, channel: LocalChannel, envelope: Envelope, excluded: tuple[str, ...]
+    ) -> None:
         """Deltas reach subscribers in version order; a missing one means reading the list."""
         version = envelope.offset
         if channel.roster is not None:
@@ -161,7 +163,7 @@ class Hub:
                 self._owner.roster_wanted(channel)
                 return
             channel.roster = version
-        excluded = (*channel.knowing(version), envelope.excluded)
+        excluded += channel.knowing(version)
         self._append(channel, encode_text(envelope.frame), excluded=excluded, version=version)
 
     def _append(

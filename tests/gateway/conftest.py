@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.gateway.mounted_world import mounted_world
 from tests.gateway.world import RunningGateway, running_gateway
 
 if TYPE_CHECKING:
@@ -33,3 +34,16 @@ async def start_gateway(redis_url: str, prefix: str) -> AsyncIterator[StartGatew
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
     """One gateway with a short lease and a short grace."""
     return await start_gateway()
+
+
+@pytest.fixture(params=["served", "/", "/realtime"])
+async def any_gateway(
+    request: pytest.FixtureRequest, redis_url: str, prefix: str
+) -> AsyncIterator[RunningGateway]:
+    """One gateway behind each of its shells: served, and mounted at a root and under a path."""
+    if request.param == "served":
+        async with running_gateway(redis_url, prefix) as served:
+            yield served
+    else:
+        async with mounted_world(redis_url, prefix, path=request.param) as mounted:
+            yield mounted

@@ -47,53 +47,7 @@ async def world(request: pytest.FixtureRequest, start: Start) -> MountedWorld:
     return await start(path=request.param)
 
 
-# -- what test_node.py asks of the fast shell -----------------------------------------
-
-
-async def test_a_published_event_reaches_subscribers_and_nobody_else(world: MountedWorld) -> None:
-    async with world.connect() as subscriber, world.connect() as other:
-        await subscriber.subscribe("orders")
-        await other.subscribe("invoices")
-
-        answer = await world.publish("orders", "App\\Events\\OrderShipped", '{"id":1}')
-        frame = await subscriber.next("App\\Events\\OrderShipped")
-        await other.settle()
-
-    assert (answer.status_code, answer.text) == (200, "{}")
-    assert frame.raw == {
-        "event": "App\\Events\\OrderShipped",
-        "channel": "orders",
-        "data": '{"id":1}',
-    }
-    assert other.received("App\\Events\\OrderShipped") == []
-
-
-async def test_the_named_socket_is_left_out(world: MountedWorld) -> None:
-    async with world.connect() as sender, world.connect() as other:
-        await sender.subscribe("orders")
-        await other.subscribe("orders")
-
-        await world.publish("orders", "first", socket_id=sender.socket_id)
-        await world.publish("orders", "second")
-        await sender.next("second")
-        await other.next("second")
-
-    assert len(other.received("first")) == 1
-    assert sender.received("first") == []
-
-
-async def test_nothing_arrives_after_unsubscribe(world: MountedWorld) -> None:
-    async with world.connect() as leaver, world.connect() as stayer:
-        await leaver.subscribe("orders")
-        await stayer.subscribe("orders")
-        await leaver.unsubscribe("orders")
-        await leaver.settle()
-
-        await world.publish("orders", "late")
-        await stayer.next("late")
-        await leaver.settle()
-
-    assert leaver.received("late") == []
+# -- what test_node.py does not already ask of both shells ----------------------------
 
 
 async def test_messages_of_one_tick_arrive_one_by_one_and_in_order(world: MountedWorld) -> None:
@@ -120,36 +74,6 @@ async def test_text_that_is_not_ascii_arrives_as_it_was(world: MountedWorld) -> 
 
     assert said.data == "žluťoučký 🐎"
     assert whispered.raw["data"] == "🐎"
-
-
-async def test_two_tabs_of_one_member_count_once(world: MountedWorld) -> None:
-    async with world.connect() as watcher:
-        await watcher.subscribe("presence-room", GRACE)
-        async with world.connect() as first, world.connect() as second:
-            await first.subscribe("presence-room", ADA)
-            success = await second.subscribe("presence-room", ADA)
-            await watcher.next(ADDED)
-            await first.unsubscribe("presence-room")
-            await first.settle()
-        await watcher.next(REMOVED)
-
-    assert success is not None
-    assert success.data["presence"]["ids"] == ["7", "ada"]
-    assert watcher.received(ADDED) == [{"user_id": "ada", "user_info": {"name": "Ada"}}]
-    assert watcher.received(REMOVED) == [{"user_id": "ada"}]
-
-
-async def test_whispers_reach_the_others_with_the_senders_id(world: MountedWorld) -> None:
-    async with world.connect() as ada, world.connect() as grace:
-        await ada.subscribe("presence-room", ADA)
-        await grace.subscribe("presence-room", GRACE)
-
-        await ada.whisper("presence-room", "typing", {"on": True})
-        frame = await grace.next("client-typing")
-        await ada.settle()
-
-    assert frame.raw["user_id"] == "ada"
-    assert ada.received("client-typing") == []
 
 
 async def test_a_forged_subscription_is_refused_and_the_connection_lives(

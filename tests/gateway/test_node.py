@@ -1,4 +1,8 @@
-"""Channels, presence and client events through real sockets and a real Redis."""
+"""
+Channels, presence and client events through real sockets and a real Redis.
+
+What every shell of the gateway has to do runs behind each of them (`any_gateway`).
+"""
 
 from __future__ import annotations
 
@@ -26,13 +30,13 @@ ADDED, REMOVED = "pusher_internal:member_added", "pusher_internal:member_removed
 
 
 async def test_a_published_event_reaches_subscribers_and_nobody_else(
-    gateway: RunningGateway,
+    any_gateway: RunningGateway,
 ) -> None:
-    async with gateway.connect() as subscriber, gateway.connect() as other:
+    async with any_gateway.connect() as subscriber, any_gateway.connect() as other:
         await subscriber.subscribe("orders")
         await other.subscribe("invoices")
 
-        answer = await gateway.publish("orders", "App\\Events\\OrderShipped", '{"id":1}')
+        answer = await any_gateway.publish("orders", "App\\Events\\OrderShipped", '{"id":1}')
         frame = await subscriber.next("App\\Events\\OrderShipped")
         await other.settle()
 
@@ -45,13 +49,13 @@ async def test_a_published_event_reaches_subscribers_and_nobody_else(
     assert other.received("App\\Events\\OrderShipped") == []
 
 
-async def test_the_named_socket_is_left_out(gateway: RunningGateway) -> None:
-    async with gateway.connect() as sender, gateway.connect() as other:
+async def test_the_named_socket_is_left_out(any_gateway: RunningGateway) -> None:
+    async with any_gateway.connect() as sender, any_gateway.connect() as other:
         await sender.subscribe("orders")
         await other.subscribe("orders")
 
-        await gateway.publish("orders", "first", socket_id=sender.socket_id)
-        await gateway.publish("orders", "second")
+        await any_gateway.publish("orders", "first", socket_id=sender.socket_id)
+        await any_gateway.publish("orders", "second")
         await sender.next("second")
         await other.next("second")
 
@@ -59,14 +63,14 @@ async def test_the_named_socket_is_left_out(gateway: RunningGateway) -> None:
     assert sender.received("first") == []
 
 
-async def test_nothing_arrives_after_unsubscribe(gateway: RunningGateway) -> None:
-    async with gateway.connect() as leaver, gateway.connect() as stayer:
+async def test_nothing_arrives_after_unsubscribe(any_gateway: RunningGateway) -> None:
+    async with any_gateway.connect() as leaver, any_gateway.connect() as stayer:
         await leaver.subscribe("orders")
         await stayer.subscribe("orders")
         await leaver.unsubscribe("orders")
         await leaver.settle()
 
-        await gateway.publish("orders", "late")
+        await any_gateway.publish("orders", "late")
         await stayer.next("late")
         await leaver.settle()
 
@@ -84,10 +88,10 @@ async def test_events_keep_their_order_under_load(gateway: RunningGateway) -> No
     assert client.received("numbered") == list(range(100))
 
 
-async def test_two_tabs_of_one_member_count_once(gateway: RunningGateway) -> None:
-    async with gateway.connect() as watcher:
+async def test_two_tabs_of_one_member_count_once(any_gateway: RunningGateway) -> None:
+    async with any_gateway.connect() as watcher:
         await watcher.subscribe("presence-room", GRACE)
-        async with gateway.connect() as first, gateway.connect() as second:
+        async with any_gateway.connect() as first, any_gateway.connect() as second:
             await first.subscribe("presence-room", ADA)
             success = await second.subscribe("presence-room", ADA)
             await watcher.next(ADDED)
@@ -136,8 +140,8 @@ async def test_a_full_channel_refuses_new_members_but_no_second_tab(
     assert refusal.channel == "presence-room"
 
 
-async def test_whispers_reach_the_others_with_the_senders_id(gateway: RunningGateway) -> None:
-    async with gateway.connect() as ada, gateway.connect() as grace:
+async def test_whispers_reach_the_others_with_the_senders_id(any_gateway: RunningGateway) -> None:
+    async with any_gateway.connect() as ada, any_gateway.connect() as grace:
         await ada.subscribe("presence-room", ADA)
         await grace.subscribe("presence-room", GRACE)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ADA = {"user_id": "ada", "user_info": {"name": "Ada"}}
 GRACE = {"user_id": 7, "user_info": {"name": "Grace"}}
-ADDED, REMOVED = "pusher_internal:member_added", "pusher_internal:member_removed"
+ADDED = "pusher_internal:member_added"
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ Everything here that is not `async` returns at once; the waiting is done by the 
     relays          sends client events on, in order       gateway.relays
     revocations     knows what was revoked                 gateway.revocations
     public keys     reads the keys of grants               contracts.public_keys
-    probe           asks whether Redis answers             here
+    facts           queues what webhooks are to tell       gateway.facts
+    probe, touch    asks whether Redis answers             gateway.upkeep
     keepalive       pings, 4201, slow consumers, expiry    gateway.keepalive
 """
 
@@ -22,24 +23,24 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
-from broadcaster.contracts.presence import Member
-from broadcaster.errors import DriverError, DriverUnavailable, MalformedMessage
+from broadcaster.errors import DriverError, MalformedMessage
 from broadcaster.gateway.admission import Admission, Refusal
 from broadcaster.gateway.checks import Checker
+from broadcaster.gateway.facts import Facts
 from broadcaster.gateway.keepalive import Keepalive
 from broadcaster.gateway.lease import LeaseKeeper
 from broadcaster.gateway.occupancy import Occupancy
 from broadcaster.gateway.presence import Rosters
 from broadcaster.gateway.relays import Relays
 from broadcaster.gateway.revocations import Revocations
+from broadcaster.gateway.subscribing import Subscribing
 from broadcaster.gateway.tasks import TaskOwner
 from broadcaster.gateway.trace import Trace
+from broadcaster.gateway.upkeep import Upkeep
 from broadcaster.gateway.verification import Verification
-from broadcaster.hub.channel import Joining, LocalChannel
 from broadcaster.hub.hub import Hub
 from broadcaster.protocol import close_codes
 from broadcaster.protocol.envelope import decode_envelope
-from broadcaster.protocol.messages import encode_succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.verifier import Verifier
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.parts import Newcomer, NodeOptions, Stores
+    from broadcaster.hub.channel import LocalChannel
     from broadcaster.protocol import effects
     from broadcaster.protocol.app import App
     from broadcaster.protocol.websocket import Upgrade
@@ -57,8 +59,6 @@ _log = logging.getLogger("broadcaster.gateway")
 
 AnyConnection = TypeVar("AnyConnection", bound="Connection")
 
-PROBE_SECONDS = 1.0
-TOUCH_SECONDS = 3_600.0
 MAX_REFUSALS = 100
 
 
@@ -79,7 +79,8 @@ class Node:
         self.draining = False
         self._stores = stores
         self._admission = Admission(apps, options.path_prefix)
-        self._redis_answers = False
+        self._upkeep = Upkeep(self.hub, stores.broker, stores.history)
+        self.facts = Facts(stores.facts)
         self._tasks = TaskOwner()
         self._subscriptions = stores.subscriptions(self)
         presence = stores.presence
@@ -91,6 +92,7 @@ class Node:
         self._rosters = Rosters(
             self.hub, presence, self._lease, self._tasks, grace=options.presence_grace
         )
+        self._subscribing = Subscribing(self.hub, self._rosters, self.trace, stores.topic)
         self._revocations = Revocations(
             stores.revocations,
             topic=stores.control,
@@ -128,8 +130,9 @@ class Node:
         keep(self._revocations.run, "revocations")
         keep(self._stores.public_keys.run, "public keys")
         keep(self._keepalive.run, "keepalive")
-        keep(self._probe, "probe")
-        keep(self._touch, "touch")
+        keep(self.facts.run, "facts")
+        keep(self._upkeep.probe, "probe")
+        keep(self._upkeep.touch, "touch")
 
     async def drain(self, seconds: float) -> None:
         """
@@ -157,6 +160,7 @@ class Node:
         for connection in list(self.connections):
             connection.close(close_codes.RECONNECT)
         await self._rosters.settled(within=1.0)
+        await self.facts.settled(within=1.0)
         try:
             await self._lease.retire()
         except DriverError as error:
@@ -170,7 +174,7 @@ class Node:
         reasons: list[str] = []
         if self.draining:
             reasons.append("draining")
-        if not self._redis_answers:
+        if not self._upkeep.redis_answers:
             reasons.append("Redis does not answer")
         if not self._subscriptions.connected:
             reasons.append("pub/sub connection is down")
@@ -210,34 +214,11 @@ class Node:
 
     def join(self, connection: Connection, join: effects.Join) -> None:
         """Bring a connection into a channel; success is reported when it is true."""
-        name = join.channel.name
-        topic = self._stores.topic(connection.app.id, name)
-        channel = self.hub.open(topic, connection.app.id, name)
-
-        def proceed() -> None:
-            if join.member is None:
-                self.hub.add(channel, connection)
-                connection.joined(name, join.generation, encode_succeeded(name))
-            else:
-                channel.joining[connection] = Joining()
-                member = Member(join.member.user_id, join.member.data)
-                self._rosters.join(channel, connection, join.generation, member)
-            self.trace.subscribed(connection, join)
-
-        if channel.stream.live:
-            proceed()
-        else:
-            channel.waiting[connection] = proceed
+        self._subscribing.join(connection, join)
 
     def leave(self, connection: Connection, name: str) -> None:
         """Take a connection out of a channel."""
-        app_id = connection.app.id
-        topic = self._stores.topic(app_id, name)
-        self.hub.flush()
-        self.hub.remove(topic, connection)
-        if name.startswith("presence-"):
-            self._rosters.leave(topic, app_id, name, connection.socket_id)
-        self.trace.unsubscribed(connection, name)
+        self._subscribing.leave(connection, name)
 
     def relay(self, connection: Connection, relay: effects.Relay) -> None:
         """Send a client event to the channel's other subscribers, on every node."""
@@ -259,10 +240,7 @@ class Node:
             self._keepalive.paused.add(connection)
         else:
             self._keepalive.paused.discard(connection)
-        for name in connection.session.subscriptions:
-            channel = self.hub.channels.get(self._stores.topic(connection.app.id, name))
-            if channel is not None:
-                channel.pace_changed()
+        self._subscribing.pace_changed(connection)
 
     def slow_consumer(self, connection: Connection) -> None:
         """Close a connection that does not keep up."""
@@ -272,7 +250,7 @@ class Node:
     def closing(self, connection: Connection) -> None:
         """A close was sent: out of every channel, and aborted if the peer does not answer."""
         self._keepalive.closing.add(connection)
-        self._leave_all(connection)
+        self._subscribing.leave_all(connection)
 
     def socket_closed(self, connection: Connection) -> None:
         """The socket is gone."""
@@ -280,14 +258,8 @@ class Node:
             self.connections.discard(connection)
             self._verification.forget(connection)
             self._keepalive.forget(connection)
-            self._leave_all(connection)
+            self._subscribing.leave_all(connection)
             self.trace.disconnected(connection)
-
-    def _leave_all(self, connection: Connection) -> None:
-        names = list(connection.session.subscriptions)
-        connection.session.subscriptions.clear()
-        for name in names:
-            self.leave(connection, name)
 
     # -- HubOwner ---------------------------------------------------------------------
 
@@ -358,28 +330,3 @@ class Node:
         """See `Registrar.register_all`."""
         self._occupancy.all_changed()
         await self._rosters.register_all(lease, data_lost=data_lost)
-
-    # -- tasks ------------------------------------------------------------------------
-
-    async def _probe(self) -> None:
-        while True:
-            try:
-                await self._stores.broker.ping()
-                self._redis_answers = True
-            except DriverUnavailable:
-                self._redis_answers = False
-            await asyncio.sleep(PROBE_SECONDS)
-
-    async def _touch(self) -> None:
-        while True:
-            await asyncio.sleep(TOUCH_SECONDS)
-            by_app: dict[str, list[str]] = {}
-            for channel in self.hub.channels.values():
-                by_app.setdefault(channel.app_id, []).append(channel.name)
-            for app_id, names in by_app.items():
-                try:
-                    await self._stores.history.touch(app_id, names)
-                except DriverError as error:
-                    _log.warning(
-                        "positions not kept alive: %s", error, extra={"event": "touch_failed"}
-                    )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.contracts.broker import Broker, SubscriptionListener, Subscriptions
+    from broadcaster.contracts.facts import FactSink
     from broadcaster.contracts.history import History
     from broadcaster.contracts.presence import PresenceStore
     from broadcaster.contracts.public_keys import PublicKeys
@@ -24,6 +25,7 @@ class Stores:
     presence: PresenceStore
     revocations: RevocationStore
     public_keys: PublicKeys
+    facts: FactSink
     topic: Callable[[str, str], bytes]
     control: Callable[[str], bytes]
     subscriptions: Callable[[SubscriptionListener], Subscriptions]

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from broadcaster.contracts.apps import StaticApps
 from broadcaster.drivers.http.jwks import HttpPublicKeys
 from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.facts import QueuedFacts
 from broadcaster.drivers.redis.history import RedisHistory
 from broadcaster.drivers.redis.presence import RedisPresence
 from broadcaster.drivers.redis.publish import RedisBroker
 from broadcaster.drivers.redis.pubsub import RedisSubscriptions
+from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.revocations import RedisRevocations
 from broadcaster.gateway.app import http_app
 from broadcaster.gateway.node import Node
@@ -68,6 +70,7 @@ def _stores(clients: RedisClients, settings: Settings) -> Stores:
         presence=RedisPresence(clients, lease=settings.gateway.lease_seconds),
         revocations=RedisRevocations(clients),
         public_keys=HttpPublicKeys(),
+        facts=QueuedFacts(RedisQueue(clients)),
         topic=clients.keys.topic,
         control=clients.keys.control,
         subscriptions=subscriptions,

@@ -29,6 +29,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "worker": frozenset({"protocol", "contracts", "context", "jobs"}),
     "drivers": frozenset({"protocol", "contracts"}),
     "gateway": frozenset({"protocol", "contracts", "hub"}),
+    # What becomes of facts: requests to receivers, and events for listeners in a worker.
+    "webhooks": frozenset({"protocol", "contracts"}),
     "broadcaster_auth": frozenset({"protocol", "contracts"}),
     "integrations": frozenset(
         {"protocol", "contracts", "context", "current", "events", "jobs", "broadcaster_auth"}
@@ -36,7 +38,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "api": frozenset({"protocol", "contracts", "current", "context", "events", "jobs", "settings"}),
     "wiring": frozenset(
         {"protocol", "contracts", "settings", "context", "current", "hub", "jobs", "events"}
-        | {"worker", "drivers", "gateway", "integrations", "broadcaster_auth"}
+        | {"worker", "drivers", "gateway", "webhooks", "integrations", "broadcaster_auth"}
     ),
     "demo": frozenset(
         {"api", "protocol", "contracts", "settings", "context", "current", "jobs", "events"}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broadcaster.gateway import node
+from broadcaster.gateway import upkeep
 from broadcaster.protocol.signing import sign_channel
 from tests.gateway.world import APP
 from tests.polling import eventually, eventually_async
@@ -312,7 +312,7 @@ async def test_positions_of_quiet_channels_with_subscribers_are_kept_alive(
     start_gateway: StartGateway, clients: RedisClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A position that expires in between would look like lost data at the next reconnect."""
-    monkeypatch.setattr(node, "TOUCH_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "TOUCH_SECONDS", 0.05)
     gateway = await start_gateway()
     position = clients.keys.channel(APP.id, "quiet", "m")
     async with gateway.connect() as client:

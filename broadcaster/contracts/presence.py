@@ -82,6 +82,7 @@ class Joining(NamedTuple):
     member: Member
     added_frame: bytes
     max_members: int
+    removed_frame: bytes | None = None
 
 
 class PresenceStore(Protocol):
@@ -115,6 +116,7 @@ class PresenceStore(Protocol):
         member: Member,
         added_frame: bytes,
         max_members: int,
+        removed_frame: bytes | None = None,
         announce: bool = True,
     ) -> Snapshot | Refused:
         """
@@ -126,6 +128,8 @@ class PresenceStore(Protocol):
                 joining socket is excluded.
             max_members: a *new* member over this count is refused; a further connection
                 of a present member never is.
+            removed_frame: published when they are gone; None for the ``member_removed``
+                of a presence channel.
             announce: False when a node registers everything again after data loss.
         """
         ...

@@ -124,6 +124,9 @@ class MemberLists:
         return Call(_script(verb), parts, (keys.topic(app_id, channel), *args))
 
     def _join_call(self, lease: Lease, join: Joining, flags: tuple[int, int]) -> Call:
+        goodbye = join.removed_frame
+        if goodbye is None:
+            goodbye = encode_member_removed(join.channel, join.member.data)
         return self.call(
             "join",
             join.app_id,
@@ -134,7 +137,7 @@ class MemberLists:
             _packed(join.member.user_id),
             _packed(join.member.data),
             join.added_frame,
-            encode_member_removed(join.channel, join.member.data),
+            goodbye,
             join.max_members,
             *flags,
         )

@@ -73,10 +73,11 @@ class RedisPresence:
         member: Member,
         added_frame: bytes,
         max_members: int,
+        removed_frame: bytes | None = None,
         announce: bool = True,
     ) -> Snapshot | Refused:
         """See `PresenceStore.join`."""
-        join = Joining(app_id, channel, socket_id, member, added_frame, max_members)
+        join = Joining(app_id, channel, socket_id, member, added_frame, max_members, removed_frame)
         (answer,) = await self._lists.join(lease, [join], announce=announce, listed=True)
         return answer
 

@@ -162,3 +162,13 @@ async def test_member_data_that_is_not_its_shape_is_refused_before_redis(
         )
 
     assert await world.users() == []
+
+
+async def test_a_list_of_another_kind_says_goodbye_in_its_own_words(world: World) -> None:
+    lease = await world.lease("a")
+    join = joining("1.1", "ada")._replace(removed_frame=b"gone")
+
+    await world.store.join_many(lease, [join])
+    await world.leave(lease, "1.1")
+
+    assert [envelope.frame for envelope in world.envelopes()] == [b"gone"]

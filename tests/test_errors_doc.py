@@ -19,7 +19,10 @@ HTTP_MODULES = [
     "broadcaster/protocol/signing.py",
     "broadcaster/gateway/answers.py",
     "broadcaster/gateway/bodies.py",
+    "broadcaster/gateway/credentials.py",
     "broadcaster/gateway/http_api.py",
+    "broadcaster/gateway/publishing.py",
+    "broadcaster/gateway/reading.py",
     "broadcaster/gateway/status.py",
 ]
 SUBSCRIPTION_MODULES = [

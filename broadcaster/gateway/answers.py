@@ -15,10 +15,29 @@ from broadcaster.protocol.channels import shown
 from broadcaster.protocol.http_api import encode_error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import Receive, Scope, Send
+
+    from broadcaster.contracts.apps import App
+    from broadcaster.protocol.http_query import Target
 
 _REQUEST_ID = re.compile(rb"[-A-Za-z0-9_.]{1,64}")
 _JSON = (b"content-type", b"application/json")
+
+
+class Request(NamedTuple):
+    """
+    A request of the HTTP API, signed by `app`.
+
+    Attributes:
+        params: query parameters, names in lower case, values unescaped.
+    """
+
+    app: App
+    target: Target
+    params: Mapping[str, str]
+    body: bytes
 
 
 class Answer(NamedTuple):

@@ -13,6 +13,10 @@ Slow consumers: the outlet calls `pause_writing` when its buffer passes `HIGH_WA
 pause alone is no verdict (one large joined write pauses healthy readers): the connection
 leaves the fast list and is closed (4101) when its backlog passes the app's
 `max_backlog_bytes`, or has not shrunk for its `stuck_seconds`.
+
+Floods: a connection that sends more messages, pings included, than any client needs, or
+`MAX_REFUSALS` that are refused, is closed (4102). A sign of life is a whole message: who
+sends half of one, byte by byte, is as silent as who sends nothing.
 """
 
 from __future__ import annotations
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
 
 HIGH_WATER = 65_536
 CLOSE_SECONDS = 2.0
+# Beside what the app's limits allow: pings, sign-in, coming back to every channel twice.
+MESSAGES_A_SECOND, MESSAGES_AT_ONCE = 100, 2_000
+MAX_REFUSALS = 100
 
 
 class Outlet(Protocol):
@@ -67,6 +74,7 @@ class Connection:
         "_node",
         "_outlet",
         "_write",
+        "allowance",
         "app",
         "backlog",
         "closing_at",
@@ -90,6 +98,7 @@ class Connection:
         self.pinged = False
         self.paused = False
         self.refusals = 0
+        self.allowance = _burst(app)
         self.backlog = 0
         self.stuck_since = 0.0
         self.closing_at: float | None = None
@@ -101,14 +110,27 @@ class Connection:
 
     # -- what the shell says ----------------------------------------------------------
 
-    def heard(self) -> None:
-        """The peer gave a sign of life."""
-        self.last_seen = self._node.now()
+    def heard(self, messages: int = 1) -> None:
+        """The peer sent whole messages; one that sends more than clients need is closed."""
+        now = self._node.now()
+        rate = MESSAGES_A_SECOND + 2 * self.app.limits.client_event_rate
+        earned = self.allowance + (now - self.last_seen) * rate
+        self.allowance = min(earned, _burst(self.app)) - messages
+        self.last_seen = now
         self.pinged = False
+        if self.allowance < 0:
+            self.close(close_codes.TOO_MUCH, f"Over {rate} messages a second for too long")
 
     def received(self, text: bytes) -> None:
         """Take one text message, within the app's frame limit."""
         self.act(self.session.received(text, self.last_seen))
+
+    def refused(self) -> None:
+        """Something that the peer sent was refused; that happens so often and no more."""
+        self.refusals += 1
+        if self.refusals >= MAX_REFUSALS:
+            cause = f"{MAX_REFUSALS} messages of this connection were refused"
+            self.close(close_codes.TOO_MUCH, cause)
 
     def pause_writing(self) -> None:
         """The peer reads more slowly than we write."""
@@ -202,6 +224,8 @@ class Connection:
         for effect in effects:
             if isinstance(effect, Reply):
                 self.send(effect.frame)
+                if messages.is_refusal(effect.frame):
+                    self.refused()
             elif isinstance(effect, Join):
                 self._node.join(self, effect)
             elif isinstance(effect, Relay):
@@ -221,6 +245,10 @@ class Connection:
         self, auth: str, channel: str, channel_data: str | None, held_since: float | None
     ) -> Verified:
         return self._node.verify(self, auth, channel, channel_data, held_since)
+
+
+def _burst(app: App) -> float:
+    return MESSAGES_AT_ONCE + 2 * app.limits.max_channels
 
 
 def _nobody(*_: object) -> Verified:

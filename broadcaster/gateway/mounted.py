@@ -208,9 +208,9 @@ async def _read(connection: Connection, receive: Receive) -> None:
     """Read until the WebSocket has ended."""
     limit = connection.app.limits.max_frame_bytes
     while (message := await receive())["type"] == "websocket.receive":
+        connection.heard()
         if connection.closing_at is not None:
             continue
-        connection.heard()
         text = message.get("text")
         if text is None:
             connection.violated(no_binary())

@@ -59,8 +59,6 @@ _log = logging.getLogger("broadcaster.gateway")
 
 AnyConnection = TypeVar("AnyConnection", bound="Connection")
 
-MAX_REFUSALS = 100
-
 
 class Node:
     """See the module. Must be built inside a running event loop."""
@@ -227,12 +225,7 @@ class Node:
     def denied(self, connection: Connection, denied: effects.Denied) -> None:
         """Log a refused subscription with its cause; a connection has so many and no more."""
         self.trace.denied(connection, denied, self.now())
-        connection.refusals += 1
-        if connection.refusals >= MAX_REFUSALS:
-            connection.close(
-                close_codes.OVER_CAPACITY,
-                f"{MAX_REFUSALS} subscriptions of this connection were refused",
-            )
+        connection.refused()
 
     def pace_changed(self, connection: Connection) -> None:
         """A connection stopped or started reading."""

@@ -34,13 +34,17 @@ class Socket(Connection, asyncio.Protocol):
             if b"\x88" in data:
                 self._transport.close()
             return
-        self.heard()
         try:
             events = self._reader.feed(data)
         except WebSocketViolation as error:
             self.violated(error)
             return
+        if not events:
+            return
+        self.heard(len(events))
         for opcode, payload in events:
+            if self.closing_at is not None:
+                return
             if opcode == websocket.TEXT:
                 self.received(payload)
             elif opcode == websocket.PING:
@@ -51,8 +55,6 @@ class Socket(Connection, asyncio.Protocol):
                 self.closing_at = self.last_seen
                 self._node.closing(self)
                 self._transport.close()
-            if self.closing_at is not None:
-                return
 
     def eof_received(self) -> bool:
         """Close when the peer half-closes."""

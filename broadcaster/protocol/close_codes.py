@@ -50,6 +50,7 @@ NO_PROTOCOL = CloseCode(4008, "no_protocol", "No protocol version supplied")
 UNAUTHORIZED = CloseCode(4009, "unauthorized", "Connection is unauthorized")
 OVER_CAPACITY = CloseCode(4100, "over_capacity", "Over capacity: try again in a moment")
 SLOW_CONSUMER = CloseCode(4101, "slow_consumer", "Connection reads too slowly")
+TOO_MUCH = CloseCode(4102, "too_much", "Connection sends too much")
 RECONNECT = CloseCode(4200, "reconnect", "Server is going away: reconnect at once")
 RENEW = CloseCode(4200, "renew", "Authorization is about to expire: reconnect to renew it")
 PONG_MISSING = CloseCode(4201, "pong_missing", "Pong reply not received in time")
@@ -64,6 +65,7 @@ CLOSE_CODES = (
     UNAUTHORIZED,
     OVER_CAPACITY,
     SLOW_CONSUMER,
+    TOO_MUCH,
     RECONNECT,
     RENEW,
     PONG_MISSING,

@@ -20,6 +20,7 @@ import msgspec
 
 from broadcaster.errors import MalformedMessage
 from broadcaster.protocol.channels import shown
+from broadcaster.protocol.close_codes import CLIENT_EVENT_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,8 @@ RESYNC = "pusher:resync"
 RESERVED_PREFIXES = ("pusher:", "pusher_internal:")
 
 _encode = msgspec.json.Encoder().encode
+_ERROR = b'{"event":"pusher:error","data":{"code":'
+_CLIENT_EVENT_ERROR = _ERROR + b"%d," % CLIENT_EVENT_REFUSED
 
 
 class Subscribe(NamedTuple):
@@ -246,6 +249,11 @@ def encode_established(socket_id: str, activity_timeout: int) -> bytes:
 def encode_error(code: int | None, message: str) -> bytes:
     """Return ``pusher:error``."""
     return _encode({"event": "pusher:error", "data": {"code": code, "message": message}})
+
+
+def is_refusal(frame: bytes) -> bool:
+    """Whether `frame` is a ``pusher:error``; those of the client event rate are none."""
+    return frame.startswith(_ERROR) and not frame.startswith(_CLIENT_EVENT_ERROR)
 
 
 def encode_succeeded(channel: str) -> bytes:

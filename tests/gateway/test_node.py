@@ -304,7 +304,7 @@ async def test_a_connection_has_so_many_refusals_and_no_more(gateway: RunningGat
         await gateway.publish("orders", "after")
         await other.next("after")
 
-    assert code == 4100
+    assert code == 4102
     assert len(guesser.received("pusher:subscription_error")) == 100
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from broadcaster.gateway.connection import MAX_REFUSALS, MESSAGES_A_SECOND, MESSAGES_AT_ONCE
 from broadcaster.protocol import close_codes, websocket
 from broadcaster.protocol.messages import PONG
 from broadcaster.protocol.websocket import encode_close, encode_control, encode_text
@@ -69,14 +70,51 @@ def test_a_ping_frame_is_answered_with_its_payload_and_a_pong_frame_is_not(world
     assert world.feed(client_frame(b"hi", websocket.PONG)) == b""
 
 
-def test_any_bytes_are_a_sign_of_life(world: World) -> None:
+def test_a_whole_message_is_a_sign_of_life_and_half_of_one_is_none(world: World) -> None:
+    """Else a connection could live on one byte now and then, and hold memory for nothing."""
+    frame = client_frame(PING)
     world.socket.pinged = True
+    began = world.node.time
     world.node.time += 50
 
-    world.feed(b"\x81")
+    world.feed(frame[:-1])
+    assert (world.socket.last_seen, world.socket.pinged) == (began, True)
 
-    assert world.socket.last_seen == world.node.time
-    assert not world.socket.pinged
+    world.feed(frame[-1:])
+    assert (world.socket.last_seen, world.socket.pinged) == (world.node.time, False)
+
+
+def test_more_messages_than_clients_need_close_the_connection(world: World) -> None:
+    """What a client may send at once covers coming back to all of its channels twice."""
+    ping = client_frame(b"", websocket.PING)
+    at_once = MESSAGES_AT_ONCE + 2 * APP.limits.max_channels
+    rate = MESSAGES_A_SECOND + 2 * APP.limits.client_event_rate
+
+    world.feed(ping * at_once)
+    world.node.time += 1
+    world.feed(ping * rate)
+    assert world.socket.closing_at is None
+
+    written = world.feed(ping)
+    assert close_code(close_codes.TOO_MUCH, written)
+
+
+def test_refused_messages_are_counted_and_end_at_a_bound(world: World) -> None:
+    written = world.feed(client_frame(b"{") * 200)
+
+    assert written.count(b"Invalid message") == MAX_REFUSALS
+    assert close_code(close_codes.TOO_MUCH, written)
+
+
+def test_a_client_event_over_the_rate_is_dropped_and_not_held_against_the_client(
+    world: World,
+) -> None:
+    whisper = b'{"event":"client-x","channel":"private-a","data":1}'
+
+    world.feed(client_frame(whisper) * 200)
+
+    assert world.socket.closing_at is None
+    assert world.socket.refusals == 0
 
 
 def test_what_the_session_decides_is_carried_out(world: World) -> None:

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from broadcaster.gateway.connection import MAX_REFUSALS
+from broadcaster.protocol import websocket
 from broadcaster.protocol.signing import sign_channel, sign_user
+from tests.gateway.fakes import client_frame
 from tests.gateway.world import APP
 from tests.polling import eventually
 
@@ -151,6 +154,11 @@ async def flood_of_whispers(world: World) -> None:
     await world.client.subscribe("private-a")
     for number in range(11):
         await world.client.whisper("private-a", "x", number)
+
+
+async def refused_so_often(world: World) -> None:
+    world.connection().refusals = MAX_REFUSALS - 1
+    await world.send("{")
 
 
 async def twice(world: World) -> None:
@@ -308,6 +316,8 @@ CASES: dict[str, Case] = {
     # Time
     "no sign of life": Case(silence),
     "a client that reads too slowly": Case(no_reading),
+    "more messages than any client needs": wire(client_frame(b"", websocket.PING) * 5_000),
+    "a message that is refused, for the hundredth time": Case(refused_so_often),
 }
 
 

@@ -47,6 +47,7 @@ def test_what_may_pass_never_makes_a_client_give_up() -> None:
     passing = {
         close_codes.OVER_CAPACITY,
         close_codes.SLOW_CONSUMER,
+        close_codes.TOO_MUCH,
         close_codes.RECONNECT,
         close_codes.RENEW,
         close_codes.PONG_MISSING,

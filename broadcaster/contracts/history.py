@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broadcaster.protocol.envelope import Position
+
+MISS_SECONDS = 60
+"""How long nobody is told again that a cache channel is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +36,22 @@ class HistoryLimits:
     cache_seconds: int = 1_800
 
 
+class Cached(NamedTuple):
+    """
+    The last event of a cache channel.
+
+    Attributes:
+        envelope: in binary form, see `broadcaster.protocol.envelope`.
+        ttl: whole seconds for which it is kept from now on, at least 1.
+    """
+
+    envelope: bytes
+    ttl: int
+
+
 class History(Protocol):
     """
-    Reads positions and past envelopes; never writes but `touch`.
+    Reads positions and past envelopes; never writes but `touch` and `missed`.
 
     Raises `DriverUnavailable`, `DriverRefused` and nothing else.
     """
@@ -46,6 +62,25 @@ class History(Protocol):
 
     async def read(self, app_id: str, channel: str) -> list[bytes]:
         """Return the kept envelopes in binary form, oldest first."""
+        ...
+
+    async def cached(self, app_id: str, channels: Sequence[str]) -> list[Cached | None]:
+        """
+        Return the last event published to each cache channel, None where there is none.
+
+        It is kept `HistoryLimits.cache_seconds` after it was published, whether or not
+        anybody is subscribed, with history or without. Client events and what the server
+        says itself are never cached.
+        """
+        ...
+
+    async def missed(self, app_id: str, channels: Sequence[str]) -> list[bool]:
+        """
+        Note that cache channels were found empty; return for each whether that is news.
+
+        It is news once, whichever gateway notes it first, until an event is published to
+        the channel or `MISS_SECONDS` have passed.
+        """
         ...
 
     async def touch(self, app_id: str, channels: Sequence[str]) -> None:

@@ -78,11 +78,66 @@ async def test_the_cached_event_of_a_cache_channel_is_its_last(
     last = event("cache-x")
     await broker.publish([event("cache-x"), last])
 
-    found = await history.cached("1", "cache-x")
+    found, nothing = await history.cached("1", ["cache-x", "cache-never"])
 
     assert found is not None
-    assert decode_envelope(found).event_id == last.event_id
-    assert await history.cached("1", "cache-never") is None
+    assert decode_envelope(found.envelope).event_id == last.event_id
+    assert 1_790 < found.ttl <= 1_800
+    assert nothing is None
+
+
+async def test_an_event_is_cached_with_history_turned_off(clients: RedisClients) -> None:
+    limits = HistoryLimits(events=0)
+    last = event("private-cache-x")
+    await RedisBroker(clients, limits).publish([last])
+
+    (found,) = await RedisHistory(clients, limits).cached("1", ["private-cache-x"])
+
+    assert found is not None
+    assert decode_envelope(found.envelope).event_id == last.event_id
+
+
+async def test_client_events_are_never_cached(broker: RedisBroker, history: RedisHistory) -> None:
+    await broker.relay([event("private-cache-x")])
+
+    assert await history.cached("1", ["private-cache-x"]) == [None]
+
+
+async def test_a_miss_is_news_once_whoever_notes_it(
+    clients: RedisClients, history: RedisHistory
+) -> None:
+    other = RedisHistory(clients)
+
+    assert await history.missed("1", ["cache-x", "cache-y"]) == [True, True]
+    assert await other.missed("1", ["cache-x", "cache-z"]) == [False, True]
+    assert await history.cached("1", ["cache-x"]) == [None]
+
+
+async def test_a_miss_is_news_again_after_a_minute(
+    clients: RedisClients, history: RedisHistory
+) -> None:
+    await history.missed("1", ["cache-x"])
+    key = clients.keys.channel("1", "cache-x", "c")
+
+    assert 50 < await clients.aio.ttl(key) <= 60
+
+
+async def test_a_miss_is_news_again_after_an_event_came_and_went(
+    clients: RedisClients, broker: RedisBroker, history: RedisHistory
+) -> None:
+    await history.missed("1", ["cache-x"])
+    await broker.publish([event("cache-x")])
+    assert (await history.cached("1", ["cache-x"]))[0] is not None
+    await clients.aio.delete(clients.keys.channel("1", "cache-x", "c"))
+
+    assert await history.missed("1", ["cache-x"]) == [True]
+
+
+async def test_a_miss_never_takes_an_event_away(broker: RedisBroker, history: RedisHistory) -> None:
+    await broker.publish([event("cache-x")])
+
+    assert await history.missed("1", ["cache-x"]) == [False]
+    assert (await history.cached("1", ["cache-x"]))[0] is not None
 
 
 async def test_touch_keeps_the_position_of_a_quiet_channel_alive(

@@ -4,7 +4,8 @@
 --   1  hash    position: o offset of the last event, i its id, p its predecessor's id;
 --              history: b its bytes, n its length, u when upkeep was last done (ms)
 --   2  list    history: whole envelopes, oldest first
---   3  string  last envelope of a cache channel (untouched for others)
+--   3  string  last envelope of a cache channel (untouched for others); history.missed may
+--              have left its mark there, which the envelope overwrites
 --   4..        string, one per message: mark of that event id
 -- ARGV
 --   1  topic          pub/sub channel

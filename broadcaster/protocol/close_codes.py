@@ -74,7 +74,9 @@ CLOSE_CODES = (
 
 # Codes of ``pusher:error`` events on a connection that stays open.
 INVALID_MESSAGE = 4200
+SIGN_IN_REFUSED = 4009
 CLIENT_EVENT_REFUSED = 4301
+WATCHLIST_CUT = 4302
 
 
 def reaction_to(code: int) -> Reaction:

@@ -344,23 +344,6 @@ def encode_resync(channel: str, reason: str) -> bytes:
     return encode_event(channel, RESYNC, _encode({"reason": reason}).decode())
 
 
-def parse_user_data(user_data: str) -> str:
-    """
-    Return the user id in the ``user_data`` of a sign-in.
-
-    Raises:
-        MalformedMessage: not an object with a non-empty string ``id``.
-    """
-    try:
-        user = _decode_any(user_data)
-    except (ValueError, RecursionError) as error:
-        raise MalformedMessage(f"user_data is not JSON: {_cause(error)}") from error
-    user_id = user.get("id") if isinstance(user, dict) else None
-    if not isinstance(user_id, str) or not user_id:
-        raise MalformedMessage("user_data must be a JSON object with a non-empty string 'id'")
-    return user_id
-
-
 def _cause(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"

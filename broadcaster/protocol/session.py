@@ -39,14 +39,18 @@ from broadcaster.protocol.channels import (
     USER_CHANNEL_PREFIX,
     ChannelKind,
     ChannelName,
-    is_user_id,
     parse_channel,
     shown,
 )
-from broadcaster.protocol.close_codes import CLIENT_EVENT_REFUSED, INVALID_MESSAGE
+from broadcaster.protocol.client_events import refusal_of, relay_of
+from broadcaster.protocol.close_codes import (
+    CLIENT_EVENT_REFUSED,
+    INVALID_MESSAGE,
+    SIGN_IN_REFUSED,
+)
 from broadcaster.protocol.effects import Denied, Effect, Hold, Join, Leave, Relay, Reply
 from broadcaster.protocol.rate import TokenBucket
-from broadcaster.protocol.signing import verify_user
+from broadcaster.protocol.sign_in import verify_sign_in
 from broadcaster.protocol.subscription import NEVER, Subscription, member_of
 from broadcaster.protocol.subscription_auth import Verified
 
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broadcaster.protocol.app import App
+    from broadcaster.protocol.sign_in import User
 
 __all__ = [
     "MAX_HELD",
@@ -115,7 +120,7 @@ class Session:
         "renew_at",
         "socket_id",
         "subscriptions",
-        "user_id",
+        "user",
     )
 
     def __init__(self, app: App, socket_id: str, verify: Verify) -> None:
@@ -123,7 +128,7 @@ class Session:
         self._verify = verify
         self.socket_id = socket_id
         self.subscriptions: dict[str, Subscription] = {}
-        self.user_id: str | None = None
+        self.user: User | None = None
         self._generation = 0
         self._held: dict[str, Held] = {}
         self.due_at = self.renew_at = self._deaf_until = NEVER
@@ -290,7 +295,7 @@ class Session:
             return self._verify(message.auth, channel.name, message.channel_data, held_since)
         if channel.kind is ChannelKind.USER:
             owner = channel.name[len(USER_CHANNEL_PREFIX) :]
-            if self.user_id is None or owner != self.user_id:
+            if self.user is None or owner != self.user.id:
                 raise InvalidSignature(
                     f"channel {shown(channel.name)} belongs to a user who has not signed in on "
                     "this connection",
@@ -308,73 +313,26 @@ class Session:
 
     def _sign_in(self, message: messages.SignIn) -> list[Effect]:
         try:
-            verify_user(
-                message.auth,
-                key=self._app.key,
-                secret=self._app.secret,
-                socket_id=self.socket_id,
-                user_data=message.user_data,
-            )
-            user_id = messages.parse_user_data(message.user_data)
+            user = verify_sign_in(self._app, self.socket_id, message)
         except ProtocolError as error:
-            return [Reply(messages.encode_error(4009, f"Sign-in refused: {error}"))]
-        if not is_user_id(user_id):
-            return [
-                Reply(
-                    messages.encode_error(
-                        4009,
-                        "Sign-in refused: user id has characters that channel names cannot carry",
-                    )
-                )
-            ]
-        if self.user_id not in (None, user_id):
-            return [
-                Reply(
-                    messages.encode_error(
-                        4009, "Sign-in refused: this connection belongs to another user"
-                    )
-                )
-            ]
-        self.user_id = user_id
+            return [_error(f"Sign-in refused: {error}", SIGN_IN_REFUSED)]
+        if self.user is not None and self.user.id != user.id:
+            cause = "this connection belongs to another user"
+            return [_error(f"Sign-in refused: {cause}", SIGN_IN_REFUSED)]
+        self.user = user
         return [Reply(messages.encode_signin_success(message.user_data))]
 
     # -- client events ----------------------------------------------------------------
 
     def _client_event(self, event: messages.ClientEvent, now: float) -> list[Effect]:
-        cause = self._refuse_client_event(event)
-        if cause is not None:
-            return [_error(f"Client event rejected: {cause}", CLIENT_EVENT_REFUSED)]
-        rate = self._app.limits.client_event_rate
-        if not self._take_token(now, rate):
-            return [
-                _error(
-                    f"Client event rejected: over {rate} client events a second",
-                    CLIENT_EVENT_REFUSED,
-                )
-            ]
-        subscription = self.subscriptions[event.channel]
-        is_presence = event.channel.startswith("presence-")
-        frame = messages.encode_client_event(
-            event.channel, event.name, event.data, subscription.user_id if is_presence else None
-        )
-        return [Relay(event.channel, frame)]
-
-    def _refuse_client_event(self, event: messages.ClientEvent) -> str | None:
         limits = self._app.limits
-        if not limits.client_events:
-            return "The app does not have client messaging enabled"
         subscription = self.subscriptions.get(event.channel)
-        if subscription is None or not subscription.active:
-            return f"not subscribed to channel {shown(event.channel)}"
-        if not parse_channel(event.channel).takes_client_events:
-            return "only private and presence channels take client events"
-        if len(event.name) > limits.max_event_name:
-            return (
-                f"event name has {len(event.name)} characters; {limits.max_event_name} are allowed"
-            )
-        if len(event.data) > limits.max_data_bytes:
-            return f"data has {len(event.data)} bytes; {limits.max_data_bytes} are allowed"
-        return None
+        cause = refusal_of(event, subscription, limits)
+        if cause is None and not self._take_token(now, limits.client_event_rate):
+            cause = f"over {limits.client_event_rate} client events a second"
+        if cause is not None or subscription is None:
+            return [_error(f"Client event rejected: {cause}", CLIENT_EVENT_REFUSED)]
+        return [relay_of(event, subscription)]
 
     def _take_token(self, now: float, rate: int) -> bool:
         if self._client_events is None:  # most connections never send one

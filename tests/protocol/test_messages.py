@@ -21,7 +21,6 @@ from broadcaster.protocol.messages import (
     member_parts,
     parse_channel_data,
     parse_client_message,
-    parse_user_data,
 )
 
 # -- what the server writes -----------------------------------------------------------
@@ -397,27 +396,3 @@ def test_any_text_is_a_member_or_malformed(text: str) -> None:
 def test_the_parts_of_a_member_are_their_json() -> None:
     assert member_parts('{"user_id":7,"user_info":{"a": 1}}') == (b"7", b'{"a": 1}')
     assert member_parts('{"user_id":"7"}') == (b'"7"', b"")
-
-
-# -- users ----------------------------------------------------------------------------
-
-
-def test_a_user_is_their_id() -> None:
-    assert parse_user_data('{"id":"ada","user_info":{}}') == "ada"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"id":7}', '{"id":""}', '{"id":null}', "[" * 5_000, "\ud800", "7"]
-)
-def test_what_names_no_user_is_malformed(text: str) -> None:
-    with pytest.raises(MalformedMessage):
-        parse_user_data(text)
-
-
-@given(st.text(max_size=60))
-def test_any_text_is_a_user_or_malformed(text: str) -> None:
-    for candidate in (text, '{"id":' + text + "}"):
-        try:
-            assert parse_user_data(candidate)
-        except MalformedMessage:
-            continue

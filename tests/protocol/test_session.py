@@ -540,7 +540,8 @@ def test_signing_in_is_answered_with_the_same_text() -> None:
 
     assert answer["event"] == "pusher:signin_success"
     assert json.loads(answer["data"]) == {"user_data": user_data}
-    assert session.user_id == "ada"
+    assert session.user is not None
+    assert session.user.id == "ada"
 
 
 @pytest.mark.parametrize(
@@ -563,7 +564,7 @@ def test_a_bad_sign_in_is_refused_with_its_cause(message: bytes, cause: str) -> 
 
     assert (answer["event"], answer["data"]["code"]) == ("pusher:error", 4009)
     assert cause in answer["data"]["message"]
-    assert session.user_id is None
+    assert session.user is None
 
 
 def test_a_connection_belongs_to_one_user_for_good() -> None:
@@ -575,7 +576,8 @@ def test_a_connection_belongs_to_one_user_for_good() -> None:
 
     assert again["event"] == "pusher:signin_success"
     assert other["data"]["message"].endswith("this connection belongs to another user")
-    assert session.user_id == "ada"
+    assert session.user is not None
+    assert session.user.id == "ada"
 
 
 def test_a_user_channel_is_for_its_own_user() -> None:

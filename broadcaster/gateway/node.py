@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.apps import AppProvider
     from broadcaster.contracts.presence import Lease
     from broadcaster.contracts.verifier import Verifier
+    from broadcaster.gateway.census import Census
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.parts import Newcomer, NodeOptions, Stores
     from broadcaster.hub.channel import LocalChannel
@@ -178,6 +179,11 @@ class Node:
             reasons.append("pub/sub connection is down")
         return reasons
 
+    @property
+    def census(self) -> Census:
+        """Who is connected here."""
+        return self._occupancy.census
+
     async def counts_settled(self) -> None:
         """Return when the store knows how many connections each channel has here."""
         await self._occupancy.settled()
@@ -206,6 +212,7 @@ class Node:
             self.trace.refused(connection, verdict.code, verdict.message)
         else:
             self._revocations.open(app.id)
+            self.census.came(connection)
             connection.greet(response)
             self.trace.connected(connection)
         return connection
@@ -249,6 +256,7 @@ class Node:
         """The socket is gone."""
         if connection in self.connections:
             self.connections.discard(connection)
+            self.census.left(connection)
             self._verification.forget(connection)
             self._keepalive.forget(connection)
             self._subscribing.leave_all(connection)

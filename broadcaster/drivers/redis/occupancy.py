@@ -79,6 +79,8 @@ class Occupancy:
                 node = found.setdefault(_node(name), {})
                 for field, count in fields.items():
                     channel = read_entry(field)[1]
+                    if channel.startswith("#"):  # internal: who asks for those names them
+                        continue
                     read = _read_count(count, garbage)
                     if read is not None:
                         node[channel] = max(node.get(channel, 0), read)

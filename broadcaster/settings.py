@@ -10,7 +10,7 @@ Settings are named by their path (``gateway.port``). The environment name of a p
 ``BROADCASTER_`` and the path in capitals with ``__`` for the dot
 (``BROADCASTER_GATEWAY__PORT``); names of Laravel, Reverb, Pusher and soketi are read
 too (`broadcaster.settings_sources`). App id, key and secret count as one set: sets of
-different origin are never mixed.
+different origin are never mixed. ``[[apps]]`` lists further apps (`broadcaster.settings_apps`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from broadcaster.contracts.apps import App, AppLimits
+from broadcaster.contracts.apps import App, AppLimits, Webhook
 from broadcaster.contracts.history import HistoryLimits
 from broadcaster.errors import ConfigurationError, NotConfigured
+from broadcaster.settings_apps import choose, read_apps, same_app, single_app
 from broadcaster.settings_sources import (
+    DEV,
     Found,
     Layer,
     dev_layer,
@@ -34,7 +36,7 @@ from broadcaster.settings_sources import (
     pick_app,
     read_dotenv,
 )
-from broadcaster.settings_values import check_app, convert
+from broadcaster.settings_values import convert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,6 +48,7 @@ class BroadcastSettings:
     How `broadcast()` sends.
 
     Attributes:
+        app: id of the app that events go to, where there are several.
         driver: brings publications to subscribers.
         event_namespace: put before the class name of an event, dots becoming
             backslashes; Echo's ``namespace`` option must say the same. Empty for none.
@@ -53,6 +56,7 @@ class BroadcastSettings:
         max_data_bytes: longest data of one event, encoded.
     """
 
+    app: str = ""
     driver: Literal["redis", "pusher", "log", "null"] = "redis"
     event_namespace: str = "App.Events"
     queue: str = "broadcasts"
@@ -105,6 +109,10 @@ class GatewaySettings:
         drain_seconds: over how long connections are closed at a graceful stop.
         lease_seconds: after how long a silent node's members count as gone.
         presence_grace: seconds a member may be away (a page reload) unannounced.
+        max_connections: sockets of one process; 0 is what the system's limit of open files
+            leaves room for.
+        dynamic_apps: whether apps of ``broadcaster app add`` are served, beside those of the
+            settings.
         log_format: ``auto`` is ``human`` on a terminal and ``json`` elsewhere.
     """
 
@@ -114,6 +122,8 @@ class GatewaySettings:
     drain_seconds: float = 10.0
     lease_seconds: float = 15.0
     presence_grace: float = 3.0
+    max_connections: int = 0
+    dynamic_apps: bool = True
     log_format: Literal["auto", "human", "json"] = "auto"
 
 
@@ -141,18 +151,22 @@ class Settings:
     Everything a process was told.
 
     Attributes:
-        app: the tenant this process serves or publishes for, or None if no complete set
-            of credentials was found; use `require_app` where one is needed.
+        app: the tenant this process publishes for, or None if no complete set of credentials
+            was found, or several apps and nothing that chooses; use `require_app` where one
+            is needed.
+        listed: the tenants of ``[[apps]]``; see `apps`.
         redis_url: ``redis://``, ``rediss://`` or ``unix:///path?db=0``, or None.
         prefix: begins every Redis key.
         debug: answers explain refusals; for development only.
-        limits: what clients of the app may do; `app` carries them too.
+        limits: what clients of an app may do that has no limits of its own; apps carry
+            theirs.
         imports: modules that a worker imports to find jobs and listeners.
         sources: where each setting came from, by path.
         app_problem: why `app` is None, as one sentence.
     """
 
     app: App | None = None
+    listed: tuple[App, ...] = ()
     redis_url: str | None = None
     prefix: str = "broadcaster"
     debug: bool = False
@@ -166,8 +180,16 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
     app_problem: str = ""
 
+    @property
+    def apps(self) -> tuple[App, ...]:
+        """Every tenant: the chosen one first."""
+        own = () if self.app is None else (self.app,)
+        return (*own, *(app for app in self.listed if app not in own))
+
     def require_app(self) -> App:
-        """Return the app; `NotConfigured` says what to set."""
+        """Return the app that is published for; `NotConfigured` says what to set."""
+        if self.app is None and self.listed:
+            raise NotConfigured(self.app_problem)
         if self.app is None:
             problem = f" ({self.app_problem})" if self.app_problem else ""
             raise NotConfigured(
@@ -198,8 +220,15 @@ _SECTIONS: Mapping[str, type] = MappingProxyType(
         "queue": QueueSettings,
     }
 )
-_CREDENTIALS = ("app.id", "app.key", "app.secret", "app.grant_key")
-_OF_APP: Mapping[str, object] = MappingProxyType({"app.jwks_url": str})
+# Texts that are one set, and come from one source.
+_CREDENTIALS = ("app.id", "app.key", "app.secret", "app.grant_key", "app.encryption_key")
+_OF_APP: Mapping[str, object] = MappingProxyType(
+    {"app.jwks_url": str, "app.enabled": bool, "app.server_events": bool}
+)
+# Lists of tables, read by `broadcaster.settings_apps`.
+_TABLES: Mapping[str, object] = MappingProxyType(
+    {"app.webhooks": tuple[Webhook, ...], "apps": tuple[App, ...]}
+)
 _TOP: Mapping[str, object] = MappingProxyType(
     {"redis_url": str, "prefix": str, "debug": bool, "imports": tuple[str, ...]}
 )
@@ -207,7 +236,7 @@ _TOP: Mapping[str, object] = MappingProxyType(
 
 def setting_types() -> dict[str, object]:
     """Return the type of every setting by path."""
-    types: dict[str, object] = {**dict.fromkeys(_CREDENTIALS, str), **_OF_APP, **_TOP}
+    types: dict[str, object] = {**dict.fromkeys(_CREDENTIALS, str), **_OF_APP, **_TABLES, **_TOP}
     for section, cls in _SECTIONS.items():
         types |= {f"{section}.{name}": hint for name, hint in get_type_hints(cls).items()}
     return types
@@ -235,21 +264,40 @@ def load_settings(
     here = Path.cwd() if cwd is None else cwd
     types = setting_types()
     env = os.environ if environ is None else environ
+    dotenv = read_dotenv(here)
     layers = [
         _overrides_layer(overrides or {}, types),
-        *environment_layers(env, read_dotenv(here), types),
+        *environment_layers(env, dotenv, types),
         file_layer(here, types),
         dev_layer(here),
     ]
-    credentials, problem = pick_app(layers)
     found: dict[str, Found] = {}
     for layer in reversed(layers):
         found |= {path: item for path, item in layer.values.items() if path not in _CREDENTIALS}
-    found |= credentials or {}
-    values = {path: convert(path, item, types[path]) for path, item in found.items()}
+    values = {
+        path: convert(path, item, types[path])
+        for path, item in found.items()
+        if path not in _TABLES
+    }
     sources = dict.fromkeys(types, "default")
     sources |= {path: item.source for path, item in found.items()}
-    return _build(values, found, sources, problem)
+    sections = _sections(values, sources)
+    limits = sections.pop("app.limits")
+    listed = read_apps(
+        found.get("apps"), base=limits, variable=lambda name: env.get(name) or dotenv.get(name)
+    )
+    credentials, problem = pick_app(layers, {app.id for app in listed})
+    sources |= {path: item.source for path, item in credentials.items()}
+    app, problem = _choose({**found, **credentials}, values, limits, listed, problem)
+    return Settings(
+        app=app,
+        listed=listed,
+        sources=MappingProxyType(sources),
+        app_problem=problem,
+        limits=limits,
+        **{name: values[name] for name in _TOP if name in values},
+        **sections,
+    )
 
 
 def _overrides_layer(overrides: Mapping[str, object], paths: Iterable[str]) -> Layer:
@@ -263,12 +311,10 @@ def _overrides_layer(overrides: Mapping[str, object], paths: Iterable[str]) -> L
     )
 
 
-def _build(
-    values: dict[str, Any], found: Mapping[str, Found], sources: dict[str, str], problem: str
-) -> Settings:
+def _sections(values: dict[str, Any], sources: dict[str, str]) -> dict[str, Any]:
     if "endpoint.port" not in values:
         values["endpoint.port"], sources["endpoint.port"] = _endpoint_port(values)
-    sections: dict[str, Any] = {
+    return {
         name: cls(
             **{
                 path.removeprefix(f"{name}."): value
@@ -278,15 +324,24 @@ def _build(
         )
         for name, cls in _SECTIONS.items()
     }
-    limits = sections.pop("app.limits")
-    return Settings(
-        app=check_app(found, limits) if "app.id" in found else None,
-        sources=MappingProxyType(sources),
-        app_problem=problem,
-        limits=limits,
-        **{name: values[name] for name in _TOP if name in values},
-        **sections,
-    )
+
+
+def _choose(
+    found: Mapping[str, Found],
+    values: Mapping[str, Any],
+    limits: AppLimits,
+    listed: tuple[App, ...],
+    problem: str,
+) -> tuple[App | None, str]:
+    """Return the app that this process publishes for, or why there is none."""
+    own = None
+    wanted = found.get("broadcast.app") if values.get("broadcast.app") else None
+    if "app.secret" in found:
+        own = same_app(single_app(found, values, limits), listed, found["app.id"].source)
+    elif wanted is None:
+        wanted = found.get("app.id")
+    borrowed = own is not None and found["app.id"].source == DEV
+    return choose(own, listed, wanted=wanted, borrowed=borrowed, problem=problem)
 
 
 def _endpoint_port(values: Mapping[str, Any]) -> tuple[int, str]:

@@ -23,11 +23,14 @@ from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 
 PREFIX = "BROADCASTER_"
 CREDENTIALS = ("app.id", "app.key", "app.secret")
+# Keys that count only beside credentials of the same source.
+COMPANIONS = ("app.grant_key", "app.encryption_key")
+DEV = "dev.json"
 
 # Whose credentials are read, in order; the first complete set wins.
 VENDORS: Mapping[str, str] = {
@@ -92,7 +95,7 @@ class Layer:
 
 def environment_name(path: str) -> str:
     """Return the native environment name of a setting."""
-    if path in (*CREDENTIALS, "app.grant_key", "app.jwks_url"):
+    if path in (*CREDENTIALS, *COMPANIONS, "app.jwks_url"):
         return PREFIX + path.replace(".", "_").upper()
     return PREFIX + path.replace(".", "__").upper()
 
@@ -133,11 +136,9 @@ def environment_layers(
         Layer("the environment", _values(env, "environment", names, vendor), credentials),
         Layer(".env", _values(dotenv, ".env", names, vendor)),
     ]
-    grant = both.get(environment_name("app.grant_key"))
-    if grant is not None:
-        layers[0] = Layer(
-            layers[0].where, {**layers[0].values, "app.grant_key": grant}, credentials
-        )
+    named = {path: both.get(environment_name(path)) for path in COMPANIONS}
+    beside = {path: item for path, item in named.items() if item is not None}
+    layers[0] = Layer(layers[0].where, {**layers[0].values, **beside}, credentials)
     return layers
 
 
@@ -211,26 +212,29 @@ def dev_layer(cwd: Path) -> Layer:
         if path.is_file():
             state = _dev_state(path)
             if state is not None:
-                return Layer.of("dev.json", _dev_values(state))
-    return Layer("dev.json")
+                return Layer.of(DEV, _dev_values(state))
+    return Layer(DEV)
 
 
-def pick_app(layers: Iterable[Layer]) -> tuple[dict[str, Found] | None, str]:
+def pick_app(layers: Iterable[Layer], listed: Collection[str] = ()) -> tuple[dict[str, Found], str]:
     """
-    Return the first complete set of credentials, or None and why there is none.
+    Return the first complete set of credentials, or nothing and why there is none.
 
-    A grant key is taken only from the layer that the set is from.
+    An id alone is complete if it is one of `listed`, the ids of ``[[apps]]``. A grant or
+    encryption key is taken only from the layer that the set is from.
     """
     incomplete: list[str] = []
     for layer in layers:
         for owner, owned in layer.credentials.items():
             missing = [path for path in CREDENTIALS if path not in owned]
             if not missing:
-                grant = layer.values.get("app.grant_key")
-                return {**owned, **({"app.grant_key": grant} if grant else {})}, ""
+                beside = {path: layer.values[path] for path in COMPANIONS if path in layer.values}
+                return {**owned, **beside}, ""
+            if "app.id" in owned and owned["app.id"].value in listed and len(owned) == 1:
+                return dict(owned), ""
             names = ", ".join(_credential_name(owner, path) for path in missing)
             incomplete.append(f"the set of {owner} lacks {names}")
-    return None, "; ".join(incomplete)
+    return {}, "; ".join(incomplete)
 
 
 def _credential_name(owner: str, path: str) -> str:
@@ -262,7 +266,7 @@ def _values(
             if env.get(name):
                 found[path] = Found(_translate(name, env[name]), f"{where} {name}")
     for name, path in names.items():
-        if env.get(name) and path not in CREDENTIALS and path != "app.grant_key":
+        if env.get(name) and path not in (*CREDENTIALS, *COMPANIONS):
             found[path] = Found(env[name], f"{where} {name}")
     return found
 
@@ -361,20 +365,20 @@ def _dev_values(state: Mapping[str, object]) -> dict[str, Found]:
     found: dict[str, Found] = {}
     match state:
         case {"redis_url": str(url)}:
-            found["redis_url"] = Found(url, "dev.json")
+            found["redis_url"] = Found(url, DEV)
         case _:
             pass
     if isinstance(state.get("debug"), bool):
-        found["debug"] = Found(state["debug"], "dev.json")
+        found["debug"] = Found(state["debug"], DEV)
     app, gateway = state.get("app"), state.get("gateway")
     if isinstance(app, dict):
         known = cast("dict[str, object]", app)
-        for name in ("id", "key", "secret", "grant_key"):
+        for name in ("id", "key", "secret", "grant_key", "encryption_key"):
             if isinstance(known.get(name), str):
-                found[f"app.{name}"] = Found(known[name], "dev.json")
+                found[f"app.{name}"] = Found(known[name], DEV)
     if isinstance(gateway, dict):
         known = cast("dict[str, object]", gateway)
         for name in ("host", "port"):
             if name in known:
-                found[f"endpoint.{name}"] = Found(known[name], "dev.json")
+                found[f"endpoint.{name}"] = Found(known[name], DEV)
     return found

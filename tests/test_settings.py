@@ -260,7 +260,7 @@ def test_every_native_name_is_read(tmp_path: Path) -> None:
     """The table of types and the reader of names agree."""
     plain = {int: "7", float: "7", str: "x", bool: "true"}
     for path, hint in setting_types().items():
-        if path.startswith("app.") and not path.startswith("app.limits."):
+        if path.rpartition(".")[0] == "app" or path in ("apps", "broadcast.app"):
             continue
         value = "redis://h" if path == "redis_url" else plain.get(hint)  # type: ignore[call-overload]  # hints are types
         if value is None:
@@ -450,7 +450,11 @@ def test_every_setting_is_documented_with_its_names_and_default(tmp_path: Path) 
 
 
 def _default(settings: Settings, path: str) -> str:
-    if path.rpartition(".")[0] == "app" or path == "redis_url":
+    if path == "app.enabled":
+        return "`true`"
+    if path == "app.server_events":
+        return "`false`"
+    if path.rpartition(".")[0] == "app" or path in ("redis_url", "apps", "broadcast.app"):
         return "| none |"
     value: object = settings
     for name in path.replace("app.limits.", "limits.").split("."):

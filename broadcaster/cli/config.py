@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import click
 
+from broadcaster.contracts.apps import AppLimits
 from broadcaster.errors import ConfigurationError
 from broadcaster.settings import Settings, load_settings, setting_types
 from broadcaster.settings_sources import environment_name
@@ -15,8 +17,10 @@ from broadcaster.settings_sources import environment_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from broadcaster.contracts.apps import App
+
 _MASK = "********"
-_SECRET = frozenset({"app.secret", "app.grant_key"})
+_SECRET = frozenset({"app.secret", "app.encryption_key"})
 
 
 @click.group()
@@ -36,7 +40,10 @@ def show(*, as_json: bool) -> None:
         raise
     rows = list(rows_of(settings))
     if as_json:
-        table = {path: {"value": value, "source": source} for path, value, source in rows}
+        table: dict[str, dict[str, object]] = {
+            path: {"value": value, "source": source} for path, value, source in rows
+        }
+        table["apps"]["value"] = [shown_app(app) for app in settings.listed]
         click.echo(json.dumps(table, indent=2, ensure_ascii=False))
         return
     width = max(len(path) for path, _, _ in rows)
@@ -44,6 +51,10 @@ def show(*, as_json: bool) -> None:
         click.echo(f"{path:<{width}}  {_readable(value):<32}  {source}")
     if settings.app is None and settings.app_problem:
         click.echo(f"no app: {settings.app_problem}", err=True)
+    for number, app in enumerate(settings.listed, start=1):
+        click.echo(f"apps #{number}")
+        for name, value in shown_app(app).items():
+            click.echo(f"  {name:<{width - 2}}  {_readable(value)}")
 
 
 def rows_of(settings: Settings) -> Iterator[tuple[str, object, str]]:
@@ -55,6 +66,10 @@ def rows_of(settings: Settings) -> Iterator[tuple[str, object, str]]:
 def _value(settings: Settings, path: str) -> object:
     if path == "app.grant_key":
         return _MASK if settings.app is not None and settings.app.grant_keys else None
+    if path == "app.webhooks":
+        return [hook.url for hook in settings.app.webhooks] if settings.app is not None else []
+    if path == "apps":
+        return [app.id for app in settings.listed]
     value: object = settings
     for name in path.replace("app.limits.", "limits.").split("."):
         value = getattr(value, name) if value is not None else None
@@ -63,6 +78,23 @@ def _value(settings: Settings, path: str) -> object:
     if path == "redis_url" and isinstance(value, str):
         return mask_password(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def shown_app(app: App) -> dict[str, object]:
+    """Return an app as it may be shown: secrets masked, limits only where they differ."""
+    limits, usual = asdict(app.limits), asdict(AppLimits())
+    return {
+        "id": app.id,
+        "key": app.key,
+        "secret": _MASK,
+        "grant_key": _MASK if app.grant_keys else None,
+        "jwks_url": app.jwks_url,
+        "encryption_key": _MASK if app.encryption_key else None,
+        "enabled": app.enabled,
+        "server_events": app.server_events,
+        "webhooks": [hook.url for hook in app.webhooks],
+        "limits": {name: value for name, value in limits.items() if value != usual[name]},
+    }
 
 
 def mask_password(url: str) -> str:
@@ -80,6 +112,9 @@ def _readable(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value) or "-"
+    if isinstance(value, dict):
+        table = cast("dict[str, Any]", value)
+        return ", ".join(f"{name} = {_readable(item)}" for name, item in table.items()) or "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in cast("list[object]", value)) or "-"
     return str(value)

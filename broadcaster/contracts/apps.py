@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from broadcaster.protocol.app import App, AppLimits
+from broadcaster.protocol.app import App, AppLimits, Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["App", "AppLimits", "AppProvider", "AppSource", "StaticApps"]
+__all__ = ["App", "AppLimits", "AppProvider", "AppSource", "StaticApps", "Webhook"]
 
 
 class AppProvider(Protocol):

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +37,8 @@ class AppLimits:
         pong_timeout: seconds a client has to answer before its connection is closed (4201).
         max_backlog_bytes: what waits for a client that does not read, before it is closed.
         stuck_seconds: how long such a backlog may stand without shrinking.
-        allowed_origins: hosts whose pages may connect; ``*`` allows any.
+        allowed_origins: hosts whose pages may connect; ``*`` allows any
+            (`broadcaster.protocol.origins`).
     """
 
     max_frame_bytes: int = 65_536
@@ -54,6 +60,25 @@ class AppLimits:
     max_backlog_bytes: int = 1_048_576
     stuck_seconds: float = 10.0
     allowed_origins: tuple[str, ...] = ("*",)
+
+
+# Inclusive. Numbers without an entry may be anything from 0 up.
+LIMIT_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "max_frame_bytes": (1_024, 16_777_216),
+        "max_data_bytes": (1, 16_777_216),
+        "max_event_name": (1, 1_000),
+        "max_channels": (1, 1_000_000),
+        "presence_members": (1, 1_000_000),
+        "presence_id_length": (1, 128),
+        "watchlist": (0, 1_000),
+        "authorization_timeout": (0, 86_400),
+        "activity_timeout": (1, 86_400),
+        "pong_timeout": (1, 3_600),
+        "max_backlog_bytes": (65_536, 1_073_741_824),
+        "stuck_seconds": (1, 3_600),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

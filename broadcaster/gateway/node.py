@@ -6,6 +6,7 @@ Everything here that is not `async` returns at once; the waiting is done by the 
 
     subscriptions   holds the pub/sub connection           contracts.broker.Subscriptions
     checker         compares channels with Redis           gateway.checks
+    last events     reads what cache channels have kept    gateway.last_events
     lease, sweeper  keeps this node alive, buries others   gateway.lease
     rosters         joins and leaves presence channels     gateway.presence
     occupancy       tells how many are in which channel    gateway.occupancy
@@ -28,6 +29,7 @@ from broadcaster.gateway.admission import Admission, Refusal
 from broadcaster.gateway.checks import Checker
 from broadcaster.gateway.facts import Facts
 from broadcaster.gateway.keepalive import Keepalive
+from broadcaster.gateway.last_events import LastEvents
 from broadcaster.gateway.lease import LeaseKeeper
 from broadcaster.gateway.occupancy import Occupancy
 from broadcaster.gateway.presence import Rosters
@@ -91,6 +93,13 @@ class Node:
         self._rosters = Rosters(
             self.hub, presence, self._lease, self._tasks, grace=options.presence_grace
         )
+        self._last_events = LastEvents(
+            self.hub,
+            stores.history,
+            self._tasks,
+            tell=self.facts.tell,
+            wants_facts=lambda app_id: (app := apps.by_id(app_id)) is not None and app.wants_facts,
+        )
         self._subscribing = Subscribing(self.hub, self._rosters, self.trace, stores.topic)
         self._revocations = Revocations(
             stores.revocations,
@@ -124,6 +133,7 @@ class Node:
         keep(self._lease.run, "lease")
         keep(self._lease.sweep, "sweeper")
         keep(self._checker.run, "checker")
+        keep(self._last_events.run, "last events")
         keep(self._occupancy.run, "occupancy")
         keep(self._relays.run, "relays")
         keep(self._revocations.run, "revocations")
@@ -280,6 +290,10 @@ class Node:
     def check_wanted(self, channel: LocalChannel) -> None:
         """See `HubOwner.check_wanted`."""
         self._checker.want(channel)
+
+    def last_wanted(self, channel: LocalChannel) -> None:
+        """See `HubOwner.last_wanted`."""
+        self._last_events.want(channel)
 
     def roster_wanted(self, channel: LocalChannel) -> None:
         """See `HubOwner.roster_wanted`."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from broadcaster.contracts.presence import Member
 from broadcaster.hub.channel import Joining
-from broadcaster.protocol.messages import encode_succeeded
+from broadcaster.protocol.messages import encode_event, encode_succeeded
+from broadcaster.protocol.websocket import encode_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.presence import Rosters
     from broadcaster.gateway.trace import Trace
+    from broadcaster.hub.channel import LocalChannel
     from broadcaster.hub.hub import Hub
     from broadcaster.protocol import effects
 
@@ -41,19 +43,39 @@ class Subscribing:
         channel = self._hub.open(topic, connection.app.id, name)
 
         def proceed() -> None:
-            if join.member is None:
-                self._hub.add(channel, connection)
-                connection.joined(name, join.generation, encode_succeeded(name))
+            if join.channel.cache:
+                self._hub.read_last(channel, connection, admit)
             else:
-                channel.joining[connection] = Joining()
-                member = Member(join.member.user_id, join.member.data)
-                self._rosters.join(channel, connection, join.generation, member)
-            self._trace.subscribed(connection, join)
+                self._enter(channel, connection, join)
+
+        def admit(last: bytes | None) -> None:
+            frame = encode_event(name, "pusher:cache_miss", "{}") if last is None else last
+            self._enter(channel, connection, join, then=encode_text(frame))
 
         if channel.stream.live:
             proceed()
         else:
             channel.waiting[connection] = proceed
+
+    def _enter(
+        self,
+        channel: LocalChannel,
+        connection: Connection,
+        join: effects.Join,
+        *,
+        then: bytes | None = None,
+    ) -> None:
+        """Let a connection in; `then` is a WebSocket frame it gets right after success."""
+        if join.member is not None:
+            channel.joining[connection] = Joining(then)
+            member = Member(join.member.user_id, join.member.data)
+            self._rosters.join(channel, connection, join.generation, member)
+        else:
+            self._hub.add(channel, connection)
+            connection.joined(channel.name, join.generation, encode_succeeded(channel.name))
+            if then is not None:
+                connection.send_raw(then)
+        self._trace.subscribed(connection, join)
 
     def leave(self, connection: Connection, name: str) -> None:
         """Take a connection out of a channel."""

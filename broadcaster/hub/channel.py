@@ -10,6 +10,8 @@ from broadcaster.hub.stream import Stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broadcaster.hub.last_event import LastEvent
+
 MAX_BUFFERED = 2_000
 
 
@@ -44,12 +46,17 @@ class Buffered(NamedTuple):
 
 
 class Joining:
-    """A connection between the start of its presence join and the snapshot's arrival."""
+    """
+    A connection between the start of its presence join and the snapshot's arrival.
+
+    Args:
+        first: what it is to see before anything else, as a WebSocket frame.
+    """
 
     __slots__ = ("frames", "overflowed")
 
-    def __init__(self) -> None:
-        self.frames: list[Buffered] = []
+    def __init__(self, first: bytes | None = None) -> None:
+        self.frames: list[Buffered] = [] if first is None else [Buffered(first, 0, ())]
         self.overflowed = False
 
     def keep(self, buffered: Buffered) -> None:
@@ -84,6 +91,7 @@ class LocalChannel:
         ahead: subscribers whose snapshot was newer than `roster`, with its version.
         joining: connections whose presence join is under way.
         waiting: joins that wait for the stream to go live, oldest first.
+        last: the reading of a cache channel's last event, while somebody waits for it.
     """
 
     __slots__ = (
@@ -93,6 +101,7 @@ class LocalChannel:
         "ahead",
         "app_id",
         "joining",
+        "last",
         "name",
         "roster",
         "stream",
@@ -111,6 +120,7 @@ class LocalChannel:
         self.subscribers: dict[Subscriber, None] = {}
         self.joining: dict[Subscriber, Joining] = {}
         self.waiting: dict[Subscriber, Callable[[], None]] = {}
+        self.last: LastEvent | None = None
         self._writes: list[Callable[[bytes], None]] | None = None
         self._pending: list[bytes] = []
         self._excluded: list[tuple[int, str]] = []
@@ -118,7 +128,7 @@ class LocalChannel:
     @property
     def is_empty(self) -> bool:
         """Whether nobody here needs the channel any more."""
-        return not (self.subscribers or self.joining or self.waiting)
+        return not (self.subscribers or self.joining or self.waiting or self.last)
 
     def __len__(self) -> int:
         return len(self.subscribers)
@@ -149,6 +159,10 @@ class LocalChannel:
         self.waiting.pop(subscriber, None)
         self.ahead.pop(subscriber, None)
         self.joining.pop(subscriber, None)
+        if self.last is not None:
+            self.last.waiting.pop(subscriber, None)
+            if not self.last.waiting:
+                self.last = None
         if subscriber not in self.subscribers:
             return False
         del self.subscribers[subscriber]

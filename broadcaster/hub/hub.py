@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from broadcaster.hub.channel import LocalChannel
+from broadcaster.hub.last_event import LastEvent, Outcome
 from broadcaster.hub.stream import State
 from broadcaster.protocol.envelope import Envelope, Flag, Position
 from broadcaster.protocol.messages import encode_resync
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broadcaster.hub.channel import Subscriber
+    from broadcaster.hub.last_event import Admit
     from broadcaster.hub.stream import Checked
 
 
 # Plain integers: `enum` makes a new member for each `&`, three times for each message.
-_CONTROL, _PRESENCE = int(Flag.CONTROL), int(Flag.PRESENCE)
+_CONTROL, _PRESENCE, _EPHEMERAL = int(Flag.CONTROL), int(Flag.PRESENCE), int(Flag.EPHEMERAL)
 
 
 class HubOwner(Protocol):
@@ -44,6 +46,10 @@ class HubOwner(Protocol):
 
     def check_wanted(self, channel: LocalChannel) -> None:
         """`channel` is CHECKING: read its position and call `Hub.checked`."""
+        ...
+
+    def last_wanted(self, channel: LocalChannel) -> None:
+        """Read the last event of cache channel `channel` and call `Hub.last_read`."""
         ...
 
     def roster_wanted(self, channel: LocalChannel) -> None:
@@ -100,6 +106,58 @@ class Hub:
             del self.channels[channel.topic]
             self._owner.channel_closed(channel)
 
+    # -- the last event of cache channels ---------------------------------------------
+
+    def read_last(self, channel: LocalChannel, subscriber: Subscriber, admit: Admit) -> None:
+        """
+        Call `admit` when the last event of `channel`, whose stream is live, is known.
+
+        Whoever asks while it is being read shares the reading.
+        """
+        if channel.last is None:
+            channel.last = LastEvent()
+            self._owner.last_wanted(channel)
+        channel.last.waiting[subscriber] = admit
+
+    def last_read(self, channel: LocalChannel, last: LastEvent, found: Envelope | None) -> Outcome:
+        """
+        Take the answer to `HubOwner.last_wanted`.
+
+        Args:
+            last: what was `channel.last` when it was asked for.
+            found: the cached event, or None.
+
+        Returns:
+            With AHEAD the owner calls `doubt` after a while.
+        """
+        if channel.last is not last or not channel.stream.live:
+            return Outcome.UNWANTED
+        last.answered(found)
+        if not last.fits(channel.stream.known):
+            return Outcome.AHEAD
+        self._let_in(channel, last, last.frame)
+        return Outcome.GIVEN
+
+    def doubt(self, channel: LocalChannel, last: LastEvent) -> None:
+        """Check the stream of `channel`, behind which `last` has been for too long."""
+        if channel.last is last and channel.stream.live:
+            last.doubted = True
+            channel.stream.doubt()
+            self._owner.check_wanted(channel)
+
+    def _let_in(self, channel: LocalChannel, last: LastEvent, frame: bytes | None) -> None:
+        while last.waiting:  # one by one: who is left in it keeps the channel open
+            last.waiting.pop(next(iter(last.waiting)))(frame)
+        if channel.last is last:
+            channel.last = None
+        self.close_if_empty(channel)
+
+    def _read_again(self, channel: LocalChannel) -> None:
+        """Ask for the last event anew: the stream was checked, an older answer may lie."""
+        if channel.last is not None and channel.stream.live:
+            channel.last = LastEvent(channel.last)
+            self._owner.last_wanted(channel)
+
     # -- what comes from the other nodes ----------------------------------------------
 
     def received(self, topic: bytes, envelope: Envelope) -> None:
@@ -135,6 +193,7 @@ class Hub:
             self._append(channel, encode_text(encode_resync(channel.name, outcome.gap)))
         for envelope in outcome.deliver:
             self._deliver(channel, envelope)
+        self._read_again(channel)
         if channel.stream.state is State.CHECKING:
             self._owner.check_wanted(channel)
         return outcome
@@ -150,6 +209,8 @@ class Hub:
             self._deliver_presence(channel, envelope, excluded)
         else:
             self._append(channel, encode_text(envelope.frame), excluded=excluded)
+            if channel.last is not None and not envelope.flags & _EPHEMERAL:
+                self._let_in(channel, channel.last, envelope.frame)
 
     def _deliver_presence(
         self, channel: LocalChannel, envelope: Envelope, excluded: tuple[str, ...]

@@ -81,6 +81,16 @@ class Stream:
         """Whether messages flow."""
         return self.state is State.LIVE
 
+    @property
+    def known(self) -> Position | None:
+        """Up to where everything was delivered or is no business of who is here."""
+        return self.position or self._baseline
+
+    def doubt(self) -> None:
+        """Compare with Redis although nothing seems to be missing."""
+        if self.state is State.LIVE:
+            self.state = State.CHECKING
+
     def interrupted(self) -> None:
         """The pub/sub connection fell: nothing arrives until the next acknowledgement."""
         self.state = State.OPENING
@@ -120,7 +130,7 @@ class Stream:
 
     def needs_history(self, last: Position) -> bool:
         """Whether a check that found `last` needs the history to fill what was missed."""
-        known = self.position or self._baseline
+        known = self.known
         return known is not None and known.event_id != last.event_id
 
     def checked(self, last: Position, history: Sequence[Envelope]) -> Checked:
@@ -136,7 +146,7 @@ class Stream:
             history: kept envelopes, oldest first, read after `last`; only needed (and only
                 used) when `needs_history` said so.
         """
-        known = self.position or self._baseline
+        known = self.known
         held, overflowed = self._held, self._overflowed
         self._held, self._overflowed = [], False
         self.state = State.LIVE

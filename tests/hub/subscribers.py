@@ -48,6 +48,9 @@ class Owner:
     def check_wanted(self, channel: LocalChannel) -> None:
         self.asked.append(("check", channel.name))
 
+    def last_wanted(self, channel: LocalChannel) -> None:
+        self.asked.append(("last", channel.name))
+
     def roster_wanted(self, channel: LocalChannel) -> None:
         self.asked.append(("roster", channel.name))
 

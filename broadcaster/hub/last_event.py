@@ -1,0 +1,76 @@
+"""
+The last event of a cache channel, for those who are about to enter it.
+
+It is read from Redis and must fit the stream of this node without a seam: whoever is let in
+sees the last event, then exactly what follows it. An answer and the stream travel over two
+connections, so either may be ahead of the other:
+
+=============================================  =========================================
+what is known                                  what whoever waits is given
+=============================================  =========================================
+the stream delivered something meanwhile       that: it is the last event, answer or not
+the answer is where the stream is, or earlier  the answer
+the answer is that there is none               that there is none
+the answer is ahead of the stream              nothing yet: what it found is on its way here
+=============================================  =========================================
+
+What is on its way arrives, or the pub/sub connection falls and the stream is checked. Should
+neither happen, the owner asks for a check (`Hub.doubt`), after which any answer is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from broadcaster.hub.channel import Subscriber
+    from broadcaster.protocol.envelope import Envelope, Position
+
+Admit: TypeAlias = Callable[[bytes | None], None]
+"""Lets a connection in, given the frame of the last event, or None if there is none."""
+
+
+class Outcome(Enum):
+    """What became of an answer."""
+
+    UNWANTED = "unwanted"  # nobody waits for it any more, or a check asks again
+    AHEAD = "ahead"  # of the stream
+    GIVEN = "given"
+
+
+class LastEvent:
+    """
+    One reading of a channel's last event (see the module).
+
+    Attributes:
+        waiting: how to let in who waits for it, oldest first.
+        doubted: whether the stream was checked because an answer was ahead of it.
+    """
+
+    __slots__ = ("_answered", "_found", "doubted", "waiting")
+
+    def __init__(self, before: LastEvent | None = None) -> None:
+        self.waiting: dict[Subscriber, Admit] = {} if before is None else before.waiting
+        self.doubted: bool = before is not None and before.doubted
+        self._found: Envelope | None = None
+        self._answered = False
+
+    def answered(self, found: Envelope | None) -> None:
+        """Take what Redis had, None for nothing."""
+        self._found, self._answered = found, True
+
+    def fits(self, known: Position | None) -> bool:
+        """Whether the answer is there, and not ahead of the stream, which knows `known`."""
+        found = self._found
+        if found is None:
+            return self._answered
+        if known is None or found.event_id == known.event_id:
+            return True
+        return found.offset < known.offset or self.doubted
+
+    @property
+    def frame(self) -> bytes | None:
+        """The frame of what was found."""
+        return None if self._found is None else self._found.frame

@@ -47,9 +47,11 @@ if TYPE_CHECKING:
         EncryptedPrivateChannel,
         PresenceChannel,
         PrivateChannel,
+        UserChannel,
     )
     from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
     from broadcaster.events.revocation import arevoke, revoke
+    from broadcaster.events.users import aterminate_connections, terminate_connections
     from broadcaster.jobs.delay import hours, minutes, seconds
     from broadcaster.jobs.job import Job, job
 
@@ -62,6 +64,7 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "PrivateChannel",
     "PresenceChannel",
     "EncryptedPrivateChannel",
+    "UserChannel",
     "broadcast",
     "abroadcast",
     "broadcast_if",
@@ -73,6 +76,8 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "presence",
     "revoke",
     "arevoke",
+    "terminate_connections",
+    "aterminate_connections",
     "Job",
     "job",
     "seconds",
@@ -103,6 +108,7 @@ _HOMES = {
         "PrivateChannel",
         "PresenceChannel",
         "EncryptedPrivateChannel",
+        "UserChannel",
     ),
     "broadcaster.events.broadcast": (
         "broadcast",
@@ -114,6 +120,7 @@ _HOMES = {
     ),
     "broadcaster.events.anonymous": ("on", "private", "presence"),
     "broadcaster.events.revocation": ("revoke", "arevoke"),
+    "broadcaster.events.users": ("terminate_connections", "aterminate_connections"),
     "broadcaster.jobs.job": ("Job", "job"),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),
     "broadcaster.current": ("configure", "credentials"),

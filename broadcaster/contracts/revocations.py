@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from broadcaster.contracts.users import UserTerminator
 from broadcaster.protocol.revocation import Revocation
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Stored(NamedTuple):
     items: list[Revocation]
 
 
-class RevocationStore(Protocol):
+class RevocationStore(UserTerminator, Protocol):
     """
     Keeps revocations until they expire, and tells every node of new ones.
 
@@ -48,8 +49,16 @@ class RevocationStore(Protocol):
         """Return everything that is kept."""
         ...
 
+    async def moments(self, app_id: str, user_ids: Sequence[str]) -> list[float]:
+        """
+        Return the moment, by the store's clock, for each user who signs in now.
 
-class Revoker(Protocol):
+        A termination that was made before has no later one, one that is made after has.
+        """
+        ...
+
+
+class Revoker(UserTerminator, Protocol):
     """The backend's side: one revocation, in one round trip."""
 
     def revoke(self, app_id: str, item: Revocation) -> None:

@@ -13,7 +13,12 @@ from collections.abc import Iterable
 from typing import ClassVar, Protocol, TypeAlias, cast, runtime_checkable
 
 from broadcaster.errors import InvalidChannel, PublicationError
-from broadcaster.protocol.channels import ChannelKind, parse_channel, shown
+from broadcaster.protocol.channels import (
+    USER_CHANNEL_PREFIX,
+    ChannelKind,
+    parse_channel,
+    shown,
+)
 
 
 @runtime_checkable
@@ -98,6 +103,23 @@ class PresenceChannel(Channel):
 
     prefix = "presence-"
     kinds = frozenset({ChannelKind.PRESENCE})
+
+
+class UserChannel(Channel):
+    """
+    Every connection that is signed in as one user, whatever channels it is in.
+
+    Takes the user's id as the application signs it at sign-in, or as a number.
+    """
+
+    __slots__ = ()
+
+    prefix = USER_CHANNEL_PREFIX
+    kinds = frozenset({ChannelKind.USER})
+
+    def __init__(self, user_id: str | int | HasChannel) -> None:
+        number = isinstance(user_id, int) and not isinstance(user_id, bool)
+        super().__init__(cast("str | HasChannel", str(user_id) if number else user_id))
 
 
 class EncryptedPrivateChannel(Channel):

@@ -11,6 +11,9 @@ Between nodes it travels as a control message::
     {"type": "revoked", "items": [{"user": "42", "channel": "", "at": 1.5, "until": 9.5}]}
 
 ``channel`` is empty for all channels; times are Unix seconds.
+
+Ending a user's *connections* is a revocation too, of the name ``#``, which no channel has.
+Its time is compared with the moments at which connections signed in, and both are Redis's.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import msgspec
 
 from broadcaster.errors import InvalidChannel, MalformedMessage
 from broadcaster.protocol.channel_patterns import matches
-from broadcaster.protocol.channels import parse_channel, shown
+from broadcaster.protocol.channels import is_user_id, parse_channel, shown
 from broadcaster.protocol.subscription_auth import MAX_USER_ID, check_user_id
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 # The longest lifetime of a grant, and an hour for clocks that differ.
 KEPT_SECONDS = 30 * 86_400 + 3_600
 ALL_CHANNELS = ""
+CONNECTIONS = "#"
 MAX_ITEMS = 100  # of one control message
 MAX_PATTERN = 200
 
@@ -96,6 +100,24 @@ def encode_revoked(items: Iterable[Revocation]) -> bytes:
     return msgspec.json.encode(Revoked(list(items)))
 
 
+def encode_terminated(user_id: str) -> bytes:
+    """
+    Return the control message for the end of a user's connections, up to its moment.
+
+    The store appends ``<at>,"until":<until>}]}``.
+
+    Raises:
+        MalformedMessage: not an id that users can sign in with.
+    """
+    if not is_user_id(user_id):
+        raise MalformedMessage(
+            f"user id {shown(user_id)} cannot have signed in: ids of users have 1 to 128 of "
+            "letters, digits and _ - = @ , . ;"
+        )
+    named = msgspec.json.encode({"user": user_id, "channel": CONNECTIONS})
+    return b'{"type":"revoked","items":[' + named[:-1] + b',"at":'
+
+
 def decode_revoked(body: bytes) -> list[Revocation]:
     """
     Read a control message.
@@ -149,6 +171,11 @@ class RevocationTable:
     def refuses(self, user_id: str, channel: str, issued_at: float | None) -> bool:
         """Whether an authorization is revoked; one of unknown age is not."""
         return issued_at is not None and self.ends(user_id, channel, issued_at)
+
+    def terminated_at(self, user_id: str) -> float:
+        """Return when a user's connections were last ended, 0.0 for never; Redis time."""
+        item = self._by_user.get(user_id, {}).get(CONNECTIONS)
+        return item.at if item is not None else 0.0
 
     def ends(self, user_id: str, channel: str, issued_at: float | None) -> bool:
         """Whether a standing subscription is revoked; one of unknown age is."""

@@ -30,6 +30,7 @@ class RecordingApplication:
         self.jobs: list[NewJob] = []
         self.failure: Exception | None = None
         self.revoked: list[tuple[str, Revocation]] = []
+        self.terminated: list[tuple[str, str]] = []
         self.calls: list[str] = []
         self.closed = 0
 
@@ -72,6 +73,14 @@ class RecordingRevoker:
     async def arevoke(self, app_id: str, item: Revocation) -> None:
         self._application.note("arevoke")
         self._application.revoked.append((app_id, item))
+
+    def terminate(self, app_id: str, user_id: str) -> None:
+        self._application.note("terminate")
+        self._application.terminated.append((app_id, user_id))
+
+    async def aterminate(self, app_id: str, user_id: str) -> None:
+        self._application.note("aterminate")
+        self._application.terminated.append((app_id, user_id))
 
 
 class RecordingPublisher:

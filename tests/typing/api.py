@@ -29,8 +29,10 @@ from broadcaster import (
     ShouldBroadcast,
     ShouldBroadcastNow,
     ShouldRescue,
+    UserChannel,
     abroadcast,
     arevoke,
+    aterminate_connections,
     broadcast,
     broadcast_if,
     broadcast_unless,
@@ -174,6 +176,8 @@ async def async_code(order: Order) -> None:
     await on("orders.1").asend()
     await report("2026-11").adispatch()
     await arevoke(user=42)
+    await aterminate_connections(42)
+    await on(UserChannel(42)).asend()
 
 
 def drivers_keep_their_contracts(

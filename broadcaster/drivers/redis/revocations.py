@@ -1,6 +1,9 @@
 """
 Revocations in Redis: one hash per app, written and announced by ``scripts/revoke.lua``.
 
+Terminations of users' connections are kept among them (``scripts/terminate.lua``), but their
+moment is Redis's, as that of a sign-in is (``scripts/sign_in_moments.lua``).
+
 The keys share the hash tag of the app's control topic, so that one script may write and
 publish in a cluster too.
 """
@@ -15,7 +18,12 @@ from broadcaster.contracts.revocations import Revocation, Stored
 from broadcaster.drivers.redis.publish import control_envelope
 from broadcaster.drivers.redis.scripts_loader import Call, aread, arun_many, load_script, run_many
 from broadcaster.errors import DriverError
-from broadcaster.protocol.revocation import MAX_ITEMS, encode_revoked
+from broadcaster.protocol.revocation import (
+    CONNECTIONS,
+    MAX_ITEMS,
+    encode_revoked,
+    encode_terminated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,12 +33,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger("broadcaster.redis")
 
 MAX_KEPT = 100_000
+# A node that is cut off for longer has lost its clients too.
+TERMINATION_SECONDS = 86_400.0
 _VERSION = b"version"
 
 
 class RedisRevocations:
     """
-    See `RevocationStore` and `Revoker`.
+    See `RevocationStore`, `Revoker` and `UserTerminator`.
 
     Args:
         max_kept: most revocations of one app.
@@ -68,6 +78,40 @@ class RedisRevocations:
         decoded = [_decoded(name, value) for name, value in fields.items() if name != _VERSION]
         return Stored(fields.get(_VERSION), [item for item in decoded if item is not None])
 
+    def terminate(self, app_id: str, user_id: str) -> None:
+        """See `UserTerminator.terminate`."""
+        call = self._termination(app_id, user_id)
+        _check(run_many(self._clients.sync, [call], repeat_lost=True))
+
+    async def aterminate(self, app_id: str, user_id: str) -> None:
+        """See `UserTerminator.aterminate`."""
+        call = self._termination(app_id, user_id)
+        _check(await arun_many(self._clients.aio, [call], repeat_lost=True))
+
+    async def moments(self, app_id: str, user_ids: Sequence[str]) -> list[float]:
+        """See `RevocationStore.moments`."""
+        key = self._clients.keys.of_app(app_id, "revoked")
+        names = [_name(user_id, CONNECTIONS) for user_id in user_ids]
+        call = Call(load_script("sign_in_moments"), [key], names)
+        [reply] = await arun_many(self._clients.aio, [call], repeat_lost=True)
+        return [float(moment) for moment in reply]
+
+    def _termination(self, app_id: str, user_id: str) -> Call:
+        message = encode_terminated(user_id)
+        keys = self._clients.keys
+        args: list[str | bytes | int | float] = [
+            keys.control(app_id),
+            self._max_kept,
+            os.urandom(8).hex(),
+            _name(user_id, CONNECTIONS),
+            TERMINATION_SECONDS,
+            control_envelope(message),
+        ]
+        suffixes = ("revoked", "revoked:ends", f"terminated:{os.urandom(16).hex()}")
+        return Call(
+            load_script("terminate"), [keys.of_app(app_id, suffix) for suffix in suffixes], args
+        )
+
     def _call(self, app_id: str, items: Sequence[Revocation]) -> Call:
         keys = self._clients.keys
         args: list[str | bytes | int | float] = [
@@ -77,9 +121,13 @@ class RedisRevocations:
             control_envelope(encode_revoked(items)),
         ]
         for item in items:
-            args += (f"{item.user}\n{item.channel}", repr(item.at), repr(item.until))
+            args += (_name(item.user, item.channel), repr(item.at), repr(item.until))
         where = [keys.of_app(app_id, "revoked"), keys.of_app(app_id, "revoked:ends")]
         return Call(load_script("revoke"), where, args)
+
+
+def _name(user: str, channel: str) -> str:
+    return f"{user}\n{channel}"
 
 
 def _check(replies: list[Any]) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broadcaster.drivers.redis.revocations import RedisRevocations
-from broadcaster.errors import DriverError, DriverUnavailable
+from broadcaster.errors import DriverError, DriverUnavailable, MalformedMessage
 from broadcaster.protocol.envelope import Flag, decode_envelope
-from broadcaster.protocol.revocation import Revocation, decode_revoked
+from broadcaster.protocol.revocation import CONNECTIONS, Revocation, decode_revoked
 from tests.polling import eventually
 
 if TYPE_CHECKING:
@@ -156,3 +156,66 @@ async def test_an_absent_server_is_said_within_two_seconds(
         await gone.arevoke(APP, revoked())
     with pytest.raises(DriverUnavailable):
         await asyncio.to_thread(gone.revoke, APP, revoked())
+
+
+# -- terminations ---------------------------------------------------------------------
+
+
+async def test_a_termination_is_kept_and_told_to_every_node(
+    store: RedisRevocations, clients: RedisClients
+) -> None:
+    pubsub = clients.aio.pubsub()
+    await pubsub.subscribe(clients.keys.control(APP))
+    await pubsub.get_message(timeout=5)
+
+    await store.aterminate(APP, "ada")
+    message = await pubsub.get_message(timeout=5)
+    await pubsub.aclose()  # type: ignore[no-untyped-call] # redis-py has no types here
+
+    (kept,) = (await store.read(APP)).items
+    assert (kept.user, kept.channel) == ("ada", CONNECTIONS)
+    assert message is not None
+    assert decode_revoked(decode_envelope(message["data"]).frame) == [kept]
+
+
+async def test_a_sign_in_is_after_the_terminations_before_it_and_before_those_after_it(
+    store: RedisRevocations,
+) -> None:
+    for _ in range(20):
+        store.terminate(APP, "ada")
+        (before,) = [item.at for item in (await store.read(APP)).items]
+        (moment, _) = await store.moments(APP, ["ada", "grace"])
+        await store.aterminate(APP, "ada")
+        (after,) = [item.at for item in (await store.read(APP)).items]
+
+        assert before <= moment < after
+
+
+async def test_a_clock_that_steps_back_changes_no_order(store: RedisRevocations) -> None:
+    now = time.time()
+    await store.add(APP, [Revocation("ada", CONNECTIONS, now + 500, now + 900)])
+
+    (moment,) = await store.moments(APP, ["ada"])
+    await store.aterminate(APP, "ada")
+
+    (kept,) = (await store.read(APP)).items
+    assert now + 499 < moment < kept.at
+
+
+@pytest.mark.parametrize("user_id", ["", "a b", "x" * 129, "a\n"])
+async def test_nobody_is_terminated_who_cannot_sign_in(
+    store: RedisRevocations, user_id: str
+) -> None:
+    with pytest.raises(MalformedMessage, match="cannot have signed in"):
+        await store.aterminate(APP, user_id)
+    with pytest.raises(MalformedMessage):
+        store.terminate(APP, user_id)
+
+
+async def test_a_full_store_says_so_and_takes_a_user_it_knows(clients: RedisClients) -> None:
+    store = RedisRevocations(clients, max_kept=1)
+    await store.aterminate(APP, "ada")
+
+    with pytest.raises(DriverError, match="too many"):
+        await store.aterminate(APP, "grace")
+    await store.aterminate(APP, "ada")

@@ -1,0 +1,43 @@
+"""terminate_connections() and aterminate_connections()."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broadcaster import aterminate_connections, terminate_connections
+from broadcaster.errors import DriverUnavailable, MalformedMessage
+
+if TYPE_CHECKING:
+    from tests.events.recording import RecordingApplication
+
+
+async def test_both_verbs_end_the_same_connections(app: RecordingApplication) -> None:
+    terminate_connections(42)
+    await aterminate_connections("42")
+
+    assert app.calls == ["terminate", "aterminate"]
+    assert app.terminated == [("1", "42")] * 2
+
+
+@pytest.mark.parametrize("user_id", [None, True, 4.2, ["42"]])
+async def test_what_is_no_id_is_refused_before_anything_is_sent(
+    app: RecordingApplication, user_id: Any
+) -> None:
+    with pytest.raises(MalformedMessage, match="a string or an integer"):
+        terminate_connections(user_id)
+    with pytest.raises(MalformedMessage):
+        await aterminate_connections(user_id)
+
+    assert app.calls == []
+
+
+async def test_a_failure_is_raised(app: RecordingApplication) -> None:
+    """Connections that were not ended must not look like ended ones."""
+    app.failure = DriverUnavailable("no answer")
+
+    with pytest.raises(DriverUnavailable):
+        terminate_connections("42")
+    with pytest.raises(DriverUnavailable):
+        await aterminate_connections("42")

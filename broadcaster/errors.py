@@ -171,13 +171,17 @@ class RequestRefused(ProtocolError):
 
     Attributes:
         status: HTTP status to answer with.
+        retry_after: whole seconds after which it can be served, or 0: not by waiting.
     """
 
     code = "bad_request"
 
-    def __init__(self, message: str, *, status: int = 400, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int = 400, code: str | None = None, retry_after: int = 0
+    ) -> None:
         super().__init__(message, code=code)
         self.status = status
+        self.retry_after = retry_after
 
 
 class PublicationError(BroadcasterError):

@@ -178,6 +178,10 @@ class PresenceStore(Protocol):
         """Return the member list."""
         ...
 
+    async def snapshots(self, app_id: str, channels: Sequence[str]) -> list[Snapshot]:
+        """Return the member list of each given channel, each as of its own moment."""
+        ...
+
     async def index_add(self, lease: Lease, app_id: str, channel: str) -> None:
         """
         Note, before a first join, that this node has members in `channel`.

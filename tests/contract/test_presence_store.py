@@ -713,3 +713,17 @@ async def test_nothing_is_asked_when_nothing_is_wanted(world: World) -> None:
     assert await world.store.member_counts(APP, []) == []
     assert await world.store.join_many(await world.lease("a"), []) == []
     assert await world.store.occupied(APP) == {}
+
+
+async def test_many_lists_are_read_together_in_the_order_asked_for(world: World) -> None:
+    lease = await world.lease("a", 1)
+    names = [f"presence-{i}" for i in range(450)]
+    await world.join(lease, "1.1", "ada", names[0])
+    await world.join(lease, "1.1", "eve", names[449])
+
+    snapshots = await world.store.snapshots(APP, names)
+
+    assert [list(one.members) for one in snapshots if one.members] == [["ada"], ["eve"]]
+    assert (list(snapshots[0].members), list(snapshots[449].members)) == (["ada"], ["eve"])
+    assert snapshots[0] == await world.store.snapshot(APP, names[0])
+    assert await world.store.snapshots(APP, []) == []

@@ -76,10 +76,10 @@ class MemberLists:
         (wait_ms,) = await self._run([self.call("finish", app_id, channel)])
         return _seconds(wait_ms)
 
-    async def snapshot(self, app_id: str, channel: str) -> Snapshot:
-        """See `PresenceStore.snapshot`."""
-        (reply,) = await self._run([self.call("snapshot", app_id, channel)])
-        return _read_snapshot(reply)
+    async def snapshots(self, app_id: str, channels: Sequence[str]) -> list[Snapshot]:
+        """See `PresenceStore.snapshots`; one round trip."""
+        replies = await self._run([self.call("snapshot", app_id, channel) for channel in channels])
+        return [_read_snapshot(reply) for reply in replies]
 
     async def counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
         """See `PresenceStore.member_counts`."""

@@ -106,7 +106,15 @@ class RedisPresence:
 
     async def snapshot(self, app_id: str, channel: str) -> Snapshot:
         """See `PresenceStore.snapshot`."""
-        return await self._lists.snapshot(app_id, channel)
+        (snapshot,) = await self._lists.snapshots(app_id, [channel])
+        return snapshot
+
+    async def snapshots(self, app_id: str, channels: Sequence[str]) -> list[Snapshot]:
+        """See `PresenceStore.snapshots`."""
+        found: list[Snapshot] = []
+        for first in range(0, len(channels), self._batch):
+            found += await self._lists.snapshots(app_id, channels[first : first + self._batch])
+        return found
 
     async def index_add(self, lease: Lease, app_id: str, channel: str) -> None:
         """See `PresenceStore.index_add`."""

@@ -39,6 +39,8 @@ class WorkerOptions:
         stop_when_empty: stop when nothing is ready, not even for a retry that waits.
         batch: jobs of a lane reserved at once.
         modules: imported in the processes of sync jobs with a timeout.
+        trusted: what it runs is broadcaster's own code, which takes no worker down: what a
+            killed one held runs again beside everything else, not alone.
     """
 
     queues: tuple[str, ...] = ("broadcasts", "default")
@@ -54,6 +56,7 @@ class WorkerOptions:
     stop_when_empty: bool = False
     batch: int = LANE_BATCH
     modules: tuple[str, ...] = ()
+    trusted: bool = False
 
     @property
     def tick(self) -> float:

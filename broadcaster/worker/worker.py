@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broadcaster.contracts.queue import Queue, Reserved, Settlement, StepReply
+    from broadcaster.worker.contract import Runner
     from broadcaster.worker.heartbeat import Heartbeat
     from broadcaster.worker.options import WorkerOptions
-    from broadcaster.worker.runner import JobRunner
 
 logger = logging.getLogger("broadcaster.worker")
 
@@ -58,7 +58,7 @@ class Worker:
         *,
         queue: Queue,
         heartbeat: Heartbeat,
-        runner: JobRunner,
+        runner: Runner,
         options: WorkerOptions,
         stopping: asyncio.Event,
     ) -> None:
@@ -100,7 +100,8 @@ class Worker:
             ", ".join(self._options.queues),
             extra={"event": "worker_started", "node": self.name},
         )
-        contain_exits(asyncio.get_running_loop())
+        if not self._options.trusted:
+            contain_exits(asyncio.get_running_loop())
         self._heartbeat.start()
         listeners = [self._listening(line) for line in self._lines]
         try:
@@ -142,7 +143,7 @@ class Worker:
             reserve=wanted,
             lease=self._options.lease,
             worker=self.name,
-            idle=not self._alone if line.ordered else not self._plain,
+            idle=self._idle(line),
             ordered=line.ordered,
             max_crashes=self._options.max_crashes,
             recover_after=line.last_token if line.uncertain else None,
@@ -219,6 +220,11 @@ class Worker:
         free = self._options.concurrency - len(self._plain)
         return max(0, free if limit is None else min(free, left))
 
+    def _idle(self, line: Line) -> bool:
+        if self._options.trusted:
+            return True
+        return not self._alone if line.ordered else not self._plain
+
     def _draining(self) -> bool:
         return bool(self._plain) and time.monotonic() < self._drain_until
 
@@ -250,7 +256,7 @@ class Worker:
         task = asyncio.ensure_future(self._runner.run(line.name, reserved, hold))
         self._renew(hold, task)
         self._plain.add(task)
-        self._alone = self._alone or reserved.alone
+        self._alone = self._alone or (reserved.alone and not self._options.trusted)
 
         def ended(task: asyncio.Task[Settlement]) -> None:
             self._plain.discard(task)

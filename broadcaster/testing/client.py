@@ -201,5 +201,5 @@ def _decoded(data: Any) -> Any:
         return data
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return data

@@ -11,6 +11,7 @@ Every exception of broadcaster.
     │   ├── DriverUnavailable       cannot be reached, or answered too late (exit code 69)
     │   ├── DriverRefused           answered and refused; repeating does not help
     │   ├── LeaseLost               Redis refused a write of a node whose lease ended
+    │   ├── AddressRefused          a webhook's host is not one that requests may go to
     │   └── PublishRefused          a remote server answered, and said no
     ├── ProtocolError               what a client, a backend or a node sent is not acceptable
     │   ├── MalformedMessage        not the documented shape
@@ -97,6 +98,12 @@ class LeaseLost(DriverError):
     """Redis refused a write because this node's lease had ended."""
 
     code = "lease_lost"
+
+
+class AddressRefused(DriverError):
+    """A host has no address that requests may be sent to; see `broadcaster.protocol.addresses`."""
+
+    code = "address_refused"
 
 
 class PublishRefused(DriverError):

@@ -37,7 +37,7 @@ import msgspec
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.app import Webhook
 from broadcaster.protocol.channels import shown
-from broadcaster.protocol.facts import FACT_NAMES, Fact, fact_id
+from broadcaster.protocol.facts import FACT_NAMES, Fact
 from broadcaster.protocol.signing import hmac_hex
 
 if TYPE_CHECKING:
@@ -243,11 +243,6 @@ def find_webhook(app: App, url: str, fact: Fact) -> Webhook | None:
     """
     there = [hook for hook in app.webhooks if hook.url == url]
     return next((hook for hook in there if wants(hook, fact)), there[0] if there else None)
-
-
-def delivery_id(fact: Fact, url: str) -> str:
-    """Return the id of the job that brings `fact` to `url`."""
-    return fact_id("webhook", fact.app_id, fact.id, url)
 
 
 # -- requests -----------------------------------------------------------------------

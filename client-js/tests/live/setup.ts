@@ -2,6 +2,7 @@
 
 import type { TestProject } from "vitest/node";
 
+import { Backend } from "./backend.js";
 import { browserProblem } from "./browser.js";
 import { givenAddresses, Stack, type Addresses } from "./stack.js";
 
@@ -26,8 +27,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
   }
   const given = givenAddresses();
   if (given) {
-    project.provide("stack", given);
-    return () => Promise.resolve();
+    const backend = await Backend.start(given);
+    project.provide("stack", { ...given, backend: backend.url });
+    return () => backend.stop();
   }
   const shared = (place.broadcasterStack ??= { users: 0, stack: Stack.start() });
   shared.users += 1;

@@ -1,4 +1,7 @@
-/** Everything that a browser needs: Valkey, gateway, worker and the demo, as real processes. */
+/**
+ * Everything that a browser needs: Valkey, gateway, worker and the demo as real processes, and
+ * beside them a backend in Node.
+ */
 
 import { randomBytes, randomInt } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -7,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { Backend } from "./backend.js";
 import { Process } from "./process.js";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
@@ -19,9 +23,12 @@ export interface Addresses {
   gateway: string;
   gatewayPort: number;
   demo: string;
+  backend: string;
   appId: string;
   key: string;
   secret: string;
+  /** 32 bytes as base64: the master key of encrypted channels. */
+  encryptionKey: string;
 }
 
 /** The addresses of a stack that somebody else runs, if the environment names one. */
@@ -35,9 +42,11 @@ export function givenAddresses(): Addresses | undefined {
     gateway,
     gatewayPort: Number(new URL(gateway).port),
     demo: read("DEMO_URL"),
+    backend: "",
     appId: read("APP_ID"),
     key: read("KEY"),
     secret: read("SECRET"),
+    encryptionKey: read("ENCRYPTION_KEY"),
   };
 }
 
@@ -47,6 +56,7 @@ export class Stack {
     private readonly cwd: string,
     private readonly env: NodeJS.ProcessEnv,
     private readonly processes: Map<string, Process>,
+    private readonly backend: Backend,
   ) {}
 
   static async start(): Promise<Stack> {
@@ -55,12 +65,16 @@ export class Stack {
       gateway: `http://127.0.0.1:${gatewayPort}`,
       gatewayPort,
       demo: `http://127.0.0.1:${demoPort}`,
+      backend: "",
       appId: String(randomInt(100_000, 1_000_000)),
       key: randomBytes(10).toString("hex"),
       secret: randomBytes(20).toString("hex"),
+      encryptionKey: randomBytes(32).toString("base64"),
     };
+    const backend = await Backend.start(addresses);
+    addresses.backend = backend.url;
     const cwd = mkdtempSync(join(tmpdir(), "broadcaster-js-"));
-    const stack = new Stack(addresses, cwd, environment(addresses), new Map());
+    const stack = new Stack(addresses, cwd, environment(addresses), new Map(), backend);
     try {
       await stack.startValkey();
       await Promise.all([stack.startGateway(), stack.startWorker(), stack.startDemo(demoPort)]);
@@ -83,6 +97,7 @@ export class Stack {
       await child.stop();
     }
     this.processes.clear();
+    await this.backend.stop();
     rmSync(this.cwd, { recursive: true, force: true });
   }
 

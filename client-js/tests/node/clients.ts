@@ -1,23 +1,18 @@
 /** Unmodified clients and the npm server library, pointed at the stack under test. */
 
 import Echo from "laravel-echo";
-import PusherServer from "pusher";
+import type PusherServer from "pusher";
 import Pusher, { type Channel, type Options } from "pusher-js";
 import { afterEach, inject } from "vitest";
 
 import { echoOptions } from "../../packages/client/src/index.js";
+import { serverLibrary } from "../live/backend.js";
+import { eventually } from "../live/eventually.js";
 
 export const stack = inject("stack");
 
 /** The npm server library, as a Node backend uses it. */
-export const server = new PusherServer({
-  appId: stack.appId,
-  key: stack.key,
-  secret: stack.secret,
-  host: "127.0.0.1",
-  port: String(stack.gatewayPort),
-  useTLS: false,
-});
+export const server = serverLibrary(stack);
 
 const open: { disconnect(): void }[] = [];
 
@@ -44,6 +39,54 @@ export function pusherAs(user: string, options: Partial<Options> = {}, key = sta
   });
   open.push(pusher);
   return pusher;
+}
+
+/** pusher-js as one user of the Node backend, whose answers the npm library signs. */
+export function guest(user: string, more: { params?: Record<string, string>; options?: Partial<Options> } = {}): Pusher {
+  const asked = { transport: "ajax" as const, params: more.params ?? {}, headers: { authorization: `Bearer ${user}` } };
+  return pusherAs(user, {
+    channelAuthorization: { endpoint: `${stack.backend}/pusher/auth`, ...asked },
+    userAuthentication: { endpoint: `${stack.backend}/pusher/user-auth`, ...asked },
+    ...more.options,
+  });
+}
+
+/** pusher-js whose presence subscriptions are signed with this member, whatever it is. */
+export function memberAs(member: object): Pusher {
+  return pusherAs("ada", {
+    channelAuthorization: {
+      transport: "ajax",
+      endpoint: "",
+      customHandler: ({ socketId, channelName }, done) =>
+        done(null, server.authorizeChannel(socketId, channelName, member as PusherServer.PresenceChannelData)),
+    },
+  });
+}
+
+/** Sign in; resolve when the gateway has said yes. */
+export async function signedIn(pusher: Pusher): Promise<Pusher> {
+  pusher.signin();
+  await eventually(() => pusher.user.user_data, { what: "signed in" });
+  return pusher;
+}
+
+/** Laravel Echo as one user of the Node backend. */
+export function guestEcho<B extends "pusher" | "reverb">(broadcaster: B, user: string): Echo<B> {
+  const echo = new Echo<B>({
+    broadcaster,
+    Pusher,
+    key: stack.key,
+    cluster: "", // "reverb" puts it there by itself
+    wsHost: "127.0.0.1",
+    wsPort: stack.gatewayPort,
+    forceTLS: false,
+    enabledTransports: ["ws", "wss"],
+    authEndpoint: `${stack.backend}/broadcasting/auth`,
+    userAuthentication: { endpoint: `${stack.backend}/broadcasting/user-auth`, headers: {} },
+    bearerToken: user,
+  } as unknown as ConstructorParameters<typeof Echo<B>>[0]);
+  open.push(echo);
+  return echo;
 }
 
 /** Laravel Echo as one user of the demo. */

@@ -146,6 +146,28 @@ class QueueSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """
+    How webhooks are sent; which there are is said per app.
+
+    Attributes:
+        drain: whether ``serve`` sends what waits; other gateways do if this one does not.
+        allow_private: whether receivers may be on this machine and in private networks.
+        allowed: hosts, addresses and networks that are allowed whatever they are.
+        timeout: seconds that one request may take in all.
+        concurrency: requests to one receiver at once, per gateway process.
+        batch_seconds: how long events are gathered for a receiver that takes batches.
+    """
+
+    drain: bool = True
+    allow_private: bool = False
+    allowed: tuple[str, ...] = ()
+    timeout: float = 10.0
+    concurrency: int = 10
+    batch_seconds: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
     Everything a process was told.
@@ -175,6 +197,7 @@ class Settings:
     history: HistoryLimits = field(default_factory=HistoryLimits)
     gateway: GatewaySettings = GatewaySettings()
     queue: QueueSettings = QueueSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     imports: tuple[str, ...] = ()
     limits: AppLimits = field(default_factory=AppLimits)
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -199,6 +222,10 @@ class Settings:
             )
         return self.app
 
+    def require_apps(self) -> tuple[App, ...]:
+        """Return every app of the settings; `NotConfigured` if there is none."""
+        return self.apps or (self.require_app(),)
+
     def require_redis(self) -> str:
         """Return the Redis URL; `NotConfigured` says what to set."""
         if self.redis_url is None:
@@ -218,6 +245,7 @@ _SECTIONS: Mapping[str, type] = MappingProxyType(
         "history": HistoryLimits,
         "gateway": GatewaySettings,
         "queue": QueueSettings,
+        "webhooks": WebhookSettings,
     }
 )
 # Texts that are one set, and come from one source.

@@ -43,6 +43,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "history.meta_seconds": (7_200, 31_536_000),
     "queue.lease": (0.5, 86_400),
     "queue.max_crashes": (1, 1_000),
+    "webhooks.timeout": (0.1, 60),
+    "webhooks.concurrency": (1, 200),
+    "webhooks.batch_seconds": (0, 10),
 }
 
 # Words of other programs for values of ours.

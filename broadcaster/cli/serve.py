@@ -54,7 +54,7 @@ def serve(
             "gateway.drain_seconds": drain,
         }
     )
-    settings.require_app()
+    settings.require_apps()
     settings.require_redis()
     level = log_level or ("debug" if settings.debug else "info")
     logs.configure(settings.gateway.log_format, level.upper())

@@ -11,13 +11,16 @@ import random
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from broadcaster.protocol import close_codes
 from broadcaster.protocol.app import App
 from broadcaster.protocol.channels import shown
+from broadcaster.protocol.origins import origin_allowed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broadcaster.contracts.apps import AppProvider
     from broadcaster.protocol.close_codes import CloseCode
     from broadcaster.protocol.websocket import Upgrade
@@ -52,13 +55,15 @@ class Admission:
         self._apps = apps
         self._start = f"{path_prefix}/app/"
 
-    def decide(self, upgrade: Upgrade, *, connections: int, draining: bool) -> App | Refusal:
+    def decide(
+        self, upgrade: Upgrade, *, is_full: Callable[[App], bool], draining: bool
+    ) -> App | Refusal:
         """
         Return the app that the socket belongs to, or why it may not stay.
 
         Args:
             upgrade: the request.
-            connections: sockets that this process holds.
+            is_full: whether there is no room for one more connection of an app.
             draining: whether this process is about to stop.
         """
         path, _, query = upgrade.target.partition("?")
@@ -67,17 +72,18 @@ class Admission:
         app = self._apps.by_key(path[len(self._start) :])
         if app is None:
             return _refuse(close_codes.UNKNOWN_APP, f"key {shown(path[len(self._start) :])}")
+        if not app.enabled:
+            return Refusal(close_codes.APP_DISABLED, close_codes.APP_DISABLED.message, app)
         refusal = _check_protocol(query)
         if refusal is not None:
             return refusal
-        if not _origin_allowed(upgrade.origin, app.limits.allowed_origins):
+        if not origin_allowed(upgrade.origin, app.limits.allowed_origins):
             return Refusal(
                 close_codes.UNAUTHORIZED,
                 f"Origin {shown(upgrade.origin)} is not allowed for this app",
                 app,
             )
-        limit = app.limits.max_connections
-        if draining or (limit and connections >= limit):
+        if draining or is_full(app):
             return Refusal(close_codes.OVER_CAPACITY, close_codes.OVER_CAPACITY.message, app)
         return app
 
@@ -102,23 +108,6 @@ def _check_protocol(query: str) -> Refusal | None:
     if not _PROTOCOL.fullmatch(protocol) or not _OLDEST <= int(protocol) <= _NEWEST:
         return _refuse(close_codes.UNSUPPORTED_PROTOCOL, f"protocol {shown(protocol)}")
     return None
-
-
-def _origin_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
-    """Whether pages of `origin` may connect; clients that are no browser send none."""
-    if "*" in allowed or not origin:
-        return True
-    try:
-        host = urlsplit(origin).hostname if "://" in origin else None
-    except ValueError:  # brackets that hold no IPv6 address
-        return False
-    return host is not None and any(_host_matches(host, pattern) for pattern in allowed)
-
-
-def _host_matches(host: str, pattern: str) -> bool:
-    if pattern.startswith("*."):
-        return host.endswith(pattern[1:].lower())
-    return host == pattern.lower()
 
 
 def _refuse(code: CloseCode, detail: str = "") -> Refusal:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from broadcaster.errors import DriverError, MalformedMessage
 from broadcaster.gateway.admission import Admission, Refusal
+from broadcaster.gateway.capacity import Capacity
 from broadcaster.gateway.checks import Checker
 from broadcaster.gateway.facts import Facts
 from broadcaster.gateway.keepalive import Keepalive
@@ -89,6 +90,12 @@ class Node:
             presence, options.name, seconds=options.lease_seconds, now=self.now
         )
         self._occupancy = Occupancy(self.hub, presence, self._lease)
+        self._capacity = Capacity(
+            self.census,
+            presence,
+            sockets=lambda: len(self.connections) + len(self.sniffers),
+            ceiling=options.max_connections,
+        )
         self._relays = Relays(stores.broker)
         self._rosters = Rosters(
             self.hub, presence, self._lease, self._tasks, grace=options.presence_grace
@@ -135,6 +142,7 @@ class Node:
         keep(self._checker.run, "checker")
         keep(self._last_events.run, "last events")
         keep(self._occupancy.run, "occupancy")
+        keep(self._capacity.run, "capacity")
         keep(self._relays.run, "relays")
         keep(self._revocations.run, "revocations")
         keep(self._stores.public_keys.run, "public keys")
@@ -211,7 +219,7 @@ class Node:
             response: to the handshake, written before anything else.
         """
         verdict = self._admission.decide(
-            upgrade, connections=len(self.connections), draining=self.draining
+            upgrade, is_full=self._capacity.is_full, draining=self.draining
         )
         app = verdict.app if isinstance(verdict, Refusal) else verdict
         connection = build(app, self._admission.new_socket_id())

@@ -40,6 +40,7 @@ class NodeOptions:
         name: unique per process start.
         lease_seconds: see `broadcaster.settings.GatewaySettings`.
         presence_grace: see there.
+        max_connections: sockets of this process; 0 is no limit.
         path_prefix: what clients put before ``/app/<key>``, without the final slash.
         debug: whether refusals explain themselves to clients.
     """
@@ -47,6 +48,7 @@ class NodeOptions:
     name: str
     lease_seconds: float = 15.0
     presence_grace: float = 3.0
+    max_connections: int = 0
     path_prefix: str = ""
     debug: bool = False
 

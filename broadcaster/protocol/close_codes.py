@@ -41,6 +41,7 @@ class CloseCode(NamedTuple):
 
 
 UNKNOWN_APP = CloseCode(4001, "unknown_app", "Application does not exist: no app has this key")
+APP_DISABLED = CloseCode(4003, "app_disabled", "Application is disabled")
 PATH_NOT_FOUND = CloseCode(4005, "path_not_found", "Path not found: sockets are at /app/<key>")
 BAD_VERSION = CloseCode(4006, "bad_version", "Invalid version string format")
 UNSUPPORTED_PROTOCOL = CloseCode(
@@ -58,6 +59,7 @@ INACTIVE = CloseCode(4202, "inactive", "Closed after inactivity")
 
 CLOSE_CODES = (
     UNKNOWN_APP,
+    APP_DISABLED,
     PATH_NOT_FOUND,
     BAD_VERSION,
     UNSUPPORTED_PROTOCOL,

@@ -15,6 +15,7 @@ from broadcaster.drivers.redis.pubsub import RedisSubscriptions
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.revocations import RedisRevocations
 from broadcaster.gateway.app import http_app
+from broadcaster.gateway.capacity import room_for_sockets
 from broadcaster.gateway.node import Node
 from broadcaster.gateway.parts import NodeOptions, Stores
 from broadcaster.wiring.process_name import process_name
@@ -43,21 +44,32 @@ def open_gateway(settings: Settings) -> Gateway:
     Raises:
         NotConfigured: credentials or a Redis URL are missing.
     """
-    app = settings.require_app()
-    apps = StaticApps(app)
+    apps = StaticApps(*settings.require_apps())
     clients = RedisClients(settings.require_redis(), settings.prefix)
     stores = _stores(clients, settings)
     options = NodeOptions(
         name=process_name(),
         lease_seconds=settings.gateway.lease_seconds,
         presence_grace=settings.gateway.presence_grace,
+        max_connections=settings.gateway.max_connections or _room(),
         debug=settings.debug,
     )
-    if app.jwks_url:
-        stores.public_keys.refresh(app.jwks_url)
+    for app in apps:
+        if app.jwks_url:
+            stores.public_keys.refresh(app.jwks_url)
     verifier = _verifier(stores.public_keys)
     node = Node(apps=apps, stores=stores, verifier=verifier, options=options)
     return Gateway(node, http_app(apps, stores, node, settled=node.counts_settled), clients)
+
+
+def _room() -> int:
+    """Return how many sockets the limit of open files leaves room for; 0 if there is none."""
+    try:
+        import resource
+    except ImportError:  # no such limit on this system
+        return 0
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 0 if soft == resource.RLIM_INFINITY else room_for_sockets(soft)
 
 
 def _stores(clients: RedisClients, settings: Settings) -> Stores:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.gateway.conftest import StartGateway
     from tests.gateway.world import RunningGateway
 
+DISABLED = replace(APP, id="9", key="disabled-key", enabled=False)
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
 [SECTION] = re.findall(r"^## WebSocket$(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
 
@@ -247,6 +248,7 @@ CASES: dict[str, Case] = {
     "an event without `client-`": text('{"event":"chat","channel":"orders"}'),
     # Connecting
     "an unknown app key": connecting("/app/nobody?protocol=7"),
+    "a disabled app": connecting(f"/app/{DISABLED.key}?protocol=7"),
     "a wrong path": connecting("/apps/socket"),
     "a malformed version": connecting(f"/app/{APP.key}?protocol=7&version=eight"),
     "protocol version 3": connecting(f"/app/{APP.key}?protocol=3"),
@@ -374,7 +376,8 @@ async def test_the_page_on_errors_has_the_exact_answer_and_others_go_on(
     name: str, start_gateway: StartGateway
 ) -> None:
     case = CASES[name]
-    gateway = await start_gateway(app=replace(APP, limits=replace(APP.limits, **case.limits)))
+    limited = replace(APP, limits=replace(APP.limits, **case.limits))
+    gateway = await start_gateway(app=limited, listed=(DISABLED,))
     async with AsyncExitStack() as stack:
         beside = await stack.enter_async_context(gateway.connect())
         await beside.subscribe("beside")

@@ -84,6 +84,7 @@ async def running_gateway(
     lease: float = 2.0,
     grace: float = 0.3,
     drain: float = 0.0,
+    room: int = 0,
     **settings: Any,
 ) -> AsyncIterator[RunningGateway]:
     """Run one gateway until the block ends; it is ready when the block begins."""
@@ -93,7 +94,12 @@ async def running_gateway(
             app=app,
             redis_url=redis_url,
             prefix=prefix,
-            gateway=GatewaySettings(lease_seconds=lease, presence_grace=grace, drain_seconds=drain),
+            gateway=GatewaySettings(
+                lease_seconds=lease,
+                presence_grace=grace,
+                drain_seconds=drain,
+                max_connections=room,
+            ),
             **settings,
         )
     )

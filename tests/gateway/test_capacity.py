@@ -1,0 +1,192 @@
+"""How much room there is, for an app over all nodes and for sockets in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from broadcaster.contracts.apps import App, AppLimits
+from broadcaster.errors import DriverUnavailable
+from broadcaster.gateway.capacity import Capacity, room_for_sockets
+from broadcaster.gateway.census import CONNECTIONS, Census
+from tests.gateway.world import APP
+from tests.polling import eventually, eventually_async
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from broadcaster.contracts.presence import PresenceStore
+    from broadcaster.gateway.connection import Connection
+    from tests.gateway.conftest import StartGateway
+
+TWO = App(id="1", key="k", secret="s", limits=AppLimits(max_connections=2))
+OTHER = replace(TWO, id="2", key="l")
+UNLIMITED = replace(TWO, id="3", key="m", limits=AppLimits())
+
+
+class Someone:
+    """A connection, as a census sees it."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+
+class Everywhere:
+    """What a store says of an app's connections over all nodes."""
+
+    def __init__(self) -> None:
+        self.total: dict[str, int] = {}
+        self.asked: list[str] = []
+        self.away = False
+
+    async def counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
+        assert list(channels) == [CONNECTIONS]
+        self.asked.append(app_id)
+        if self.away:
+            raise DriverUnavailable("away")
+        return [self.total.get(app_id, 0)]
+
+
+class World:
+    """A node's capacity beside a store."""
+
+    def __init__(self, ceiling: int = 0) -> None:
+        self.store = Everywhere()
+        self.census = Census(lambda _: None)
+        self.sockets = 0
+        self.capacity = Capacity(
+            self.census,
+            cast("PresenceStore", self.store),
+            sockets=lambda: self.sockets,
+            ceiling=ceiling,
+        )
+
+    def comes(self, app: App) -> None:
+        self.census.came(cast("Connection", Someone(app)))
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[None]:
+    task = asyncio.create_task(world.capacity.run())
+    yield
+    task.cancel()
+
+
+async def test_our_own_connections_count_at_once() -> None:
+    world = World()
+
+    verdicts = []
+    for _ in range(3):
+        verdicts.append(world.capacity.is_full(TWO))
+        world.comes(TWO)
+
+    assert verdicts == [False, False, True]
+
+
+async def test_one_app_at_its_limit_leaves_the_others_alone() -> None:
+    world = World()
+    for app in (TWO, TWO, UNLIMITED, UNLIMITED):
+        world.comes(app)
+
+    assert world.capacity.is_full(TWO)
+    assert not world.capacity.is_full(OTHER)
+    assert not world.capacity.is_full(UNLIMITED)
+
+
+async def test_those_of_other_nodes_count_after_the_first_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("broadcaster.gateway.capacity.LOOK_SECONDS", 0.02)
+    world = World()
+    world.store.total = {"1": 5}
+
+    async with running(world):
+        assert not world.capacity.is_full(TWO)
+        await eventually(lambda: world.capacity.is_full(TWO))
+        world.store.total = {"1": 1}
+        await eventually(lambda: not world.capacity.is_full(TWO))
+        world.store.total = {"1": 2}
+        await eventually(lambda: world.capacity.is_full(TWO))
+        world.store.away = True
+        asked = len(world.store.asked)
+        await eventually(lambda: world.capacity.is_full(TWO) and len(world.store.asked) > asked + 3)
+
+
+async def test_only_apps_that_somebody_connects_to_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("broadcaster.gateway.capacity.LOOK_SECONDS", 0.02)
+    world = World()
+
+    async with running(world):
+        world.capacity.is_full(TWO)
+        world.capacity.is_full(UNLIMITED)
+        await eventually(lambda: world.store.asked)
+        await asyncio.sleep(0.1)
+
+    assert world.store.asked == ["1"]
+
+
+async def test_a_process_takes_no_more_sockets_than_it_has_room_for() -> None:
+    world = World(ceiling=10)
+
+    world.sockets = 9
+    assert not world.capacity.is_full(UNLIMITED)
+    world.sockets = 10
+    assert world.capacity.is_full(UNLIMITED)
+
+
+@pytest.mark.parametrize(
+    ("files", "sockets"), [(1_048_576, 1_048_320), (1_024, 768), (256, 192), (4, 3), (0, 1)]
+)
+def test_files_are_kept_back_for_redis_and_http(files: int, sockets: int) -> None:
+    assert room_for_sockets(files) == sockets
+
+
+async def connects(gateway: Any, app: App) -> tuple[int, str] | None:
+    """Connect for a moment; return why it was closed, None if it was not."""
+    path = f"/app/{app.key}?protocol=7"
+    async with gateway.connect(path=path, established=False) as client:
+        await eventually(lambda: client.frames)
+        if client.frames[0].event == "pusher:error":
+            closed: tuple[int, str] = await client.wait_closed()
+            return closed
+    return None
+
+
+async def stays(gateway: Any, app: App) -> bool:
+    return await connects(gateway, app) is None
+
+
+async def test_an_app_is_limited_over_all_gateways_and_its_neighbour_is_not(
+    start_gateway: StartGateway,
+) -> None:
+    """4100, so that stock clients come back; and they are let in when there is room."""
+    small = replace(APP, limits=AppLimits(max_connections=2))
+    neighbour = replace(small, id="77", key="neighbour")
+    left = await start_gateway(app=small, listed=(neighbour,))
+    right = await start_gateway(app=small, listed=(neighbour,))
+
+    async with left.connect():
+        async with left.connect():
+            assert await connects(left, small) == (4100, "Over capacity: try again in a moment")
+            await connects(right, small)  # the first question is answered from what is known
+            await eventually_async(partial(connects, right, small))
+            assert await connects(left, neighbour) is None
+            assert await connects(right, neighbour) is None
+        await eventually_async(partial(stays, right, small))
+
+
+async def test_a_full_process_says_so_and_goes_on(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(room=2)
+    async with gateway.connect() as first:
+        await first.subscribe("orders")
+        async with gateway.connect():
+            assert await connects(gateway, APP) == (4100, "Over capacity: try again in a moment")
+            await gateway.publish("orders", "still-here")
+            await first.next("still-here")

@@ -15,7 +15,7 @@ from broadcaster.protocol.channels import shown
 from broadcaster.protocol.http_api import encode_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -32,12 +32,14 @@ class Request(NamedTuple):
 
     Attributes:
         params: query parameters, names in lower case, values unescaped.
+        headers: as sent, names in lower case.
     """
 
     app: App
     target: Target
     params: Mapping[str, str]
     body: bytes
+    headers: Iterable[tuple[bytes, bytes]]
 
 
 class Answer(NamedTuple):

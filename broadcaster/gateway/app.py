@@ -39,8 +39,7 @@ def http_app(
         *status_routes(readiness, new_id=_new_id),
         *http_api_routes(
             apps,
-            stores.broker,
-            stores.presence,
+            stores,
             clock=time.time,
             new_id=_new_id,
             settled=settled,

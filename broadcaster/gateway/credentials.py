@@ -58,8 +58,14 @@ class Credentials:
             return local.removeprefix(self._prefix), path
         return local, path, self._prefix + path
 
-    def claimed(self, target: Target) -> App | None:
-        """Return the app that a request is about; nothing has been proved yet."""
+    def claimed(self, target: Target, params: Mapping[str, str]) -> App | None:
+        """
+        Return the app that a request is about; nothing has been proved yet.
+
+        A path without an app is about the one whose key signs.
+        """
+        if not target.app_id:
+            return self._apps.by_key(params.get("auth_key", ""))
         return self._apps.by_id(target.app_id)
 
     def body_app(self, claimed: App | None) -> App:
@@ -85,11 +91,18 @@ class Credentials:
 
         Raises:
             InvalidSignature: it was not signed by that app.
-            RequestRefused: the app does not exist (404), and the signer may know.
+            RequestRefused: the app does not exist (404), and the signer may know; or it is
+                disabled (403).
         """
         check = partial(_verify, paths, method=method, params=params, body=body, now=self._clock())
         if claimed is not None:
             check(key=claimed.key, secret=claimed.secret)
+            if not claimed.enabled:
+                raise RequestRefused(
+                    f"app {shown(claimed.id)} is disabled on this server",
+                    status=403,
+                    code="app_disabled",
+                )
             return claimed
         owner = self._apps.by_key(params.get("auth_key", ""))
         if owner is not None:

@@ -6,20 +6,20 @@ The HTTP API: routes over contracts, one request at a time in this order.
 3. the signature (401), over the path as the client requested it (`credentials`);
 4. the request itself (400, 413), in `publishing` and `reading`.
 
-Endpoints are plain ASGI callables on one route: the path of a publish holds no response
+Endpoints are plain ASGI callables on few routes: the path of a publish holds no response
 objects.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.routing import Route
 
 from broadcaster.errors import (
     BroadcasterError,
-    DriverRefused,
+    DriverError,
     DriverUnavailable,
     ProtocolError,
     RequestRefused,
@@ -34,11 +34,19 @@ from broadcaster.gateway.answers import (
 )
 from broadcaster.gateway.bodies import ClientGone, read_body, refuse_encoding
 from broadcaster.gateway.credentials import Credentials
+from broadcaster.gateway.publish_rate import PublishRates
 from broadcaster.gateway.publishing import Publishing
 from broadcaster.gateway.reading import Reading
 from broadcaster.protocol import http_api
 from broadcaster.protocol.channels import shown
-from broadcaster.protocol.http_query import Resource, Target, parse_path, parse_query
+from broadcaster.protocol.http_query import (
+    Resource,
+    Target,
+    parse_path,
+    parse_query,
+    parse_user,
+    refuse_parameters,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,16 +55,48 @@ if TYPE_CHECKING:
 
     from broadcaster.contracts.apps import App, AppProvider
     from broadcaster.contracts.broker import Broker
+    from broadcaster.contracts.history import History
+    from broadcaster.contracts.idempotency import IdempotencyStore
     from broadcaster.contracts.presence import PresenceStore
+    from broadcaster.contracts.users import UserTerminator
 
+_OK = Answer(200, http_api.OK)
 _CLOSE = (b"connection", b"close")
 _LOG = logging.getLogger("broadcaster.http")
 
 
+class ApiStores(Protocol):
+    """The drivers behind the API; a node has them, and more."""
+
+    @property
+    def broker(self) -> Broker:
+        """Takes what is published."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """Knows the last event of cache channels."""
+        ...
+
+    @property
+    def presence(self) -> PresenceStore:
+        """Knows who is where."""
+        ...
+
+    @property
+    def revocations(self) -> UserTerminator:
+        """Sends users away."""
+        ...
+
+    @property
+    def idempotency(self) -> IdempotencyStore:
+        """Knows the first answers."""
+        ...
+
+
 def http_api_routes(
     apps: AppProvider,
-    broker: Broker,
-    presence: PresenceStore,
+    stores: ApiStores,
     *,
     clock: Callable[[], float],
     new_id: Callable[[], str],
@@ -65,7 +105,7 @@ def http_api_routes(
     path_prefix: str = "",
 ) -> list[Route]:
     """
-    Return the routes under ``/apps/``.
+    Return the routes under ``/apps/``, and the one under ``/users/``.
 
     Args:
         clock: Unix seconds; signatures are good for 600 s around it.
@@ -73,21 +113,24 @@ def http_api_routes(
         settled: awaited before counts are read: when it returns, the store knows what
             clients of this process have been told.
         retry_after: seconds that a 503 asks clients to wait.
-        path_prefix: what clients write before ``/apps`` when a proxy in front serves us
+        path_prefix: what clients write before these when a proxy in front serves us
             under a path, like ``/ws``. It is part of what they sign, whether or not the
             proxy takes it off. Requests that come around the proxy need not have it.
     """
     prefix = path_prefix.rstrip("/")
-    reading = Reading(presence, settled=settled or _at_once)
+    reading = Reading(stores.presence, stores.history, settled=settled or _at_once)
+    rates = PublishRates(clock)
     api = HttpApi(
         Credentials(apps, clock=clock, path_prefix=prefix),
-        Publishing(broker, reading, new_id=new_id),
+        Publishing(stores.broker, stores.idempotency, reading, rates, new_id=new_id),
         reading,
+        stores.revocations,
         new_id=new_id,
         retry_after=retry_after,
     )
-    paths = ["/apps/{rest:path}", *([f"{prefix}/apps/{{rest:path}}"] if prefix else [])]
-    return [Route(path, api) for path in paths]
+    roots = ("", prefix) if prefix else ("",)
+    doors = ("/apps/{rest:path}", "/users/{rest:path}")
+    return [Route(root + door, api) for root in roots for door in doors]
 
 
 async def _at_once() -> None:
@@ -102,11 +145,13 @@ class HttpApi:
         credentials: Credentials,
         publishing: Publishing,
         reading: Reading,
+        users: UserTerminator,
         *,
         new_id: Callable[[], str],
         retry_after: int,
     ) -> None:
         self._credentials = credentials
+        self._users = users
         self._new_id = new_id
         self._retry_after = retry_after
         self._serve: dict[Resource, Callable[[Request], Awaitable[Answer]]] = {
@@ -115,6 +160,10 @@ class HttpApi:
             Resource.CHANNELS: reading.channels,
             Resource.CHANNEL: reading.channel,
             Resource.USERS: reading.users,
+            Resource.CHANNEL_EVENTS: publishing.channel_event,
+            Resource.CONNECTIONS: reading.connections,
+            Resource.TERMINATE: self._terminate,
+            Resource.TERMINATE_ALIAS: self._terminate,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +177,7 @@ class HttpApi:
             answer = self._refused(error, scope)
         except DriverUnavailable as error:
             answer = self._unavailable(error)
-        except DriverRefused as error:
+        except DriverError as error:
             fields = {"event": "http_failed"}
             _LOG.error("HTTP request %s failed: %s", trace.decode(), error, extra=fields)
             answer = refuse(
@@ -158,13 +207,20 @@ class HttpApi:
             return method_not_allowed(scope["method"], method)
         params = parse_query(scope["query_string"])
         refuse_encoding(scope)
-        claimed = self._credentials.claimed(target)
+        claimed = self._credentials.claimed(target, params)
         limit = _body_limit(target, self._credentials.body_app(claimed))
         body = await read_body(scope, receive, limit)
         app = self._credentials.check(
             claimed, target, signed_paths, method=method, params=params, body=body
         )
-        return await self._serve[target.resource](Request(app, target, params, body))
+        request = Request(app, target, params, body, scope["headers"])
+        return await self._serve[target.resource](request)
+
+    async def _terminate(self, request: Request) -> Answer:
+        """Close a user's connections, on every node."""
+        refuse_parameters(request.params)
+        await self._users.aterminate(request.app.id, parse_user(request.target.user))
+        return _OK
 
     def _refused(self, error: ProtocolError, scope: Scope) -> Answer:
         status = http_api.status_of(error)
@@ -176,8 +232,12 @@ class HttpApi:
             error.code,
             extra={"event": "http_refused"},
         )
-        close = (_CLOSE,) if error.code in ("request_too_large", "body_timeout") else ()
-        return refuse(status, error.code, error.message, *close)
+        headers: list[tuple[bytes, bytes]] = []
+        if error.code in ("request_too_large", "body_timeout"):
+            headers.append(_CLOSE)
+        if isinstance(error, RequestRefused) and error.retry_after:
+            headers.append((b"retry-after", b"%d" % error.retry_after))
+        return refuse(status, error.code, error.message, *headers)
 
     def _unavailable(self, error: BroadcasterError) -> Answer:
         _LOG.warning("HTTP request not served: %s", error, extra={"event": "http_unavailable"})

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.broker import Broker, SubscriptionListener, Subscriptions
     from broadcaster.contracts.facts import FactSink
     from broadcaster.contracts.history import History
+    from broadcaster.contracts.idempotency import IdempotencyStore
     from broadcaster.contracts.presence import PresenceStore
     from broadcaster.contracts.public_keys import PublicKeys
     from broadcaster.contracts.revocations import RevocationStore
@@ -24,6 +25,7 @@ class Stores:
     history: History
     presence: PresenceStore
     revocations: RevocationStore
+    idempotency: IdempotencyStore
     public_keys: PublicKeys
     facts: FactSink
     topic: Callable[[str, str], bytes]

@@ -10,19 +10,26 @@ from typing import TYPE_CHECKING
 
 from broadcaster.gateway.answers import Answer
 from broadcaster.protocol import http_api
+from broadcaster.protocol.envelope import decode_envelope
 from broadcaster.protocol.http_query import (
     parse_channel_query,
     parse_channels_query,
     parse_users_query,
+    refuse_parameters,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from broadcaster.contracts.apps import App
+    from broadcaster.contracts.history import History
     from broadcaster.contracts.presence import PresenceStore
     from broadcaster.gateway.answers import Request
     from broadcaster.protocol.http_api import EventRequest
+
+
+# The pseudo channel under which all connections of an app are counted.
+CONNECTIONS = "#connections"
 
 
 class Reading:
@@ -34,8 +41,15 @@ class Reading:
             clients of this process have been told.
     """
 
-    def __init__(self, presence: PresenceStore, *, settled: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        presence: PresenceStore,
+        history: History,
+        *,
+        settled: Callable[[], Awaitable[None]],
+    ) -> None:
         self._presence = presence
+        self._history = history
         self._settled = settled
 
     async def channels(self, request: Request) -> Answer:
@@ -61,7 +75,14 @@ class Reading:
         users = 0
         if info.user_count:
             [users] = await self._presence.member_counts(app_id, [channel.name])
-        attributes = http_api.describe_channel(channel, info, connections=connections, users=users)
+        attributes: dict[str, object] = {
+            **http_api.describe_channel(channel, info, connections=connections, users=users)
+        }
+        if info.cache:
+            [cached] = await self._history.cached(app_id, [channel.name])
+            attributes["cache"] = cached and http_api.describe_cache(
+                decode_envelope(cached.envelope).frame, cached.ttl
+            )
         return Answer(200, http_api.encode_channel(attributes, occupied=connections > 0))
 
     async def users(self, request: Request) -> Answer:
@@ -69,6 +90,13 @@ class Reading:
         channel = parse_users_query(request.target.channel, request.params)
         snapshot = await self._presence.snapshot(request.app.id, channel.name)
         return Answer(200, http_api.encode_users(snapshot.members))
+
+    async def connections(self, request: Request) -> Answer:
+        """Count the connections of the app over all nodes, whatever they subscribe to."""
+        refuse_parameters(request.params)
+        await self._settled()
+        [count] = await self._presence.counts(request.app.id, [CONNECTIONS])
+        return Answer(200, http_api.encode_connections(count))
 
     async def describe(
         self, app: App, events: Sequence[EventRequest]

@@ -7,13 +7,7 @@ a gateway uses both modules::
 
     parse_path -> parse_query -> (signature) -> parse_event | parse_batch | parse_..._query
 
-==========================================  ======================================
-``POST /apps/<id>/events``                  one event to 1..100 channels
-``POST /apps/<id>/batch_events``            1..10 events to one channel each
-``GET /apps/<id>/channels``                 occupied channels
-``GET /apps/<id>/channels/<channel>``       one channel
-``GET /apps/<id>/channels/<channel>/users`` members of a presence channel
-==========================================  ======================================
+The routes stand in `http_query`.
 
 Unknown fields of a body are ignored, so that newer client libraries keep working. Unknown
 query parameters are refused where the query is the request (GET), since a filter that is
@@ -47,6 +41,7 @@ MAX_BATCH = 10
 OK = b"{}"
 
 ATTRIBUTES = ("user_count", "subscription_count")
+CHANNEL_ATTRIBUTES = (*ATTRIBUTES, "cache")
 # JSON may write one byte of text as six (\u0000); names, keys and white space come on top.
 _ESCAPED = 6
 _BODY_ALLOWANCE = 65_536
@@ -60,6 +55,7 @@ class Attributes(NamedTuple):
 
     user_count: bool = False
     subscription_count: bool = False
+    cache: bool = False
 
 
 class EventRequest(NamedTuple):
@@ -79,6 +75,29 @@ class EventRequest(NamedTuple):
     info: Attributes
 
 
+class PublishRequest(NamedTuple):
+    """
+    What one request publishes: all of it, or nothing.
+
+    Attributes:
+        events: one, or those of a batch in order.
+        idempotency_key: as the body gives it, or the empty string; not yet checked.
+    """
+
+    events: tuple[EventRequest, ...]
+    idempotency_key: str = ""
+
+    @property
+    def messages(self) -> int:
+        """How often something is published: each event once per channel."""
+        return sum([len(event.channels) for event in self.events])
+
+    @property
+    def wants_info(self) -> bool:
+        """Whether the answer is more than ``{}``."""
+        return any(event.info != _NO_INFO for event in self.events)
+
+
 class _Event(msgspec.Struct):
     name: str
     data: str
@@ -88,11 +107,21 @@ class _Event(msgspec.Struct):
     info: str | None = None
 
 
+class _Single(_Event):
+    idempotency_key: str | None = None
+
+
 class _Batch(msgspec.Struct):
     batch: list[_Event]
+    idempotency_key: str | None = None
 
 
-_decode_event = msgspec.json.Decoder(_Event)
+class _Frame(msgspec.Struct):
+    data: str
+
+
+_decode_event = msgspec.json.Decoder(_Single)
+_decode_frame = msgspec.json.Decoder(_Frame)
 _decode_batch = msgspec.json.Decoder(_Batch)
 
 _NO_INFO = Attributes()
@@ -103,14 +132,14 @@ def body_limit(max_data_bytes: int, *, events: int = 1) -> int:
     return _BODY_ALLOWANCE + events * _ESCAPED * max_data_bytes
 
 
-def parse_event(body: bytes, *, max_data_bytes: int, max_event_name: int) -> EventRequest:
+def parse_event(body: bytes, *, max_data_bytes: int, max_event_name: int) -> PublishRequest:
     """
     Read the body of ``events``.
 
     Args:
         body: UTF-8 JSON ``{"name": str, "data": str, "channels": [str] | "channel": str,
-            "socket_id"?: str, "info"?: "user_count,subscription_count"}``; other fields
-            are ignored.
+            "socket_id"?: str, "info"?: "user_count,subscription_count",
+            "idempotency_key"?: str}``; other fields are ignored.
 
     Raises:
         RequestRefused: with status 413 for too much data, else 400.
@@ -133,22 +162,50 @@ def parse_event(body: bytes, *, max_data_bytes: int, max_event_name: int) -> Eve
             "in further requests",
             code="too_many_channels",
         )
-    return _checked(event, names, max_data_bytes=max_data_bytes, max_event_name=max_event_name)
+    parsed = _checked(event, names, max_data_bytes=max_data_bytes, max_event_name=max_event_name)
+    return PublishRequest((parsed,), event.idempotency_key or "")
 
 
-def parse_batch(
-    body: bytes, *, max_data_bytes: int, max_event_name: int
-) -> tuple[EventRequest, ...]:
+def parse_raw_event(
+    body: bytes,
+    *,
+    name: str,
+    channel: str,
+    socket_id: str | None,
+    max_data_bytes: int,
+    max_event_name: int,
+) -> PublishRequest:
+    """
+    Read a request of the deprecated route, whose body is the event's data.
+
+    Raises:
+        RequestRefused: with status 413 for too much data, else 400.
+        InvalidChannel, InvalidSocketId: a name or id outside its grammar.
+    """
+    try:
+        data = body.decode()
+    except UnicodeDecodeError as error:
+        raise RequestRefused("body is not UTF-8 text", code="malformed_body") from error
+    event = _Event(name, data, socket_id=socket_id)
+    parsed = _checked(
+        event, (channel,), max_data_bytes=max_data_bytes, max_event_name=max_event_name
+    )
+    return PublishRequest((parsed,))
+
+
+def parse_batch(body: bytes, *, max_data_bytes: int, max_event_name: int) -> PublishRequest:
     """
     Read the body of ``batch_events``: all of it is valid, or it is refused as a whole.
 
     Args:
-        body: UTF-8 JSON ``{"batch": [{"name", "data", "channel", "socket_id"?, "info"?}]}``.
+        body: UTF-8 JSON ``{"batch": [{"name", "data", "channel", "socket_id"?, "info"?}],
+            "idempotency_key"?: str}``.
 
     Raises:
         RequestRefused: the message of a bad event begins with its place, ``batch[3]:``.
     """
-    batch = _decode(_decode_batch, body).batch
+    decoded = _decode(_decode_batch, body)
+    batch = decoded.batch
     if not 1 <= len(batch) <= MAX_BATCH:
         problem = "Batch too large" if batch else "Batch is empty"
         raise RequestRefused(
@@ -166,7 +223,7 @@ def parse_batch(
             raise RequestRefused(
                 f"batch[{index}]: {error.message}", status=status_of(error), code=error.code
             ) from error
-    return tuple(events)
+    return PublishRequest(tuple(events), decoded.idempotency_key or "")
 
 
 def parse_attributes(info: str | None, allowed: Sequence[str]) -> Attributes:
@@ -180,7 +237,7 @@ def parse_attributes(info: str | None, allowed: Sequence[str]) -> Attributes:
                 f"info attribute {shown(attribute)} is unknown here; there is {', '.join(allowed)}",
                 code="unknown_attribute",
             )
-    return Attributes("user_count" in asked, "subscription_count" in asked)
+    return Attributes("user_count" in asked, "subscription_count" in asked, "cache" in asked)
 
 
 def check_attributes(info: Attributes, channels: Sequence[ChannelName]) -> None:
@@ -193,6 +250,13 @@ def check_attributes(info: Attributes, channels: Sequence[ChannelName]) -> None:
         raise RequestRefused(
             f"user_count is counted on presence channels only, and {shown(channels[0].name)} is "
             "none; ask for subscription_count",
+            code="inapplicable_attribute",
+        )
+    if info.cache and not any(channel.cache for channel in channels):
+        raise RequestRefused(
+            f"cache is kept for cache channels only, and {shown(channels[0].name)} is none: "
+            "'cache-' stands at the beginning, or after 'private-', 'presence-' or "
+            "'private-encrypted-'",
             code="inapplicable_attribute",
         )
 
@@ -226,9 +290,19 @@ def encode_batch(attributes: Sequence[Mapping[str, int]]) -> bytes:
     return _encode({"batch": attributes})
 
 
-def encode_channel(attributes: Mapping[str, int], *, occupied: bool) -> bytes:
+def encode_channel(attributes: Mapping[str, object], *, occupied: bool) -> bytes:
     """Return ``{"occupied": bool, ...attributes}``."""
     return _encode({"occupied": occupied, **attributes})
+
+
+def describe_cache(frame: bytes, ttl: int) -> dict[str, object]:
+    """Return ``{"data": str, "ttl": seconds}`` of the event that a cache channel keeps."""
+    return {"data": _decode_frame.decode(frame).data, "ttl": ttl}
+
+
+def encode_connections(count: int) -> bytes:
+    """Return ``{"connections": n}``."""
+    return _encode({"connections": count})
 
 
 def encode_users(user_ids: Iterable[str]) -> bytes:

@@ -4,6 +4,18 @@ Paths and queries of the HTTP API, as values.
 A path is split before it is percent-decoded, and a query has one value per name: what is
 signed is what is acted on.
 
+=====================================================  ======================================
+``POST /apps/<id>/events``                             one event to 1..100 channels
+``POST /apps/<id>/batch_events``                       1..10 events to one channel each
+``POST /apps/<id>/channels/<channel>/events``          one event whose data is the body (old)
+``GET /apps/<id>/channels``                            occupied channels
+``GET /apps/<id>/channels/<channel>``                  one channel
+``GET /apps/<id>/channels/<channel>/users``            members of a presence channel
+``GET /apps/<id>/connections``                         how many connections there are
+``POST /apps/<id>/users/<user>/terminate_connections`` closes a signed-in user's connections
+``POST /users/<user>/terminate_connections``           the same, as PyPI's ``pusher`` asks
+=====================================================  ======================================
+
 Source: Pusher Channels, "HTTP API".
 """
 
@@ -14,9 +26,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from broadcaster.errors import RequestRefused
-from broadcaster.protocol.channels import ChannelName, parse_channel, shown
+from broadcaster.protocol.channels import ChannelName, is_user_id, parse_channel, shown
 from broadcaster.protocol.http_api import (
-    ATTRIBUTES,
+    CHANNEL_ATTRIBUTES,
     Attributes,
     check_attributes,
     parse_attributes,
@@ -28,7 +40,7 @@ if TYPE_CHECKING:
 MAX_QUERY_BYTES = 8_192
 MAX_PARAMETERS = 32
 
-_AUTH_PARAMETERS = frozenset(
+AUTH_PARAMETERS = frozenset(
     ("auth_key", "auth_timestamp", "auth_version", "auth_signature", "body_md5")
 )
 
@@ -41,6 +53,10 @@ class Resource(Enum):
     CHANNELS = "GET channels"
     CHANNEL = "GET channel"
     USERS = "GET users"
+    CHANNEL_EVENTS = "POST channel events"
+    CONNECTIONS = "GET connections"
+    TERMINATE = "POST terminate_connections"
+    TERMINATE_ALIAS = "POST terminate_connections without app"
 
     @property
     def method(self) -> str:
@@ -53,13 +69,15 @@ class Target(NamedTuple):
     A parsed path.
 
     Attributes:
-        app_id: as written in the path; it need not exist.
+        app_id: as written in the path; it need not exist. Empty where the path has none.
         channel: percent-decoded and not yet checked; empty where the path has none.
+        user: the same.
     """
 
     app_id: str
     resource: Resource
     channel: str = ""
+    user: str = ""
 
 
 class ChannelsQuery(NamedTuple):
@@ -76,27 +94,50 @@ class ChannelQuery(NamedTuple):
     info: Attributes
 
 
+class EventQuery(NamedTuple):
+    """What the deprecated way to publish says in its query."""
+
+    name: str
+    socket_id: str | None
+
+
 _PLAIN = {
     "events": Resource.EVENTS,
     "batch_events": Resource.BATCH,
     "channels": Resource.CHANNELS,
+    "connections": Resource.CONNECTIONS,
 }
+_OF_CHANNEL = {"users": Resource.USERS, "events": Resource.CHANNEL_EVENTS}
 
 
 def parse_path(path: str) -> Target | None:
     """
-    Read ``/apps/...`` as requested, still percent-encoded; None when nothing is there.
+    Read ``/apps/...`` or ``/users/...`` as requested, still percent-encoded.
 
     Segments are split before they are decoded: an encoded slash separates nothing.
+
+    Returns:
+        None when nothing is there.
     """
-    parts = path.split("/")
-    match parts:
-        case ["", "apps", app_id, name] if app_id and name in _PLAIN:
+    match path.split("/"):
+        case ["", "apps", app_id, *rest] if app_id:
+            return _target(app_id, rest)
+        case ["", "users", user, "terminate_connections"] if user:
+            return Target("", Resource.TERMINATE_ALIAS, user=_decoded(user, "path"))
+        case _:
+            return None
+
+
+def _target(app_id: str, rest: list[str]) -> Target | None:
+    match rest:
+        case [name] if name in _PLAIN:
             return Target(app_id, _PLAIN[name])
-        case ["", "apps", app_id, "channels", channel] if app_id and channel:
+        case ["channels", channel] if channel:
             return Target(app_id, Resource.CHANNEL, _decoded(channel, "path"))
-        case ["", "apps", app_id, "channels", channel, "users"] if app_id and channel:
-            return Target(app_id, Resource.USERS, _decoded(channel, "path"))
+        case ["channels", channel, name] if channel and name in _OF_CHANNEL:
+            return Target(app_id, _OF_CHANNEL[name], _decoded(channel, "path"))
+        case ["users", user, "terminate_connections"] if user:
+            return Target(app_id, Resource.TERMINATE, user=_decoded(user, "path"))
         case _:
             return None
 
@@ -157,7 +198,7 @@ def parse_channels_query(params: Mapping[str, str]) -> ChannelsQuery:
 
 def parse_channel_query(channel: str, params: Mapping[str, str]) -> ChannelQuery:
     """
-    Read path and query of ``channels/<channel>``: ``info=user_count,subscription_count``.
+    Read path and query of ``channels/<channel>``: ``info=user_count,subscription_count,cache``.
 
     Raises:
         RequestRefused: an unknown parameter or attribute, or one this channel has not.
@@ -165,7 +206,7 @@ def parse_channel_query(channel: str, params: Mapping[str, str]) -> ChannelQuery
     """
     name = parse_channel(channel)
     _refuse_extraneous(params, ("info",))
-    info = parse_attributes(params.get("info"), ATTRIBUTES)
+    info = parse_attributes(params.get("info"), CHANNEL_ATTRIBUTES)
     check_attributes(info, (name,))
     return ChannelQuery(name, info)
 
@@ -186,6 +227,41 @@ def parse_users_query(channel: str, params: Mapping[str, str]) -> ChannelName:
             code="not_presence",
         )
     return name
+
+
+def parse_event_query(params: Mapping[str, str]) -> EventQuery:
+    """
+    Read the query of the deprecated ``channels/<channel>/events``: ``name``, ``socket_id``.
+
+    Raises:
+        RequestRefused: an unknown parameter, or no name.
+    """
+    _refuse_extraneous(params, ("name", "socket_id"))
+    if "name" not in params:
+        raise RequestRefused(
+            "query parameter name is missing: it is the event's name", code="invalid_event_name"
+        )
+    return EventQuery(params["name"], params.get("socket_id"))
+
+
+def parse_user(user: str) -> str:
+    """
+    Return the user id of a path.
+
+    Raises:
+        RequestRefused: no user can have it.
+    """
+    if not is_user_id(user):
+        raise RequestRefused(
+            f"user id {shown(user)} is none: it has 1 to 128 letters, digits and _ - = @ , . ;",
+            code="invalid_user_id",
+        )
+    return user
+
+
+def refuse_parameters(params: Mapping[str, str]) -> None:
+    """Raise `RequestRefused` for any parameter that is not part of the signature."""
+    _refuse_extraneous(params, ())
 
 
 def _parameter(piece: bytes) -> tuple[str, str]:
@@ -216,7 +292,7 @@ def _decoded(text: str, where: str) -> str:
 
 def _refuse_extraneous(params: Mapping[str, str], allowed: Sequence[str]) -> None:
     extraneous = sorted(
-        name for name in params if name not in _AUTH_PARAMETERS and name not in allowed
+        name for name in params if name not in AUTH_PARAMETERS and name not in allowed
     )
     if extraneous:
         names = ", ".join(shown(name)[1:-1] for name in extraneous)

@@ -9,6 +9,7 @@ from broadcaster.drivers.http.jwks import HttpPublicKeys
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.facts import QueuedFacts
 from broadcaster.drivers.redis.history import RedisHistory
+from broadcaster.drivers.redis.idempotency import RedisIdempotency
 from broadcaster.drivers.redis.presence import RedisPresence
 from broadcaster.drivers.redis.publish import RedisBroker
 from broadcaster.drivers.redis.pubsub import RedisSubscriptions
@@ -81,6 +82,7 @@ def _stores(clients: RedisClients, settings: Settings) -> Stores:
         history=RedisHistory(clients, settings.history),
         presence=RedisPresence(clients, lease=settings.gateway.lease_seconds),
         revocations=RedisRevocations(clients),
+        idempotency=RedisIdempotency(clients),
         public_keys=HttpPublicKeys(),
         facts=QueuedFacts(RedisQueue(clients)),
         topic=clients.keys.topic,

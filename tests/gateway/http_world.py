@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import unquote
 
 import httpx
 from starlette.routing import Router
 
 from broadcaster.contracts.apps import App, StaticApps
+from broadcaster.contracts.idempotency import Begun, FirstAnswer
 from broadcaster.contracts.presence import Snapshot
 from broadcaster.gateway.answers import not_found
 from broadcaster.gateway.http_api import http_api_routes
+from broadcaster.protocol.http_query import Resource
 from broadcaster.protocol.signing import sign_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Message
 
-    from broadcaster.contracts.broker import Outgoing
+    from broadcaster.contracts.broker import Broker, Outgoing
+    from broadcaster.contracts.history import Cached, History
+    from broadcaster.contracts.idempotency import IdempotencyStore
     from broadcaster.contracts.presence import PresenceStore
+    from broadcaster.contracts.users import UserTerminator
+    from broadcaster.protocol.idempotency import Attempt
 
 NOW = 1_700_000_000.0
 APP = App(id="1234", key="app-key", secret="app-secret")
@@ -30,13 +37,24 @@ OTHER = App(id="5678", key="other-key", secret="other-secret")
 EVENT = {"name": "greeting", "data": '{"a":1}', "channels": ["orders"]}
 EVENTS, BATCH = "/apps/1234/events", "/apps/1234/batch_events"
 CHANNELS = "/apps/1234/channels"
-ROUTES = [
-    ("POST", EVENTS),
-    ("POST", BATCH),
-    ("GET", CHANNELS),
-    ("GET", f"{CHANNELS}/orders"),
-    ("GET", f"{CHANNELS}/presence-room/users"),
-]
+# A path of each resource: a resource without one fails `test_every_route_is_tried`.
+PATHS = {
+    Resource.EVENTS: EVENTS,
+    Resource.BATCH: BATCH,
+    Resource.CHANNELS: CHANNELS,
+    Resource.CHANNEL: f"{CHANNELS}/orders",
+    Resource.USERS: f"{CHANNELS}/presence-room/users",
+    Resource.CHANNEL_EVENTS: f"{CHANNELS}/orders/events",
+    Resource.CONNECTIONS: "/apps/1234/connections",
+    Resource.TERMINATE: "/apps/1234/users/ada/terminate_connections",
+    Resource.TERMINATE_ALIAS: "/users/ada/terminate_connections",
+}
+ROUTES = [(resource.method, path) for resource, path in PATHS.items()]
+ALIAS = PATHS[Resource.TERMINATE_ALIAS]
+ITEM = {"name": "a", "data": "1", "channel": "x"}
+# What makes a request to a path valid, where that is more than its signature.
+BODIES: dict[str, Any] = {EVENTS: EVENT, BATCH: {"batch": [ITEM]}}
+PARAMS: dict[str, dict[str, str]] = {PATHS[Resource.CHANNEL_EVENTS]: {"name": "a"}}
 
 
 @dataclass
@@ -93,28 +111,115 @@ class FixedPresence:
             raise self.failure
 
 
+@dataclass
+class KnownCache:
+    """Keeps the last event of some cache channels."""
+
+    kept: dict[str, Cached] = field(default_factory=dict)
+    failure: Exception | None = None
+
+    async def cached(self, app_id: str, channels: Sequence[str]) -> list[Cached | None]:
+        assert app_id == APP.id
+        if self.failure:
+            raise self.failure
+        return [self.kept.get(name) for name in channels]
+
+
+@dataclass
+class Terminated:
+    """Notes which users were sent away."""
+
+    users: list[tuple[str, str]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def terminate(self, app_id: str, user_id: str) -> None:
+        raise NotImplementedError
+
+    async def aterminate(self, app_id: str, user_id: str) -> None:
+        if self.failure:
+            raise self.failure
+        self.users.append((app_id, user_id))
+
+
+@dataclass
+class FirstAnswers:
+    """Remembers requests for as long as it lives."""
+
+    known: dict[tuple[str, str], tuple[bytes, FirstAnswer | None]] = field(default_factory=dict)
+    failure: Exception | None = None
+
+    async def begin(self, attempt: Attempt) -> Begun:
+        if self.failure:
+            raise self.failure
+        place = (attempt.app_id, attempt.key)
+        fingerprint, answer = self.known.setdefault(place, (attempt.fingerprint, None))
+        return Begun(fingerprint == attempt.fingerprint, answer)
+
+    async def finish(self, attempt: Attempt, answer: FirstAnswer) -> FirstAnswer:
+        place = (attempt.app_id, attempt.key)
+        first = self.known[place][1] or answer
+        self.known[place] = (attempt.fingerprint, first)
+        return first
+
+
+@dataclass
+class StubStores:
+    """What the API is given; see `broadcaster.gateway.http_api.ApiStores`."""
+
+    broker: Broker
+    history: History
+    presence: PresenceStore
+    revocations: UserTerminator
+    idempotency: IdempotencyStore
+
+
 class World:
     """One gateway's HTTP API with stubs behind it and a client in front."""
 
-    def __init__(self, path_prefix: str = "") -> None:
+    def __init__(self, path_prefix: str = "", apps: Sequence[App] = (APP, OTHER)) -> None:
         self.broker = RecordingBroker()
+        self.cache = KnownCache()
+        self.users = Terminated()
+        self.answers = FirstAnswers()
         self.presence = FixedPresence(
-            connections={"orders": 2, "presence-room": 3, "#server-to-user-1": 1, "gone": 0},
+            connections={
+                "orders": 2,
+                "presence-room": 3,
+                "#server-to-user-1": 1,
+                "#connections": 5,
+                "gone": 0,
+            },
             members={"presence-room": {"1": "{}", "ada": "{}"}},
         )
         self.now = NOW
         self._ids = Counter[str]()
         self.app = Router(
             routes=http_api_routes(
-                StaticApps(APP, OTHER),
-                self.broker,
-                cast("PresenceStore", self.presence),
+                StaticApps(*apps),
+                StubStores(
+                    self.broker,
+                    cast("History", self.cache),
+                    cast("PresenceStore", self.presence),
+                    self.users,
+                    self.answers,
+                ),
                 clock=lambda: self.now,
                 new_id=self._new_id,
                 path_prefix=path_prefix,
             ),
             default=not_found,
         )
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing had any effect."""
+        return self.broker.calls == 0 and not self.users.users and not self.answers.known
+
+    def fail(self, failure: Exception) -> None:
+        """Let every store fail from now on."""
+        stores = (self.broker, self.cache, self.presence, self.users, self.answers)
+        for store in stores:
+            store.failure = failure
 
     def _new_id(self) -> str:
         self._ids["id"] += 1
@@ -130,6 +235,28 @@ class World:
         assert response.headers["content-type"] == "application/json"
         assert response.headers["x-request-id"]
         return response
+
+    async def raw(self, method: str, path: str, query: str, body: bytes) -> RawAnswer:
+        """Send one request whose path no client library would write like this."""
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [],
+        }
+        await self.app(scope, receive, send)
+        start, end = sent
+        return RawAnswer(start["status"], json.loads(end["body"]))
 
     async def call(
         self,
@@ -155,6 +282,13 @@ class World:
             now=NOW,
         )
         return await self.send(method, path, asgi, content=raw, params=query, headers=headers)
+
+
+class RawAnswer(NamedTuple):
+    """An answer, decoded."""
+
+    status: int
+    answer: Any
 
 
 def refusal(response: httpx.Response) -> tuple[int, str, str]:

@@ -41,12 +41,13 @@ EVENT = {"name": "greeting", "data": '{"a":1}', "channels": ["orders"]}
 
 def event(body: bytes | dict[str, Any]) -> EventRequest:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return parse_event(raw, max_data_bytes=LIMIT, max_event_name=200)
+    [parsed] = parse_event(raw, max_data_bytes=LIMIT, max_event_name=200).events
+    return parsed
 
 
 def batch(*events: dict[str, Any]) -> tuple[EventRequest, ...]:
     body = json.dumps({"batch": events}).encode()
-    return parse_batch(body, max_data_bytes=LIMIT, max_event_name=200)
+    return parse_batch(body, max_data_bytes=LIMIT, max_event_name=200).events
 
 
 def refusal(body: bytes | dict[str, Any]) -> tuple[int, str, str]:
@@ -324,11 +325,11 @@ def outcomes(body: bytes) -> list[EventRequest | ProtocolError]:
     """What both parsers make of `body`; anything but a `ProtocolError` fails the test."""
     found: list[EventRequest | ProtocolError] = []
     try:
-        found.append(parse_event(body, max_data_bytes=LIMIT, max_event_name=200))
+        found.extend(parse_event(body, max_data_bytes=LIMIT, max_event_name=200).events)
     except ProtocolError as error:
         found.append(error)
     try:
-        found.extend(parse_batch(body, max_data_bytes=LIMIT, max_event_name=200))
+        found.extend(parse_batch(body, max_data_bytes=LIMIT, max_event_name=200).events)
     except ProtocolError as error:
         found.append(error)
     return found

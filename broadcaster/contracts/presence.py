@@ -83,6 +83,36 @@ class Joining(NamedTuple):
     added_frame: bytes
     max_members: int
     removed_frame: bytes | None = None
+    facts: bool = False
+
+
+class Wanted(NamedTuple):
+    """
+    What somebody wants to be told about an app's channels.
+
+    Attributes:
+        facts: that channels are occupied and vacated, and `counts` as facts.
+        counts: subscribers of channels other than presence ones, how many they are.
+    """
+
+    facts: bool = False
+    counts: bool = False
+
+
+NOTHING = Wanted()
+
+
+class Total(NamedTuple):
+    """
+    Connections of a channel over all nodes, at one moment.
+
+    Attributes:
+        connections: how many.
+        version: rises from moment to moment; count envelopes carry it too.
+    """
+
+    connections: int
+    version: int
 
 
 class PresenceStore(Protocol):
@@ -117,6 +147,7 @@ class PresenceStore(Protocol):
         added_frame: bytes,
         max_members: int,
         removed_frame: bytes | None = None,
+        facts: bool = False,
         announce: bool = True,
     ) -> Snapshot | Refused:
         """
@@ -130,6 +161,8 @@ class PresenceStore(Protocol):
                 of a present member never is.
             removed_frame: published when they are gone; None for the ``member_removed``
                 of a presence channel.
+            facts: whether `member_added` and `member_removed` of this user become facts, in
+                the channel's `Outbox`; what the member's first connection says holds.
             announce: False when a node registers everything again after data loss.
         """
         ...
@@ -170,7 +203,8 @@ class PresenceStore(Protocol):
         Announce members whose grace is over as removed.
 
         Returns:
-            Seconds until the next one is due, or None when nobody is leaving.
+            Seconds until the next one is due, or None when nobody is leaving and no fact
+            waits in the channel's outbox.
         """
         ...
 
@@ -213,8 +247,30 @@ class PresenceStore(Protocol):
         """
         ...
 
-    async def occupy(self, lease: Lease, app_id: str, counts: Mapping[str, int]) -> None:
-        """Set this node's number of connections for each given channel; 0 forgets it."""
+    async def occupy(
+        self,
+        lease: Lease,
+        app_id: str,
+        counts: Mapping[str, int],
+        *,
+        wanted: Wanted = NOTHING,
+        announce: bool = True,
+    ) -> Mapping[str, Total]:
+        """
+        Set this node's number of connections for each given channel; 0 forgets it.
+
+        The first connection over all nodes becomes the fact ``channel_occupied``; when the
+        last one is gone for longer than the grace, ``channel_vacated``. Subscribers are told
+        a new total by the store itself. Names that begin with ``#`` are only counted. A node
+        that registers everything anew takes the counts of its epoch before over.
+
+        Args:
+            wanted: what becomes of it, beside the numbers.
+            announce: False when a node registers everything again after data loss.
+
+        Returns:
+            The totals when `wanted.counts`, else nothing.
+        """
         ...
 
     async def occupied(self, app_id: str, prefix: str = "") -> Mapping[str, int]:

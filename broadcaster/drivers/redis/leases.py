@@ -29,14 +29,12 @@ class Leases:
     Args:
         clients: where the leases are kept.
         seconds: length of a lease.
-        keep_seconds: how long what a node wrote outlives its lease.
     """
 
-    def __init__(self, clients: RedisClients, *, seconds: float, keep_seconds: float) -> None:
+    def __init__(self, clients: RedisClients, *, seconds: float) -> None:
         self._clients = clients
         self._keys = NodeKeys(clients)
         self._length_ms = round(seconds * 1000)
-        self._keep_ms = round(keep_seconds * 1000)
         self._starts: dict[str, _Start] = {}
 
     async def renew(self, node: str, epoch: int) -> Renewal:
@@ -50,12 +48,10 @@ class Leases:
                 self._keys.nodes,
                 self._keys.starts,
                 self._keys.incarnation,
-                self._keys.occupancy(name),
             ),
             (
                 name,
                 self._length_ms,
-                self._keep_ms,
                 secrets.token_hex(8),
                 known.text if known and known.epoch == epoch else "",
                 secrets.token_hex(8),
@@ -108,6 +104,12 @@ class NodeKeys:
         self.starts = self._keys.nodes("starts")
         self.incarnation = self._keys.nodes("incarnation")
         self.lock = self._keys.nodes("sweeper")
+        self.facts = self._keys.nodes("facts")
+        self.totals = [
+            *map(self._keys.nodes, ("totals", "told", "vacating", "shown", "counting")),
+            self.facts,
+            self._keys.nodes("sequence"),
+        ]
 
     def index(self, name: str) -> str:
         """Return the key of the channels where a node has members."""

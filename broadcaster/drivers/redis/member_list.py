@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from broadcaster.contracts.presence import Joining, Lease, Refused, Snapshot
 from broadcaster.drivers.redis.client import VERB_SECONDS, translated
 from broadcaster.drivers.redis.leases import node_name
-from broadcaster.drivers.redis.scripts_loader import Call, Script, arun_many, load_script
+from broadcaster.drivers.redis.scripts_loader import Call, arun_many, load_behind
 from broadcaster.protocol.messages import encode_member_removed
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
     from broadcaster.drivers.redis.client import RedisClients
 
-_PARTS = ("connections", "tabs", "data", "goodbye", "order", "leaving", "version")
+_PARTS = ("connections", "tabs", "data", "goodbye", "order", "leaving", "version", "told", "facts")
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
@@ -30,10 +28,12 @@ class Progress(NamedTuple):
     Attributes:
         cursor: where to go on, None when every connection was looked at.
         wait: then the seconds until a leaving member is due, None when nobody is leaving.
+        facts: then whether some wait in the channel's outbox.
     """
 
     cursor: str | None
     wait: float | None
+    facts: bool
 
 
 class MemberLists:
@@ -113,15 +113,19 @@ class MemberLists:
             ]
         )
         return [
-            Progress(cursor.decode() if more else None, _seconds(wait_ms))
-            for more, cursor, wait_ms in replies
+            Progress(cursor.decode() if more else None, _seconds(wait_ms), bool(facts))
+            for more, cursor, wait_ms, facts in replies
         ]
 
     def call(self, verb: str, app_id: str, channel: str, *args: str | bytes | float) -> Call:
         """Return the call of ``presence_<verb>`` for a channel."""
         keys = self._clients.keys
         parts = [keys.channel(app_id, channel, f"p:{part}") for part in _PARTS]
-        return Call(_script(verb), parts, (keys.topic(app_id, channel), *args))
+        return Call(
+            load_behind(f"presence_{verb}", "presence_channel"),
+            parts,
+            (keys.topic(app_id, channel), *args),
+        )
 
     def _join_call(self, lease: Lease, join: Joining, flags: tuple[int, int]) -> Call:
         goodbye = join.removed_frame
@@ -140,19 +144,11 @@ class MemberLists:
             goodbye,
             join.max_members,
             *flags,
+            int(join.facts),
         )
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
         return await arun_many(self._clients.aio, calls, repeat_lost=True)
-
-
-@cache
-def _script(verb: str) -> Script:
-    """Return ``presence_<verb>.lua`` behind what all of them share."""
-    name = f"presence_{verb}"
-    source = load_script("presence_channel").source + load_script(name).source
-    digest = hashlib.sha1(source.encode(), usedforsecurity=False)
-    return Script(name, source, digest.hexdigest())
 
 
 def _connections(lease: Lease, socket_id: str) -> tuple[str, str]:

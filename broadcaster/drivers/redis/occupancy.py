@@ -14,8 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.drivers.redis.client import VERB_SECONDS, translated
-from broadcaster.drivers.redis.leases import NodeKeys, entry, is_node_name, node_name, read_entry
-from broadcaster.drivers.redis.scripts_loader import Call, arun_many, load_script
+from broadcaster.drivers.redis.leases import NodeKeys, entry, is_node_name, read_entry
 from broadcaster.protocol.channels import shown
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from redis.asyncio.client import Pipeline
 
-    from broadcaster.contracts.presence import Lease
     from broadcaster.drivers.redis.client import RedisClients
 
 _log = logging.getLogger("broadcaster.redis")
@@ -35,32 +33,15 @@ _GLOB = re.compile(r"([\\*?\[\]])")
 
 class Occupancy:
     """
-    Connections per channel and node.
+    Reads connections per channel and node; `Totals` writes them.
 
     Args:
         clients: where the counts are kept.
-        keep_seconds: how long what a node wrote outlives its lease.
-        batch: channels per script call.
     """
 
-    def __init__(self, clients: RedisClients, *, keep_seconds: float, batch: int) -> None:
+    def __init__(self, clients: RedisClients) -> None:
         self._clients = clients
         self._keys = NodeKeys(clients)
-        self._keep_ms = round(keep_seconds * 1000)
-        self._batch = batch
-
-    async def occupy(self, lease: Lease, app_id: str, counts: Mapping[str, int]) -> None:
-        """See `PresenceStore.occupy`."""
-        name = node_name(lease.node, lease.epoch)
-        pairs = [(entry(app_id, channel), count) for channel, count in counts.items()]
-        for first in range(0, len(pairs), self._batch):
-            flat = [part for pair in pairs[first : first + self._batch] for part in pair]
-            call = Call(
-                load_script("lease_occupy"),
-                (self._keys.nodes, self._keys.occupancy(name)),
-                (name, lease.until_ms, self._keep_ms, *flat),
-            )
-            await arun_many(self._clients.aio, [call], repeat_lost=True)
 
     async def occupied(self, app_id: str, prefix: str) -> Mapping[str, int]:
         """See `PresenceStore.occupied`."""

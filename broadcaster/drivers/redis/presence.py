@@ -8,7 +8,8 @@ the change. What a node leaves behind when it dies is found through its index.
 ==========================================  ==========================================
 `broadcaster.drivers.redis.member_list`     who is in a channel: slot ``{app:channel}``
 `broadcaster.drivers.redis.leases`          nodes, leases, index: slot ``{nodes}``
-`broadcaster.drivers.redis.occupancy`       connections per channel: slot ``{nodes}``
+`broadcaster.drivers.redis.totals`          connections per channel: slot ``{nodes}``
+`broadcaster.drivers.redis.occupancy`       the same, to be read
 `broadcaster.drivers.redis.sweeper`         what becomes of the dead
 ==========================================  ==========================================
 """
@@ -17,20 +18,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broadcaster.contracts.presence import Joining, Refused, Snapshot
+from broadcaster.contracts.presence import NOTHING, Joining, Refused, Snapshot
 from broadcaster.drivers.redis.leases import Leases, entry
 from broadcaster.drivers.redis.member_list import MemberLists
 from broadcaster.drivers.redis.occupancy import Occupancy
 from broadcaster.drivers.redis.sweeper import Sweeper
+from broadcaster.drivers.redis.totals import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broadcaster.contracts.presence import Lease, Member, Renewal
+    from broadcaster.contracts.presence import Lease, Member, Renewal, Total, Wanted
     from broadcaster.drivers.redis.client import RedisClients
-
-# Longer than a sweep may start after the lease: the sweeper drops it, this is the net.
-_KEEP_SECONDS = 60.0
 
 
 class RedisPresence:
@@ -42,6 +41,7 @@ class RedisPresence:
         lease: seconds after which a node that does not renew counts as dead.
         sweep_after: seconds between the end of a lease and its sweep. Its members are
             announced as gone about this long after, and another second at most.
+        vacate_grace: seconds for which a channel may be empty without being vacated.
         batch: connections or channels that one script call handles at most.
     """
 
@@ -51,13 +51,15 @@ class RedisPresence:
         *,
         lease: float = 15.0,
         sweep_after: float = 1.5,
+        vacate_grace: float = 3.0,
         batch: int = 200,
     ) -> None:
         self._batch = batch
-        self._leases = Leases(clients, seconds=lease, keep_seconds=_KEEP_SECONDS)
+        self._leases = Leases(clients, seconds=lease)
         self._lists = MemberLists(clients, batch=batch)
-        self._occupancy = Occupancy(clients, keep_seconds=_KEEP_SECONDS, batch=batch)
-        self._sweeper = Sweeper(clients, self._lists, after=sweep_after)
+        self._occupancy = Occupancy(clients)
+        self._totals = Totals(clients, grace=vacate_grace, batch=batch)
+        self._sweeper = Sweeper(clients, self._lists, self._totals, after=sweep_after)
 
     async def renew(self, node: str, epoch: int) -> Renewal:
         """See `PresenceStore.renew`."""
@@ -74,10 +76,13 @@ class RedisPresence:
         added_frame: bytes,
         max_members: int,
         removed_frame: bytes | None = None,
+        facts: bool = False,
         announce: bool = True,
     ) -> Snapshot | Refused:
         """See `PresenceStore.join`."""
-        join = Joining(app_id, channel, socket_id, member, added_frame, max_members, removed_frame)
+        join = Joining(
+            app_id, channel, socket_id, member, added_frame, max_members, removed_frame, facts
+        )
         (answer,) = await self._lists.join(lease, [join], announce=announce, listed=True)
         return answer
 
@@ -132,9 +137,17 @@ class RedisPresence:
         """See `PresenceStore.retire`."""
         await self._leases.retire(lease)
 
-    async def occupy(self, lease: Lease, app_id: str, counts: Mapping[str, int]) -> None:
+    async def occupy(
+        self,
+        lease: Lease,
+        app_id: str,
+        counts: Mapping[str, int],
+        *,
+        wanted: Wanted = NOTHING,
+        announce: bool = True,
+    ) -> Mapping[str, Total]:
         """See `PresenceStore.occupy`."""
-        await self._occupancy.occupy(lease, app_id, counts)
+        return await self._totals.set(lease, app_id, counts, wanted=wanted, announce=announce)
 
     async def occupied(self, app_id: str, prefix: str = "") -> Mapping[str, int]:
         """See `PresenceStore.occupied`."""

@@ -57,6 +57,13 @@ def load_script(name: str) -> Script:
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
+@cache
+def load_behind(name: str, start: str) -> Script:
+    """Return ``scripts/<name>.lua`` behind what several scripts share, ``scripts/<start>.lua``."""
+    source = load_script(start).source + load_script(name).source
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
 async def arun(
     client: redis.asyncio.Redis,
     script: Script,

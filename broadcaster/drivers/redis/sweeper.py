@@ -1,10 +1,10 @@
 """
 Finishing what dead nodes left behind.
 
-A step takes the sweepers' lock, finds nodes whose lease ended a while ago, and walks
-through each one's index: connections are removed from a channel a batch at a time, the
-channel leaves the index when nothing is left in it for the node, and the node is
-forgotten when its index is empty. A sweeper may die between any two of these: the next
+A step takes the sweepers' lock, finds nodes whose lease ended a while ago, subtracts what
+each one counted, and walks through its index: connections are removed from a channel a batch at a time, the
+channel leaves the index when nothing is left in it for the node, facts of its outbox
+included, and the node is forgotten when its index is empty. A sweeper may die between any two of these: the next
 one finds the node again, and connections that are gone are not announced again.
 """
 
@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 
 from broadcaster.drivers.redis.client import VERB_SECONDS, translated
 from broadcaster.drivers.redis.leases import NodeKeys, is_node_name, read_entry
+from broadcaster.drivers.redis.outbox import RedisOutbox
 from broadcaster.drivers.redis.scripts_loader import arun, load_script
 from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable
 
 if TYPE_CHECKING:
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.drivers.redis.member_list import MemberLists
+    from broadcaster.drivers.redis.totals import Totals
 
 # A new node is seen within this time, and a sweeper that died is replaced.
 POLL_SECONDS = 1.0
@@ -31,6 +33,7 @@ LOCK_SECONDS = 2.0
 NODES_PER_STEP = 16
 CHANNELS_PER_STEP = 500
 CHANNELS_AT_ONCE = 10
+COUNT_BATCHES_PER_STEP = 50
 
 _log = logging.getLogger("broadcaster.presence")
 
@@ -42,13 +45,18 @@ class Sweeper:
     Args:
         clients: where leases and index are kept.
         lists: the member lists to remove connections from.
+        totals: the sums to subtract counts from.
         after: seconds between the end of a lease and its sweep.
     """
 
-    def __init__(self, clients: RedisClients, lists: MemberLists, *, after: float) -> None:
+    def __init__(
+        self, clients: RedisClients, lists: MemberLists, totals: Totals, *, after: float
+    ) -> None:
         self._clients = clients
         self._keys = NodeKeys(clients)
         self._lists = lists
+        self._totals = totals
+        self._outbox = RedisOutbox(clients)
         self._after_ms = round(after * 1000)
 
     async def step(self) -> float:
@@ -106,6 +114,9 @@ class Sweeper:
         """
         visited, cursor = 0, 0
         dues: list[float] = []
+        counted = await self._totals.sweep(name, batches=COUNT_BATCHES_PER_STEP)
+        if not counted:
+            dues.append(0.0)
         while visited < budget:
             cursor, entries = await self._index_page(name, cursor)
             for first in range(0, min(len(entries), budget - visited), CHANNELS_AT_ONCE):
@@ -128,10 +139,16 @@ class Sweeper:
             channels = [read_entry(text) for text in texts]
             progress = await self._lists.sweep(name, channels, list(todo.values()))
             todo = {}
-            for text, (cursor, wait) in zip(texts, progress, strict=True):
+            for text, (cursor, due, facts) in zip(texts, progress, strict=True):
+                wait = due
                 if cursor is not None:
                     todo[text] = cursor
-                elif wait is None:
+                    continue
+                if facts:
+                    later = await self._outbox.rescue(read_entry(text))
+                    if later is not None:
+                        wait = later if wait is None else min(wait, later)
+                if wait is None:
                     done.append(text)
                 else:
                     dues.append(wait)

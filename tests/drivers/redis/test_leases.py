@@ -31,7 +31,7 @@ async def test_a_lost_answer_does_not_hide_that_the_node_was_swept(world: World)
     lease = await world.lease("a")
     world.end_lease(lease)
     await world.store.sweep()
-    whose_answer_is_lost = Leases(world.clients, seconds=15, keep_seconds=60)
+    whose_answer_is_lost = Leases(world.clients, seconds=15)
 
     await whose_answer_is_lost.renew("a", 1)
     renewal = await world.store.renew("a", 1)

@@ -4,24 +4,22 @@
 --   1 nodes        ZSET    "node:epoch", scored by the Redis ms at which its lease ends
 --   2 starts       HASH    "node:epoch" -> random text of the call that started the lease
 --   3 incarnation  STRING  random text of the data set; set by whoever comes first
---   4 occupancy    HASH    "app|channel" -> connections of this node and epoch
 -- ARGV  1 "node:epoch"
 --       2 length of a lease in ms
---       3 ms that occupancy outlives the lease
---       4 random text, in case this call starts the lease
---       5 random text of the start that the caller knows of, or the empty string
---       6 random text, in case there is no incarnation
+--       3 random text, in case this call starts the lease
+--       4 random text of the start that the caller knows of, or the empty string
+--       5 random text, in case there is no incarnation
 -- Reply {until ms, known, start, incarnation, run_id}; `known` is 1 when this is the lease
 --       that the caller knows of. An answer that was lost thus cannot hide that the lease
 --       had been swept and was started again. A lease that has ended is not extended
 --       (perhaps it is being swept): its old end comes back, and `known` is 0.
--- Expiry: occupancy some time after the lease; presence sweeping removes the rest
+-- Expiry: none; lease_drop removes it
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 local until_ms = now + tonumber(ARGV[2])
 
-redis.call('SET', KEYS[3], ARGV[6], 'NX')
+redis.call('SET', KEYS[3], ARGV[5], 'NX')
 local incarnation = redis.call('GET', KEYS[3])
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
 
@@ -30,10 +28,9 @@ if ends and tonumber(ends) <= now then
   return {tonumber(ends), 0, '', incarnation, run_id}
 end
 if not ends then
-  redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
 end
 redis.call('ZADD', KEYS[1], until_ms, ARGV[1])
-redis.call('PEXPIREAT', KEYS[4], until_ms + tonumber(ARGV[3]))
 local start = redis.call('HGET', KEYS[2], ARGV[1]) or ''
-local known = (ends and start == ARGV[5]) and 1 or 0
+local known = (ends and start == ARGV[4]) and 1 or 0
 return {until_ms, known, start, incarnation, run_id}

@@ -11,15 +11,19 @@
 --                          new connection cancels the leave silently
 --   7 version      STRING  version of the list; begins with Redis time in microseconds, so it
 --                          keeps rising after the key, or all data, was lost
+--   8 told         SET     user id whose coming and going somebody wants to know
+--   9 facts        ZSET    the outbox: fact, see note(), scored by the version it came with;
+--                          and LOST, scored by the number of facts that found it full
 -- ARGV[1]          pub/sub channel (topic) to announce to
 --
 -- Expiry: nothing while anyone is in the list. An empty list leaves `version`, for a day.
--- Connections of a node that died are removed by presence_sweep.
+-- Connections of a node that died are removed by presence_sweep. Facts go when they are queued.
 
 local CONNECTIONS, TABS, DATA, GOODBYE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local ORDER, LEAVING, VERSION = KEYS[5], KEYS[6], KEYS[7]
+local ORDER, LEAVING, VERSION, TOLD, FACTS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local TOPIC = ARGV[1]
 local BATCH = 200
+local MOST_FACTS, LOST = 10000, '!'
 local NO_IDS = string.rep('\0', 32)
 
 local clock = redis.call('TIME')
@@ -41,8 +45,21 @@ local function announce(version, excluded, frame)
   redis.call('PUBLISH', TOPIC, head .. NO_IDS .. string.char(#excluded) .. excluded .. frame)
 end
 
+-- A fact is text: number, name, ms, app, channel and user id, a NUL between.
+local function note(version, name, user)
+  if redis.call('ZCARD', FACTS) >= MOST_FACTS then
+    redis.call('ZINCRBY', FACTS, 1, LOST)
+    return
+  end
+  local number, ms = string.format('%.0f', version), string.format('%.0f', now)
+  local app, channel = string.match(TOPIC, '{([^:]*):(.*)}$')
+  local fact = table.concat({number, name, ms, app, channel, user}, '\0')
+  redis.call('ZADD', FACTS, number, fact)
+end
+
 local function remove(user)
   redis.call('ZREM', LEAVING, user)
+  local told = redis.call('SREM', TOLD, user) == 1
   if redis.call('HDEL', DATA, user) == 0 then
     return
   end
@@ -50,7 +67,11 @@ local function remove(user)
   redis.call('HDEL', GOODBYE, user)
   redis.call('HDEL', TABS, user)
   redis.call('ZREM', ORDER, user)
-  announce(next_version(), '', frame)
+  local version = next_version()
+  announce(version, '', frame)
+  if told then
+    note(version, 'member_removed', user)
+  end
   if redis.call('EXISTS', DATA) == 0 then
     redis.call('PEXPIRE', VERSION, 86400000)
   end

@@ -13,6 +13,7 @@
 --       10 users allowed
 --       11 "1" to announce, "0" while a node registers everything anew
 --       12 "1" to get the list, "0" for its version only
+--       13 "1" if facts of this user are wanted, else "0"
 -- Reply  {version, {user id, ...}, {Member.data, ...}} oldest first; {-1, users} when the
 --        channel is full; error LEASE when the lease has ended
 -- Expiry as in presence_channel
@@ -82,6 +83,12 @@ if not present then
   redis.call('ZADD', ORDER, string.format('%.0f', version), user)
   if ARGV[11] == '1' then
     announce(version, ARGV[5], ARGV[8])
+  end
+  if ARGV[13] == '1' then
+    redis.call('SADD', TOLD, user)
+    if ARGV[11] == '1' then
+      note(version, 'member_added', user)
+    end
   end
 end
 return answer()

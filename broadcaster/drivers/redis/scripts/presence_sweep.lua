@@ -8,8 +8,8 @@
 --       3 the same as a glob pattern
 --       4 cursor; "0" begins
 --       5 connections per call
--- Reply {more, cursor, ms}: when `more` is 1, go on with the cursor; else ms until a leaving
---       user is due in this channel, -1 when nobody is leaving
+-- Reply {more, cursor, ms, facts}: when `more` is 1, go on with the cursor; else ms until a
+--       leaving user is due in this channel, -1 when nobody is leaving; and facts that wait
 -- Expiry as in presence_channel
 
 local prefix, batch = ARGV[2], tonumber(ARGV[5])
@@ -21,7 +21,7 @@ for i = 1, #entries, 2 do
   -- A node's name may contain a colon, a socket id does not.
   if string.sub(connection, 1, #prefix) == prefix and not string.find(socket, ':', 1, true) then
     if removed == batch then
-      return {1, ARGV[4], 0} -- a small hash comes in one page, whatever its COUNT: read it again
+      return {1, ARGV[4], 0, 0} -- a small hash comes in one page, whatever its COUNT: read it again
     end
     removed = removed + 1
     local user, last = disconnect(connection)
@@ -31,7 +31,7 @@ for i = 1, #entries, 2 do
   end
 end
 if cursor ~= '0' then
-  return {1, cursor, 0}
+  return {1, cursor, 0, 0}
 end
 finish_due()
-return {0, cursor, next_due()}
+return {0, cursor, next_due(), redis.call('ZCARD', FACTS)}

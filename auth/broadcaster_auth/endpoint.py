@@ -6,7 +6,7 @@
 `Endpoint.respond` with the fields and the user it has.
 
 =======  ===================================================================
-200      ``{"auth", "channel_data"?}`` or ``{"auth", "user_data"}``; success only
+200      ``{"auth", "channel_data"?, "shared_secret"?}`` or ``{"auth", "user_data"}``; success only
 400      no usable ``socket_id`` or ``channel_name``
 403      denied, or nobody is logged in (as Laravel does; never 401)
 404/405  another path, another method

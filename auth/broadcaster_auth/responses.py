@@ -5,6 +5,7 @@ The JSON that pusher-js and Echo expect from an auth endpoint.
 
     private    {"auth": "<key>:<signature>", "channel_data": "<string>"}
     presence   the same, channel_data holding user_id and user_info
+    encrypted  as private, and "shared_secret": "<Base64>", which the signature does not cover
     sign-in    {"auth": "<key>:<signature>", "user_data": "<string>"}
 
 ``channel_data`` and ``user_data`` are encoded once; the signature covers exactly those
@@ -16,12 +17,14 @@ turns that off, for servers that ignore ``channel_data`` on private channels.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from broadcaster.errors import Denied, InvalidPayload
+from broadcaster.errors import InvalidPayload
 from broadcaster.protocol.channels import ChannelKind, is_user_id
+from broadcaster.protocol.encryption import channel_secret, require_encryption_key
 from broadcaster.protocol.signing import sign_channel, sign_user
 
 if TYPE_CHECKING:
@@ -54,16 +57,10 @@ def channel_answer(
         claims: whether to sign time and expiry, and the user id on private channels.
 
     Raises:
-        Denied: the channel is encrypted, which this version cannot grant.
+        NotConfigured: the channel is encrypted, and the app has no master key.
         InvalidPayload: the member has no JSON form.
     """
     channel = allowed.channel
-    if channel.kind is ChannelKind.ENCRYPTED:
-        raise Denied(
-            f"{channel.name!r} is end-to-end encrypted: its answer needs a shared_secret, which "
-            "this version cannot make yet; use a private- channel",
-            code="encryption_unavailable",
-        )
     data: dict[str, Any] = {}
     if allowed.member is not None:
         data = {"user_id": allowed.member.user_id, "user_info": allowed.member.info}
@@ -82,7 +79,13 @@ def channel_answer(
         channel=channel.name,
         channel_data=channel_data,
     )
-    return {"auth": auth} if channel_data is None else {"auth": auth, "channel_data": channel_data}
+    answer = {"auth": auth}
+    if channel_data is not None:
+        answer["channel_data"] = channel_data
+    if channel.kind is ChannelKind.ENCRYPTED:
+        secret = channel_secret(channel.name, require_encryption_key(app))
+        answer["shared_secret"] = b64encode(secret).decode()
+    return answer
 
 
 def user_answer(app: App, user_data: Mapping[str, object], *, socket_id: str) -> dict[str, str]:

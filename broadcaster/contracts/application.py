@@ -71,6 +71,14 @@ class Application(Protocol):
         """What takes authorizations back; `NotConfigured` without a Redis server."""
         ...
 
+    def encrypt(self, channel: str, data: str) -> str:
+        """
+        Return `data` as only subscribers of the encrypted channel `channel` can read it.
+
+        It differs each time. Raises `NotConfigured` without a master key, or without PyNaCl.
+        """
+        ...
+
     def publisher(self) -> Publisher:
         """
         Return what brings each publication to the driver that it names, or the configured one.

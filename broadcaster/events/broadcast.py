@@ -50,7 +50,8 @@ def broadcast(
         socket_id: leave out this connection.
 
     Raises:
-        NotConfigured: no credentials or no Redis server were found.
+        NotConfigured: no credentials or no Redis server were found, or what it takes to
+            encrypt for an encrypted channel.
         DriverUnavailable: Redis, or the server of the driver, did not answer within 2 s.
         DriverRefused: Redis answered and refused; repeating does not help.
             It is unknown whether the event was accepted.
@@ -162,7 +163,14 @@ def _shape(
         excluded = socket_id_of_request.get()
         if excluded is None:
             _warn_about_missing_socket_id(said.name)
-    return finish(said, app_id=app.app_id, rules=app.rules, socket_id=excluded, new_id=_new_id)
+    return finish(
+        said,
+        app_id=app.app_id,
+        rules=app.rules,
+        socket_id=excluded,
+        new_id=_new_id,
+        encrypt=app.encrypt,
+    )
 
 
 def _new_id() -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Protocol, TypeAlias, cast, runtime_checkable
 
-from broadcaster.errors import InvalidChannel, PublicationError
+from broadcaster.errors import InvalidChannel
 from broadcaster.protocol.channels import (
     USER_CHANNEL_PREFIX,
     ChannelKind,
@@ -126,8 +126,8 @@ class EncryptedPrivateChannel(Channel):
     """
     A private channel whose data only its subscribers can read.
 
-    It can be named, but not broadcast to: this version does not encrypt, and sending
-    readable data under an encrypted name would defeat its purpose.
+    Data is encrypted before it leaves the calling process, with a key of the channel's own
+    that subscribers get from the auth endpoint. It takes `app.encryption_key` and PyNaCl.
     """
 
     __slots__ = ()
@@ -149,7 +149,6 @@ def channel_names(channels: object) -> tuple[str, ...]:
 
     Raises:
         InvalidChannel: a name outside the grammar, or something that names no channel.
-        PublicationError: an encrypted channel (``encryption_unavailable``).
     """
     if channels is None:
         return ()
@@ -172,10 +171,4 @@ def _name(item: object) -> str:
         channel = parse_channel(PrivateChannel(item).name)
     else:
         raise InvalidChannel(f"{type(item).__name__} names no channel: {_ALLOWED}")
-    if channel.kind is ChannelKind.ENCRYPTED:
-        raise PublicationError(
-            f"cannot broadcast to {channel.name}: this version does not encrypt, and readable data "
-            "must not go out on an encrypted channel; use a private channel",
-            code="encryption_unavailable",
-        )
     return channel.name

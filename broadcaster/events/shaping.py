@@ -1,9 +1,9 @@
 r"""
 From an event to finished publications. Nothing here sends, waits or looks at a clock.
 
-An event is asked for everything it can say, once (`draft`); what it said is then checked
-and encoded (`finish`). What comes out is plain text: no object of the application ever
-reaches the queue, so any worker can publish it.
+An event is asked for everything it can say, once (`draft`); what it said is then checked,
+encoded and, for encrypted channels, encrypted (`finish`). What comes out is text: no object
+of the application ever reaches the queue, so any worker can publish it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from broadcaster.errors import PublicationError
 from broadcaster.events.channels import channel_names
 from broadcaster.events.encoding import encode_data, public_fields
 from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
-from broadcaster.protocol.channels import check_socket_id, shown
+from broadcaster.protocol.channels import ChannelKind, check_socket_id, parse_channel, shown
+from broadcaster.protocol.encryption import largest_plain
 from broadcaster.protocol.messages import RESERVED_PREFIXES
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def finish(
     rules: BroadcastRules,
     socket_id: str | None,
     new_id: Callable[[], str],
+    encrypt: Callable[[str, str], str],
 ) -> list[Publication]:
     """
     Check and encode what an event said.
@@ -103,31 +105,39 @@ def finish(
     Args:
         socket_id: the connection that must not receive it.
         new_id: returns a fresh id, 32 hex digits, at each call.
+        encrypt: takes the name of an encrypted channel and readable data, returns what to
+            publish there; see `Application.encrypt`.
 
     Returns:
-        One publication for every connection and every hundred channels, in order.
+        One publication for every connection and every hundred channels, in order; then one
+        for every connection and encrypted channel, since each channel has its own key.
 
     Raises:
         InvalidPayload, PayloadTooLarge: the data has no JSON form, or too long a one.
         PublicationError: the name cannot be sent (``invalid_event_name``).
         InvalidSocketId: `socket_id` is none.
+        NotConfigured: what it takes to encrypt is missing.
     """
     check_event_name(said.name)
     if socket_id is not None:
         check_socket_id(socket_id)
-    data = encode_data(said.data, limit=rules.max_data_bytes, what=f"data of {said.name}")
+    sealed = [name for name in said.channels if _is_encrypted(name)]
+    plain = tuple(name for name in said.channels if name not in sealed)
+    data = _encoded(said, limit=rules.max_data_bytes, encrypted=bool(sealed))
+    parts = [(channels, data) for channels in _chunks(plain)]
+    parts += [((channel,), encrypt(channel, data)) for channel in sealed]
     return [
         Publication(
             id=new_id(),
             app_id=app_id,
             channels=channels,
             name=said.name,
-            data=data,
+            data=text,
             socket_id=socket_id,
             connection=connection,
         )
         for connection in dict.fromkeys(said.connections)
-        for channels in _chunks(said.channels)
+        for channels, text in parts
     ]
 
 
@@ -191,6 +201,19 @@ def _name_of(event: ShouldBroadcast, namespace: str) -> str:
             code="invalid_event_name",
         )
     return str.__str__(name)
+
+
+def _is_encrypted(channel: str) -> bool:
+    return parse_channel(channel).kind is ChannelKind.ENCRYPTED
+
+
+def _encoded(said: Draft, *, limit: int, encrypted: bool) -> str:
+    """Return the data as JSON text that is within `limit` in every form it is sent in."""
+    what = f"data of {said.name}"
+    if not encrypted:
+        return encode_data(said.data, limit=limit, what=what)
+    what += f" (to be encrypted, which makes it a third longer: {limit:,} bytes then)"
+    return encode_data(said.data, limit=largest_plain(limit), what=what)
 
 
 def _chunks(channels: tuple[str, ...]) -> list[tuple[str, ...]]:

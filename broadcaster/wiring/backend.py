@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.application import BroadcastRules
 from broadcaster.drivers.registry import PUBLISHERS, QUEUES, load
 from broadcaster.drivers.routing import RoutingPublisher
+from broadcaster.errors import NotConfigured
 from broadcaster.jobs.registry import registry
+from broadcaster.protocol.encryption import (
+    NONCE_BYTES,
+    channel_secret,
+    encode_sealed,
+    require_encryption_key,
+)
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.settings import Settings, load_settings
 from broadcaster.worker.broadcasts import read_publication
@@ -104,6 +112,19 @@ class Backend:
                 url = self.settings.require_redis()
                 self._clients = RedisClients(url, self.settings.prefix)
             return self._clients
+
+    def encrypt(self, channel: str, data: str) -> str:
+        """See `Application.encrypt`."""
+        key = require_encryption_key(self.app)
+        try:
+            from broadcaster.drivers.secretbox import seal
+        except ImportError as error:
+            raise NotConfigured(
+                "encrypting needs PyNaCl: pip install 'broadcaster-server[crypto]'"
+            ) from error
+        nonce = os.urandom(NONCE_BYTES)
+        secret = channel_secret(channel, key)
+        return encode_sealed(nonce, seal(data.encode(), nonce=nonce, key=secret))
 
     def publisher(self) -> Publisher:
         """See `Application.publisher`."""

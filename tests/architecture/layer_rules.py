@@ -68,6 +68,7 @@ OWNER: dict[str, tuple[str, ...]] = {
     # What httpx connects with: webhooks decide there which addresses are connected to.
     "httpcore": ("broadcaster.drivers.http.webhooks",),
     "jwt": ("broadcaster_auth.tokens",),
+    "nacl": ("broadcaster.drivers.secretbox",),
     "uvicorn": (
         "broadcaster.cli",
         "broadcaster.gateway.http_protocol",

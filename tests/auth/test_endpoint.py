@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,7 +72,7 @@ def test_it_can_be_mounted_under_any_prefix(serve: Serve, prefix: str) -> None:
         ("orders.1", ADA, "not_private"),
         ("#server-to-user-1", ADA, "not_private"),
         ("private-admin", ADA, "unauthenticated"),
-        ("private-encrypted-orders.1", ADA, "encryption_unavailable"),
+        ("private-encrypted-orders.2", ADA, "rule_refused"),
     ],
 )
 def test_a_refusal_names_its_cause_in_development_only(
@@ -96,6 +97,24 @@ def test_a_refusal_names_its_cause_in_development_only(
     assert [record.getMessage() for record in caplog.records] == [
         f"refused {channel!a}: {cause}"
     ] * 2
+
+
+def test_only_who_may_enter_an_encrypted_channel_is_told_its_secret(serve: Serve) -> None:
+    app = replace(APP, encryption_key=bytes(32))
+
+    allowed = serve(app=app).ask(data=asked("private-encrypted-orders.1"), headers=ADA)
+    refused = serve(app=app).ask(data=asked("private-encrypted-orders.1"), headers=EVE)
+
+    assert set(allowed.json()) == {"auth", "channel_data", "shared_secret"}
+    assert refused.status_code == 403
+    assert "shared_secret" not in refused.text
+
+
+def test_an_encrypted_channel_without_a_key_is_an_error_of_the_server(serve: Serve) -> None:
+    response = serve(debug=True).ask(data=asked("private-encrypted-orders.1"), headers=ADA)
+
+    assert response.status_code == 500
+    assert "BROADCASTER_APP_ENCRYPTION_KEY" in error_of(response)["message"]
 
 
 def test_guards_of_a_rule_replace_the_default_one(serve: Serve) -> None:

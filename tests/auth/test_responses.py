@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +11,7 @@ from broadcaster_auth.authorizer import Allowed
 from broadcaster_auth.members import Member
 from broadcaster_auth.responses import channel_answer, user_answer
 
-from broadcaster.errors import Denied, InvalidPayload
+from broadcaster.errors import InvalidPayload, NotConfigured
 from broadcaster.protocol.channels import parse_channel
 from broadcaster.protocol.signing import verify_user
 from broadcaster.protocol.subscription_auth import verify_signed
@@ -22,7 +25,8 @@ EXP = 1_700_086_400
 
 def answer(channel: str, user_id: str | None = "42", member: Member | None = None, **options):  # type: ignore[no-untyped-def]  # options are passed through
     allowed = Allowed(parse_channel(channel), user_id, member)
-    return channel_answer(APP, allowed, socket_id=SOCKET, now=NOW, **options)
+    app = options.pop("app", APP)
+    return channel_answer(app, allowed, socket_id=SOCKET, now=NOW, **options)
 
 
 def test_a_private_answer_signs_who_since_when_and_until_when() -> None:
@@ -82,11 +86,24 @@ def test_a_user_without_an_id_still_gets_an_expiry() -> None:
 
 
 @pytest.mark.parametrize("channel", ["private-encrypted-x", "private-encrypted-cache-x"])
-def test_encrypted_channels_are_refused_until_they_can_be_granted(channel: str) -> None:
-    with pytest.raises(Denied, match="shared_secret") as caught:
-        answer(channel)
+def test_the_answer_for_an_encrypted_channel_has_its_secret(channel: str) -> None:
+    key = bytes(range(32))
 
-    assert caught.value.code == "encryption_unavailable"
+    made = answer(channel, app=replace(APP, encryption_key=key))
+
+    secret = hashlib.sha256(channel.encode() + key).digest()
+    assert base64.b64decode(made["shared_secret"]) == secret
+    assert made["auth"] == answer(channel, app=replace(APP, encryption_key=bytes(32)))["auth"]
+
+
+@pytest.mark.parametrize("channel", ["private-x", "private-cache-x", "private-encrypted"])
+def test_no_other_answer_has_a_secret(channel: str) -> None:
+    assert "shared_secret" not in answer(channel, app=replace(APP, encryption_key=bytes(32)))
+
+
+def test_without_a_master_key_the_error_names_the_setting() -> None:
+    with pytest.raises(NotConfigured, match="BROADCASTER_APP_ENCRYPTION_KEY"):
+        answer("private-encrypted-x")
 
 
 def test_a_sign_in_is_signed_with_a_text_id() -> None:

@@ -42,6 +42,9 @@ class RecordingApplication:
     def revoker(self) -> RecordingRevoker:
         return RecordingRevoker(self)
 
+    def encrypt(self, channel: str, data: str) -> str:
+        return f"{channel} hides {len(data)}"
+
     def publisher(self) -> RecordingPublisher:
         return RecordingPublisher(self)
 

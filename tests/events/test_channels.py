@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broadcaster.errors import InvalidChannel, PublicationError
+from broadcaster.errors import InvalidChannel
 from broadcaster.events.channels import (
     Channel,
     EncryptedPrivateChannel,
@@ -91,11 +91,3 @@ def test_what_names_no_channel_is_refused(wrong: object) -> None:
 def test_a_channel_of_what_is_no_name_is_refused(wrong: Any) -> None:
     with pytest.raises(InvalidChannel, match=f"PrivateChannel of a {type(wrong).__name__}"):
         PrivateChannel(wrong)
-
-
-@pytest.mark.parametrize("channel", [EncryptedPrivateChannel("a"), "private-encrypted-a"])
-def test_nothing_readable_goes_out_on_an_encrypted_channel(channel: object) -> None:
-    with pytest.raises(PublicationError, match="does not encrypt") as caught:
-        channel_names(channel)
-
-    assert caught.value.code == "encryption_unavailable"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from broadcaster.events.shaping import (
     finish,
     literal_name,
 )
+from broadcaster.protocol.encryption import sealed_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +56,7 @@ def shape(
         rules=rules or BroadcastRules(),
         socket_id=socket_id,
         new_id=lambda: next(ids),
+        encrypt=lambda channel, data: f"{channel} hides {data}",
     )
 
 
@@ -169,6 +171,43 @@ def test_more_than_a_hundred_channels_become_several_publications() -> None:
     assert [len(one.channels) for one in made] == [100, 100, 50]
     assert len({one.id for one in made}) == 3
     assert made[2].channels[-1] == "presence-249"
+
+
+ENCRYPTED = Draft(
+    channels=("private-encrypted-a", "orders", "private-encrypted-b", "private-c"),
+    name="e",
+    data={"n": 1},
+)
+
+
+def test_each_encrypted_channel_has_a_publication_of_its_own() -> None:
+    """Each has its own key, and what others read must not be readable there."""
+    made = shape(ENCRYPTED)
+
+    assert [(one.channels, one.data) for one in made] == [
+        (("orders", "private-c"), '{"n":1}'),
+        (("private-encrypted-a",), 'private-encrypted-a hides {"n":1}'),
+        (("private-encrypted-b",), 'private-encrypted-b hides {"n":1}'),
+    ]
+    assert len({one.id for one in made}) == 3
+
+
+def test_encrypted_channels_alone_leave_nothing_readable() -> None:
+    made = shape(Draft(channels=("private-encrypted-cache-a",), name="e", data={"n": 1}))
+
+    assert [one.channels for one in made] == [("private-encrypted-cache-a",)]
+
+
+def test_the_limit_holds_for_the_encrypted_form() -> None:
+    data = {"a": "x" * 7_581}
+    shape(replace(ENCRYPTED, data=data))
+    shape(replace(ENCRYPTED, data={"a": "x" * 10_000}, channels=("orders",)))
+
+    with pytest.raises(PayloadTooLarge, match=r"to be encrypted.*10,240 bytes") as caught:
+        shape(replace(ENCRYPTED, data={"a": "x" * 7_800}))
+
+    assert caught.value.field == "a"
+    assert sealed_size(caught.value.limit) <= 10_240
 
 
 def test_the_limit_of_the_settings_counts() -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import sys
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from nacl.secret import SecretBox
+from pusher.crypto import encrypt as pusher_encrypt
+from pusher.crypto import generate_shared_secret
 
 from broadcaster import current
 from broadcaster.contracts.apps import App
@@ -17,6 +23,7 @@ from broadcaster.drivers.redis.history import RedisHistory
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import DriverUnavailable, NotConfigured, UnknownDriver, UnknownJob
 from broadcaster.events.broadcast import abroadcast, broadcast
+from broadcaster.events.channels import EncryptedPrivateChannel
 from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow
 from broadcaster.jobs.job import Job
 from broadcaster.protocol.envelope import decode_envelope
@@ -84,6 +91,111 @@ async def test_an_event_for_now_is_in_redis_when_the_verb_returns(
     await abroadcast(ShippedNow())
 
     assert len(await ids_in_history(clients)) == 2
+
+
+KEY = bytes(range(32))
+VAULT = "private-encrypted-vault"
+
+
+def test_what_is_encrypted_can_be_read_with_the_other_librarys_box() -> None:
+    backend = open_backend(settings(app=replace(APP, encryption_key=KEY)))
+
+    sealed = backend.encrypt(VAULT, '{"name":"Zoë"}')
+
+    parts = {name: b64decode(text) for name, text in json.loads(sealed).items()}
+    box = SecretBox(generate_shared_secret(VAULT.encode(), KEY))
+    assert box.decrypt(parts["ciphertext"], parts["nonce"]) == '{"name":"Zoë"}'.encode()
+    nonce = parts["nonce"]
+    assert json.loads(sealed) == pusher_encrypt(VAULT, '{"name":"Zoë"}', KEY, nonce=nonce)
+
+
+def test_the_same_data_is_never_encrypted_the_same() -> None:
+    backend = open_backend(settings(app=replace(APP, encryption_key=KEY)))
+
+    assert backend.encrypt(VAULT, "{}") != backend.encrypt(VAULT, "{}")
+
+
+def test_encrypting_without_a_key_names_the_setting() -> None:
+    with pytest.raises(NotConfigured, match="BROADCASTER_APP_ENCRYPTION_KEY"):
+        open_backend(settings()).encrypt(VAULT, "{}")
+
+
+def test_encrypting_without_pynacl_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "broadcaster.drivers.secretbox", None)
+    backend = open_backend(settings(app=replace(APP, encryption_key=KEY)))
+
+    with pytest.raises(NotConfigured, match=r"broadcaster-server\[crypto\]"):
+        backend.encrypt(VAULT, "{}")
+
+
+@dataclass
+class Told(ShouldBroadcast):
+    what: str = "the-secret-of-the-vault"
+
+    def broadcast_on(self) -> EncryptedPrivateChannel:
+        return EncryptedPrivateChannel("cache-vault")
+
+
+@dataclass
+class ToldNow(Told, ShouldBroadcastNow):
+    pass
+
+
+def everything_in(clients: RedisClients) -> list[Any]:
+    """Return every key under the prefix with what it holds."""
+    reads: dict[bytes, tuple[Any, ...]] = {
+        b"string": ("GET",),
+        b"list": ("LRANGE", 0, -1),
+        b"hash": ("HGETALL",),
+        b"zset": ("ZRANGE", 0, -1),
+        b"set": ("SMEMBERS",),
+    }
+
+    def ask(command: str, *args: Any) -> Any:
+        return clients.sync.execute_command(command, *args)  # type: ignore[no-untyped-call] # redis-py left it so
+
+    found: list[Any] = []
+    for key in ask("KEYS", f"{clients.prefix}:*"):
+        command, *rest = reads[ask("TYPE", key)]
+        found += [key, ask(command, key, *rest)]
+    return found
+
+
+@pytest.mark.redis
+async def test_nothing_readable_of_an_encrypted_event_reaches_redis_or_the_log(
+    clients: RedisClients, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither history, cached event, queue nor log has the data, its channel's secret or the key."""
+    caplog.set_level(logging.DEBUG)
+    made = current.configure(
+        settings(app=replace(APP, encryption_key=KEY), redis_url=clients.url, prefix=clients.prefix)
+    )
+    broadcast(Told())
+    await abroadcast(ToldNow())
+
+    kept = repr(everything_in(clients)).encode()
+    secret = generate_shared_secret(b"private-encrypted-cache-vault", KEY)
+    assert kept.count(b"ciphertext") == 3  # in the queue, the history and the cache
+    hidden = ("the-secret-of-the-vault", b64encode(secret).decode(), secret.hex())
+    assert [one for one in hidden if one in kept.decode()] == []
+    assert "the-secret-of-the-vault" not in caplog.text
+    await made.aclose()
+    current.reset()
+
+
+@pytest.mark.parametrize("driver", ["log", "null"])
+def test_every_driver_is_given_the_encrypted_form_only(
+    driver: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "broadcaster.publish")
+    said = BroadcastSettings(driver=driver)  # type: ignore[arg-type] # both are drivers
+    current.configure(settings(app=replace(APP, encryption_key=KEY), broadcast=said))
+
+    broadcast(ToldNow())
+
+    assert "the-secret-of-the-vault" not in caplog.text
+    assert ("ciphertext" in caplog.text) is (driver == "log")
+    current.reset()
 
 
 @pytest.mark.redis

@@ -84,6 +84,7 @@ class MountedGateway:
         try:
             await wait_for_redis(gateway.clients)
             gateway.node.start()
+            gateway.webhooks.start()
             self._running = _Running(gateway.node, gateway.app, MountedSockets(gateway.node))
             try:
                 yield
@@ -92,6 +93,7 @@ class MountedGateway:
                 await gateway.node.aclose()
         finally:
             self._running = None
+            await gateway.webhooks.aclose()
             await gateway.clients.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -370,6 +370,8 @@ def _dev_values(state: Mapping[str, object]) -> dict[str, Found]:
             pass
     if isinstance(state.get("debug"), bool):
         found["debug"] = Found(state["debug"], DEV)
+    # Whoever runs `dev` has receivers of webhooks on the same machine.
+    found["webhooks.allow_private"] = Found(value=True, source=DEV)
     app, gateway = state.get("app"), state.get("gateway")
     if isinstance(app, dict):
         known = cast("dict[str, object]", app)

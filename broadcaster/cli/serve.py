@@ -76,6 +76,7 @@ async def _serve(settings: Settings, *, shared: bool) -> None:
     gateway = open_gateway(settings)
     try:
         await wait_for_redis(gateway.clients)
+        gateway.webhooks.start()
         server = GatewayServer(
             gateway.node, gateway.app, listener, drain_seconds=settings.gateway.drain_seconds
         )
@@ -84,6 +85,7 @@ async def _serve(settings: Settings, *, shared: bool) -> None:
         gc.freeze()
         await server.run_until_stopped()
     finally:
+        await gateway.webhooks.aclose()
         await gateway.clients.aclose()
         listener.close()
 

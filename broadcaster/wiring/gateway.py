@@ -20,6 +20,7 @@ from broadcaster.gateway.capacity import room_for_sockets
 from broadcaster.gateway.node import Node
 from broadcaster.gateway.parts import NodeOptions, Stores
 from broadcaster.wiring.process_name import process_name
+from broadcaster.wiring.webhooks import WebhookService
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -36,6 +37,7 @@ class Gateway(NamedTuple):
     node: Node
     app: Starlette
     clients: RedisClients
+    webhooks: WebhookService
 
 
 def open_gateway(settings: Settings) -> Gateway:
@@ -60,7 +62,8 @@ def open_gateway(settings: Settings) -> Gateway:
             stores.public_keys.refresh(app.jwks_url)
     verifier = _verifier(stores.public_keys)
     node = Node(apps=apps, stores=stores, verifier=verifier, options=options)
-    return Gateway(node, http_app(apps, stores, node, settled=node.counts_settled), clients)
+    web = http_app(apps, stores, node, settled=node.counts_settled)
+    return Gateway(node, web, clients, WebhookService(settings, apps, clients))
 
 
 def _room() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import Enum
 
@@ -57,6 +58,11 @@ class WorkerOptions:
     batch: int = LANE_BATCH
     modules: tuple[str, ...] = ()
     trusted: bool = False
+
+    @property
+    def level(self) -> int:
+        """How loudly it comes and goes: part of a gateway, it is of no interest by itself."""
+        return logging.DEBUG if self.trusted else logging.INFO
 
     @property
     def tick(self) -> float:

@@ -85,7 +85,8 @@ class Worker:
         """Finish what runs and stop; the second call hands it back at once."""
         self._forced = self._stopping.is_set()
         if not self._forced and (self._plain or self._lanes):
-            logger.info(
+            logger.log(
+                self._options.level,
                 "worker is stopping; what runs gets %g s to finish",
                 self._options.grace,
                 extra={"event": "worker_stopping", "node": self.name},
@@ -95,11 +96,9 @@ class Worker:
 
     async def run(self) -> ExitReason:
         """Work until there is a reason to stop; return it."""
-        logger.info(
-            "worker started on %s",
-            ", ".join(self._options.queues),
-            extra={"event": "worker_started", "node": self.name},
-        )
+        level, queues = self._options.level, ", ".join(self._options.queues)
+        fields = {"event": "worker_started", "node": self.name}
+        logger.log(level, "worker started on %s", queues, extra=fields)
         if not self._options.trusted:
             contain_exits(asyncio.get_running_loop())
         self._heartbeat.start()
@@ -114,7 +113,7 @@ class Worker:
             self._heartbeat.stop()
             self._runner.close()
         fields = {"event": "worker_stopped", "node": self.name, "cause": reason.value}
-        logger.info("worker stopped: %s", reason.value, extra=fields)
+        logger.log(level, "worker stopped: %s", reason.value, extra=fields)
         return reason
 
     # The loop

@@ -18,15 +18,33 @@ const REPOSITORY = resolve(HERE, "../../..");
 const PYTHON = process.env["BROADCASTER_PYTHON"] ?? join(REPOSITORY, ".venv/bin/python");
 const FOREIGN = /^(BROADCASTER|PUSHER|REVERB|SOKETI|REDIS|QUEUE|BROADCAST)_/;
 
+/** Further apps of the same server, each with limits that a test runs into. */
+const APPS = {
+  closed: { enabled: false },
+  foreign: { limits: { allowed_origins: ["shop.example"] } },
+  impatient: { limits: { authorization_timeout: 1 } },
+  lively: { limits: { activity_timeout: 1 } },
+  single: { limits: { max_connections: 1 } },
+  strict: { limits: { client_events: false, presence_members: 2, max_channels: 3 } },
+};
+
+export type AppName = keyof typeof APPS;
+
+/** An app as a client and a backend know it. */
+export interface App {
+  appId: string;
+  key: string;
+  secret: string;
+}
+
 /** Where the running stack is, as plain data. */
-export interface Addresses {
+export interface Addresses extends App {
   gateway: string;
   gatewayPort: number;
   demo: string;
   backend: string;
-  appId: string;
-  key: string;
-  secret: string;
+  /** None in a stack that somebody else runs. */
+  apps: Partial<Record<AppName, App>>;
   /** 32 bytes as base64: the master key of encrypted channels. */
   encryptionKey: string;
 }
@@ -43,6 +61,7 @@ export function givenAddresses(): Addresses | undefined {
     gatewayPort: Number(new URL(gateway).port),
     demo: read("DEMO_URL"),
     backend: "",
+    apps: {},
     appId: read("APP_ID"),
     key: read("KEY"),
     secret: read("SECRET"),
@@ -66,9 +85,8 @@ export class Stack {
       gatewayPort,
       demo: `http://127.0.0.1:${demoPort}`,
       backend: "",
-      appId: String(randomInt(100_000, 1_000_000)),
-      key: randomBytes(10).toString("hex"),
-      secret: randomBytes(20).toString("hex"),
+      apps: Object.fromEntries(Object.keys(APPS).map((name) => [name, newApp()])),
+      ...newApp(),
       encryptionKey: randomBytes(32).toString("base64"),
     };
     const backend = await Backend.start(addresses);
@@ -138,7 +156,21 @@ export class Stack {
   }
 }
 
+function newApp(): App {
+  return {
+    appId: String(randomInt(100_000, 1_000_000)),
+    key: randomBytes(10).toString("hex"),
+    secret: randomBytes(20).toString("hex"),
+  };
+}
+
 function environment(addresses: Addresses): NodeJS.ProcessEnv {
+  const apps = Object.entries(addresses.apps).map(([name, { appId, key, secret }]) => ({
+    id: appId,
+    key,
+    secret,
+    ...APPS[name as AppName],
+  }));
   const own = Object.entries(process.env).filter(([name]) => !FOREIGN.test(name));
   return {
     ...Object.fromEntries(own),
@@ -147,6 +179,9 @@ function environment(addresses: Addresses): NodeJS.ProcessEnv {
     BROADCASTER_APP_ID: addresses.appId,
     BROADCASTER_APP_KEY: addresses.key,
     BROADCASTER_APP_SECRET: addresses.secret,
+    BROADCASTER_APP_ENCRYPTION_KEY: addresses.encryptionKey,
+    BROADCASTER_APP__LIMITS__SUBSCRIPTION_COUNTS: "true",
+    BROADCASTER_APPS: JSON.stringify(apps),
     BROADCASTER_GATEWAY__PORT: String(addresses.gatewayPort),
     // A member who closes the page is gone soon, and a drain does not last.
     BROADCASTER_GATEWAY__PRESENCE_GRACE: "0.5",

@@ -75,6 +75,8 @@ class Subscribing:
             connection.joined(channel.name, join.generation, encode_succeeded(channel.name))
             if then is not None:
                 connection.send_raw(then)
+            if channel.counted is not None:
+                connection.send_raw(channel.counted.frame)
         self._trace.subscribed(connection, join)
 
     def leave(self, connection: Connection, name: str) -> None:

@@ -75,6 +75,13 @@ class Joining:
         ]
 
 
+class Count(NamedTuple):
+    """What subscribers were told last about how many they are: one WebSocket frame."""
+
+    version: int
+    frame: bytes
+
+
 class LocalChannel:
     """
     One channel's subscribers on this node.
@@ -89,6 +96,7 @@ class LocalChannel:
         stream: its continuity.
         roster: presence version that subscribers here have seen, None before a snapshot.
         ahead: subscribers whose snapshot was newer than `roster`, with its version.
+        counted: how many subscribers there are on all nodes, None if nobody says so.
         joining: connections whose presence join is under way.
         waiting: joins that wait for the stream to go live, oldest first.
         last: the reading of a cache channel's last event, while somebody waits for it.
@@ -100,6 +108,7 @@ class LocalChannel:
         "_writes",
         "ahead",
         "app_id",
+        "counted",
         "joining",
         "last",
         "name",
@@ -117,6 +126,7 @@ class LocalChannel:
         self.stream = Stream()
         self.roster: int | None = None
         self.ahead: dict[Subscriber, int] = {}
+        self.counted: Count | None = None
         self.subscribers: dict[Subscriber, None] = {}
         self.joining: dict[Subscriber, Joining] = {}
         self.waiting: dict[Subscriber, Callable[[], None]] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from broadcaster.hub.channel import LocalChannel
+from broadcaster.hub.channel import Count, LocalChannel
 from broadcaster.hub.last_event import LastEvent, Outcome
 from broadcaster.hub.stream import State
 from broadcaster.protocol.envelope import Envelope, Flag, Position
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Plain integers: `enum` makes a new member for each `&`, three times for each message.
 _CONTROL, _PRESENCE, _EPHEMERAL = int(Flag.CONTROL), int(Flag.PRESENCE), int(Flag.EPHEMERAL)
+_COUNT = int(Flag.COUNT)
 
 
 class HubOwner(Protocol):
@@ -182,6 +183,7 @@ class Hub:
         """The pub/sub connection fell."""
         for channel in self.channels.values():
             channel.stream.interrupted()
+            channel.counted = None
 
     def checked(
         self, channel: LocalChannel, last: Position, history: Sequence[Envelope]
@@ -207,6 +209,8 @@ class Hub:
         excluded = (envelope.excluded,) if envelope.excluded else ()
         if envelope.flags & _PRESENCE:
             self._deliver_presence(channel, envelope, excluded)
+        elif envelope.flags & _COUNT:
+            self.count(channel, envelope.offset, envelope.frame)
         else:
             self._append(channel, encode_text(envelope.frame), excluded=excluded)
             if channel.last is not None and not envelope.flags & _EPHEMERAL:
@@ -245,6 +249,12 @@ class Hub:
     def broadcast(self, channel: LocalChannel, frame: bytes) -> None:
         """Send one frame from this node to a channel's subscribers here."""
         self._append(channel, encode_text(frame))
+
+    def count(self, channel: LocalChannel, version: int, frame: bytes) -> None:
+        """Tell subscribers here how many there are on all nodes, unless they know better."""
+        if channel.counted is None or channel.counted.version < version:
+            channel.counted = Count(version, encode_text(frame))
+            self._append(channel, channel.counted.frame)
 
     def flush(self) -> None:
         """Write everything pending: at the end of a tick, and before any direct write."""

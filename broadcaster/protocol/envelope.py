@@ -6,7 +6,8 @@ Redis and the socket. Layout, integers big-endian::
 
     0   1  version (1)
     1   1  flags
-    2   8  offset: position in the channel's history, or presence version (Flag.PRESENCE)
+    2   8  offset: position in the channel's history; or presence version (Flag.PRESENCE), or
+           version of a count (Flag.COUNT)
     10  8  Redis time of the publish, in milliseconds
     18 16  id of this event
     34 16  id of its predecessor in the channel; zeros for the first
@@ -40,6 +41,7 @@ class Flag(IntFlag):
     EPHEMERAL = 1  # a client event: no offset, not in history
     PRESENCE = 2  # member_added / member_removed; `offset` is the presence version
     CONTROL = 4  # a message between nodes; the frame is a control message, never sent to sockets
+    COUNT = 8  # subscription_count, EPHEMERAL too; `offset` is its version, older ones are void
 
 
 class Envelope(NamedTuple):

@@ -327,6 +327,12 @@ def encode_member_removed(channel: str, member_data: str) -> bytes:
     return encode_event(channel, "pusher_internal:member_removed", user_id.decode())
 
 
+def encode_subscription_count(channel: str, connections: int) -> bytes:
+    """Return ``pusher_internal:subscription_count``; scripts in Redis write the same text."""
+    data = b'{"subscription_count":%d}' % connections
+    return encode_event(channel, "pusher_internal:subscription_count", data.decode())
+
+
 def encode_signin_success(user_data: str) -> bytes:
     """Return ``pusher:signin_success``; its data is double-encoded."""
     data = _encode({"user_data": user_data}).decode()

@@ -87,10 +87,10 @@ local function show(entry, total)
   local app, channel = parts(entry)
   redis.call('ZREM', COUNTING, entry)
   if total > 0 then
-    -- See encode_subscription_count, and broadcaster/protocol/envelope.py: Flag.COUNT (8).
+    -- See encode_subscription_count, and broadcaster/protocol/envelope.py: Flag.COUNT (8) and EPHEMERAL (1).
     local frame = '{"event":"pusher_internal:subscription_count","channel":"' .. channel
       .. '","data":"{\\"subscription_count\\":' .. whole(total) .. '}"}'
-    local head = struct.pack('>BBI8I8', 1, 8, next_number(), now)
+    local head = struct.pack('>BBI8I8', 1, 9, next_number(), now)
     redis.call('PUBLISH', PREFIX .. ':{' .. app .. ':' .. channel .. '}', head .. NO_IDS .. '\0' .. frame)
     redis.call('HSET', SHOWN, entry, whole(total) .. ':' .. whole(now))
   else

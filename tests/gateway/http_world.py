@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import httpx
 from starlette.routing import Router
 
-from broadcaster.contracts.apps import App, StaticApps
+from broadcaster.contracts.apps import App
 from broadcaster.contracts.idempotency import Begun, FirstAnswer
 from broadcaster.contracts.presence import Snapshot
 from broadcaster.gateway.answers import not_found
@@ -62,11 +62,13 @@ class RecordingBroker:
     """Keeps what it is told to publish, or fails."""
 
     published: list[Outgoing] = field(default_factory=list)
+    attempted: list[list[Outgoing]] = field(default_factory=list)
     calls: int = 0
     failure: Exception | None = None
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         self.calls += 1
+        self.attempted.append([*messages])
         if self.failure:
             raise self.failure
         self.published.extend(messages)
@@ -173,10 +175,27 @@ class StubStores:
     idempotency: IdempotencyStore
 
 
+class Apps:
+    """Apps that a test may replace."""
+
+    def __init__(self, apps: Sequence[App]) -> None:
+        self._by_id = {app.id: app for app in apps}
+
+    def add(self, app: App) -> None:
+        self._by_id[app.id] = app
+
+    def by_id(self, app_id: str) -> App | None:
+        return self._by_id.get(app_id)
+
+    def by_key(self, key: str) -> App | None:
+        return next((app for app in self._by_id.values() if app.key == key), None)
+
+
 class World:
     """One gateway's HTTP API with stubs behind it and a client in front."""
 
     def __init__(self, path_prefix: str = "", apps: Sequence[App] = (APP, OTHER)) -> None:
+        self.apps = Apps(apps)
         self.broker = RecordingBroker()
         self.cache = KnownCache()
         self.users = Terminated()
@@ -195,7 +214,7 @@ class World:
         self._ids = Counter[str]()
         self.app = Router(
             routes=http_api_routes(
-                StaticApps(*apps),
+                self.apps,
                 StubStores(
                     self.broker,
                     cast("History", self.cache),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broadcaster.contracts.apps import App
+from broadcaster.contracts.apps import App, AppLimits
 from broadcaster.protocol.signing import sign_request
 from tests.gateway.http_world import APP, BATCH, CHANNELS, EVENT, EVENTS, NOW, OTHER, World
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
 ITEM = {"name": "a", "data": "", "channel": "a"}
+OLD = f"{CHANNELS}/orders/events"
 
 
 def event(body: bytes | dict[str, Any]) -> Callable[[World], Awaitable[httpx.Response]]:
@@ -57,6 +59,26 @@ def late(world: World) -> Awaitable[httpx.Response]:
     return world.call("GET", CHANNELS)
 
 
+async def other_request(world: World) -> httpx.Response:
+    first = await world.call("POST", EVENTS, {**EVENT, "idempotency_key": "key-1"})
+    assert first.status_code == 200
+    world.broker.calls = 0
+    return await world.call("POST", EVENTS, {**EVENT, "data": "2", "idempotency_key": "key-1"})
+
+
+async def too_fast(world: World) -> httpx.Response:
+    world.apps.add(replace(APP, limits=AppLimits(publish_rate=10)))
+    first = await world.call("POST", EVENTS, {**EVENT, "channels": [f"c{n}" for n in range(40)]})
+    assert first.status_code == 200
+    world.broker.calls = 0
+    return await world.call("POST", EVENTS, EVENT)
+
+
+async def disabled(world: World) -> httpx.Response:
+    world.apps.add(replace(APP, enabled=False))
+    return await world.call("GET", CHANNELS)
+
+
 CASES: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     # JSON
     "broken JSON": event(b'{"name":'),
@@ -87,15 +109,31 @@ CASES: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     "a bad `socket_id`": event({"socket_id": "1.2:private-y"}),
     "an unknown `info`": event({"info": "cache"}),
     "`info=user_count` without a presence channel": event({"info": "user_count"}),
+    "an idempotency key of 129 characters": event({"idempotency_key": "k" * 129}),
+    "two idempotency keys": lambda world: world.call(
+        "POST", EVENTS, {**EVENT, "idempotency_key": "a"}, headers={"idempotency-key": "b"}
+    ),
+    "an idempotency key of another request": other_request,
+    "more messages than the publish rate": too_fast,
+    # The deprecated route
+    "an old request without `name`": lambda world: world.call("POST", OLD),
+    "an old request that is not UTF-8": lambda world: world.call(
+        "POST", OLD, b"\xff", {"name": "a"}
+    ),
     # Reads
     "an unknown parameter of a read": read(f"{CHANNELS}/presence-a/users", info="user_count"),
     "`user_count` of all channels": read(CHANNELS, info="user_count"),
+    "the cache of another channel": read(f"{CHANNELS}/private-a", info="cache"),
     "users of a private channel": read(f"{CHANNELS}/private-a/users"),
     "a parameter given twice": lambda world: world.send("GET", f"{CHANNELS}?info=a&INFO=b"),
     "an array parameter": lambda world: world.send("GET", f"{CHANNELS}?info[]=user_count"),
     "a query that is not UTF-8": lambda world: world.send("GET", f"{CHANNELS}?info=%FF"),
     "a path that is not UTF-8": lambda world: world.send("GET", f"{CHANNELS}/%FF"),
     "a query of 9,005 bytes": lambda world: world.send("GET", f"{CHANNELS}?info={'x' * 9_000}"),
+    # Users
+    "a user id with a space": lambda world: world.call(
+        "POST", "/apps/1234/users/a%20b/terminate_connections"
+    ),
     # Credentials
     "no credentials": lambda world: world.send("GET", CHANNELS),
     "no timestamp": credentials(auth_timestamp=None),
@@ -107,6 +145,7 @@ CASES: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     "a body that does not match its md5": credentials(body_md5="0" * 32),
     "a body without md5": credentials(body_md5=None),
     "another app's credentials": lambda world: world.call("GET", CHANNELS, app=OTHER),
+    "a disabled app": disabled,
     "an app that does not exist": lambda world: world.call("GET", "/apps/9/channels"),
     "an app that does not exist, and a made-up key": lambda world: world.call(
         "GET", "/apps/9/channels", app=App(id="9", key="guess", secret="guess")

@@ -3,12 +3,14 @@
  * beside them a backend in Node.
  */
 
+import { execFile } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 import { Backend } from "./backend.js";
 import { Process } from "./process.js";
@@ -43,6 +45,7 @@ export interface Addresses extends App {
   gatewayPort: number;
   demo: string;
   backend: string;
+  redisUrl: string;
   /** None in a stack that somebody else runs. */
   apps: Partial<Record<AppName, App>>;
   /** 32 bytes as base64: the master key of encrypted channels. */
@@ -61,6 +64,7 @@ export function givenAddresses(): Addresses | undefined {
     gatewayPort: Number(new URL(gateway).port),
     demo: read("DEMO_URL"),
     backend: "",
+    redisUrl: read("REDIS_URL"),
     apps: {},
     appId: read("APP_ID"),
     key: read("KEY"),
@@ -85,6 +89,7 @@ export class Stack {
       gatewayPort,
       demo: `http://127.0.0.1:${demoPort}`,
       backend: "",
+      redisUrl: "",
       apps: Object.fromEntries(Object.keys(APPS).map((name) => [name, newApp()])),
       ...newApp(),
       encryptionKey: randomBytes(32).toString("base64"),
@@ -121,7 +126,7 @@ export class Stack {
 
   private async startValkey(): Promise<void> {
     const child = this.spawn("valkey", [join(HERE, "valkey.py")]);
-    this.env["REDIS_URL"] = await child.printed();
+    this.addresses.redisUrl = this.env["REDIS_URL"] = await child.printed();
   }
 
   private async startGateway(): Promise<void> {
@@ -154,6 +159,14 @@ export class Stack {
     this.processes.set(name, child);
     return child;
   }
+}
+
+/** One deed of a backend in Python, see backend.py; its answer. */
+export async function python(addresses: Addresses, verb: string, ...given: unknown[]): Promise<unknown> {
+  const script = [join(HERE, "backend.py"), verb, JSON.stringify(given)];
+  const env = { ...environment(addresses), REDIS_URL: addresses.redisUrl };
+  const { stdout } = await promisify(execFile)(PYTHON, script, { env, cwd: tmpdir(), timeout: 20_000 });
+  return JSON.parse(stdout);
 }
 
 function newApp(): App {

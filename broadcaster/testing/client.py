@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin
 
-from broadcaster.protocol.signing import sign_channel
+from broadcaster.protocol.signing import sign_channel, sign_user
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -90,6 +90,21 @@ class PusherClient:
             )
         await self.send({"event": "pusher:subscribe", "data": data})
         return await self.next(SUCCEEDED, channel=channel) if wait else None
+
+    async def sign_in(self, user_data: dict[str, Any], *, wait: bool = True) -> Frame | None:
+        """Sign in, signed as the app would; return the success frame unless `wait` is off."""
+        text = json.dumps(user_data)
+        auth = sign_user(self._app.key, self._app.secret, socket_id=self.socket_id, user_data=text)
+        await self.send({"event": "pusher:signin", "data": {"auth": auth, "user_data": text}})
+        return await self.next("pusher:signin_success") if wait else None
+
+    def watched(self) -> list[tuple[str, list[str]]]:
+        """Return what was said of the watchlist so far: ``online`` or ``offline``, and who."""
+        return [
+            (event["name"], sorted(event["user_ids"]))
+            for data in self.received("pusher_internal:watchlist_events")
+            for event in data["events"]
+        ]
 
     async def unsubscribe(self, channel: str) -> None:
         """Leave a channel; there is no answer."""

@@ -109,6 +109,7 @@ class GatewaySettings:
         drain_seconds: over how long connections are closed at a graceful stop.
         lease_seconds: after how long a silent node's members count as gone.
         presence_grace: seconds a member may be away (a page reload) unannounced.
+        vacate_grace: seconds a channel may be empty before it is told to be vacated.
         max_connections: sockets of one process; 0 is what the system's limit of open files
             leaves room for.
         dynamic_apps: whether apps of ``broadcaster app add`` are served, beside those of the
@@ -122,6 +123,7 @@ class GatewaySettings:
     drain_seconds: float = 10.0
     lease_seconds: float = 15.0
     presence_grace: float = 3.0
+    vacate_grace: float = 3.0
     max_connections: int = 0
     dynamic_apps: bool = True
     log_format: Literal["auto", "human", "json"] = "auto"

@@ -38,6 +38,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "gateway.drain_seconds": (0, 3_600),
     "gateway.lease_seconds": (0.5, 3_600),
     "gateway.presence_grace": (0, 300),
+    "gateway.vacate_grace": (0, 300),
     "history.dedupe_seconds": (1, 604_800),
     # Gateways renew positions hourly; one that is forgotten in between looks like lost data.
     "history.meta_seconds": (7_200, 31_536_000),

@@ -14,6 +14,7 @@ Everything here that is not `async` returns at once; the waiting is done by the 
     revocations     knows what was revoked                 gateway.revocations
     public keys     reads the keys of grants               contracts.public_keys
     facts           queues what webhooks are to tell       gateway.facts
+    outboxes        queues what Redis found out            gateway.outboxes
     probe, touch    asks whether Redis answers             gateway.upkeep
     keepalive       pings, 4201, slow consumers, expiry    gateway.keepalive
 """
@@ -32,7 +33,8 @@ from broadcaster.gateway.facts import Facts
 from broadcaster.gateway.keepalive import Keepalive
 from broadcaster.gateway.last_events import LastEvents
 from broadcaster.gateway.lease import LeaseKeeper
-from broadcaster.gateway.occupancy import Occupancy
+from broadcaster.gateway.occupancy import Occupancy, wanted_by
+from broadcaster.gateway.outboxes import Outboxes
 from broadcaster.gateway.presence import Rosters
 from broadcaster.gateway.relays import Relays
 from broadcaster.gateway.revocations import Revocations
@@ -89,7 +91,10 @@ class Node:
         self._lease = LeaseKeeper(
             presence, options.name, seconds=options.lease_seconds, now=self.now
         )
-        self._occupancy = Occupancy(self.hub, presence, self._lease)
+        self._outboxes = Outboxes(stores.outbox, stores.facts)
+        self._occupancy = Occupancy(
+            self.hub, presence, self._lease, wanted=wanted_by(apps), wake=self._outboxes.wake
+        )
         self._capacity = Capacity(
             self.census,
             presence,
@@ -98,7 +103,12 @@ class Node:
         )
         self._relays = Relays(stores.broker)
         self._rosters = Rosters(
-            self.hub, presence, self._lease, self._tasks, grace=options.presence_grace
+            self.hub,
+            presence,
+            self._lease,
+            self._tasks,
+            grace=options.presence_grace,
+            wake=self._outboxes.wake,
         )
         self._last_events = LastEvents(
             self.hub,
@@ -148,6 +158,7 @@ class Node:
         keep(self._stores.public_keys.run, "public keys")
         keep(self._keepalive.run, "keepalive")
         keep(self.facts.run, "facts")
+        keep(self._outboxes.run, "outboxes")
         keep(self._upkeep.probe, "probe")
         keep(self._upkeep.touch, "touch")
 
@@ -177,6 +188,8 @@ class Node:
         for connection in list(self.connections):
             connection.close(close_codes.RECONNECT)
         await self._rosters.settled(within=1.0)
+        self._outboxes.wake()
+        await self._outboxes.settled(within=1.0)
         await self.facts.settled(within=1.0)
         try:
             await self._lease.retire()
@@ -312,6 +325,7 @@ class Node:
         self._occupancy.changed(channel)
 
     def _channel_checked(self, channel: LocalChannel) -> None:
+        self._occupancy.checked(channel)
         if channel.roster is not None:
             self._rosters.refresh(channel)
 
@@ -351,5 +365,5 @@ class Node:
 
     async def register_all(self, lease: Lease, *, data_lost: bool) -> None:
         """See `Registrar.register_all`."""
-        self._occupancy.all_changed()
+        await self._occupancy.register_all(lease, data_lost=data_lost)
         await self._rosters.register_all(lease, data_lost=data_lost)

@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from broadcaster.contracts.presence import NOTHING, Wanted
 from broadcaster.errors import DriverError, DriverRefused, LeaseLost
 from broadcaster.gateway.census import CONNECTIONS, Census
+from broadcaster.protocol.messages import encode_subscription_count
+from broadcaster.protocol.watchlist import is_online_list
 
 if TYPE_CHECKING:
-    from broadcaster.contracts.presence import PresenceStore
+    from collections.abc import Callable
+
+    from broadcaster.contracts.apps import AppProvider
+    from broadcaster.contracts.presence import Lease, PresenceStore, Total
     from broadcaster.gateway.lease import LeaseKeeper
     from broadcaster.hub.channel import LocalChannel
     from broadcaster.hub.hub import Hub
+
+_Changed: TypeAlias = dict[tuple[str, str], bytes | None]
 
 _log = logging.getLogger("broadcaster.gateway")
 
@@ -33,16 +41,35 @@ class Occupancy:
 
     What is written is the count at the time of the write, so nothing is lost by skipping
     what was true in between. Who reads counts here asks `settled` first, and sees what this
-    node's clients have been told; other nodes are behind by the pause at most.
+    node's clients have been told; other nodes are behind by the pause at most. How many
+    connections an app has is written together with the channels that they enter.
+
+    Args:
+        wanted: what an app wants to know beside the numbers.
+        wake: called when facts may have come of it.
+
+    Attributes:
+        census: the connections of this node; it is told who comes and goes.
     """
 
-    def __init__(self, hub: Hub, store: PresenceStore, lease: LeaseKeeper) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        store: PresenceStore,
+        lease: LeaseKeeper,
+        *,
+        wanted: Callable[[str], Wanted],
+        wake: Callable[[], None],
+    ) -> None:
         self.census = Census(self._connections_changed)
         self._hub = hub
         self._store = store
         self._lease = lease
+        self._wanted_by = wanted
+        self._wake = wake
+        self._writing = asyncio.Lock()
         # By app and name; the topic, None for the number of the app's connections.
-        self._changed: dict[tuple[str, str], bytes | None] = {}
+        self._changed: _Changed = {}
         self._soon: asyncio.TimerHandle | None = None
         self._event = asyncio.Event()
         self._wanted = asyncio.Event()  # somebody waits: no pause
@@ -51,6 +78,8 @@ class Occupancy:
 
     def changed(self, channel: LocalChannel) -> None:
         """The number of connections of `channel` has changed."""
+        if is_online_list(channel.name):
+            return  # nobody can subscribe to it
         self._changed[channel.app_id, channel.name] = channel.topic
         self._event.set()
         self._settled.clear()
@@ -72,12 +101,21 @@ class Occupancy:
             async with asyncio.timeout(SETTLE_SECONDS):
                 await self._settled.wait()
 
-    def all_changed(self) -> None:
-        """Everything must be written again, under a new lease."""
-        for channel in self._hub.channels.values():
+    def checked(self, channel: LocalChannel) -> None:
+        """Tell subscribers how many they are, if that was missed."""
+        missed = channel.counted is None and channel.subscribers and _is_shown(channel.name)
+        if missed and self._wanted_by(channel.app_id).counts:
             self.changed(channel)
-        for app_id in self.census:
-            self._connections_changed(app_id)
+
+    async def register_all(self, lease: Lease, *, data_lost: bool) -> None:
+        """Write everything under a new lease; raises when that fails."""
+        everything: _Changed = {
+            (channel.app_id, channel.name): channel.topic
+            for channel in self._hub.channels.values()
+            if not is_online_list(channel.name)
+        }
+        everything |= {(app_id, CONNECTIONS): None for app_id in self.census}
+        await self._write(everything, lease, announce=not data_lost)
 
     async def run(self) -> None:
         """Write until cancelled; while Redis is away, keep what changed."""
@@ -111,16 +149,47 @@ class Occupancy:
                 await self._wanted.wait()
         self._wanted.clear()
 
-    async def _write(self, changed: dict[tuple[str, str], bytes | None]) -> None:
-        counts: dict[str, dict[str, int]] = {}
-        for (app_id, name), topic in changed.items():
-            counts.setdefault(app_id, {})[name] = self._count(app_id, topic)
-        lease = await self._lease.current()
-        for app_id, by_name in counts.items():
-            await self._store.occupy(lease, app_id, by_name)
+    async def _write(
+        self, changed: _Changed, lease: Lease | None = None, *, announce: bool = True
+    ) -> None:
+        async with self._writing:  # two at once could leave the older number standing
+            lease = lease or await self._lease.current()
+            counts: dict[str, dict[str, int]] = {}
+            for (app_id, name), topic in changed.items():
+                counts.setdefault(app_id, {})[name] = self._count(app_id, topic)
+            for app_id, by_name in counts.items():
+                wanted = self._wanted_by(app_id)
+                totals = await self._store.occupy(
+                    lease, app_id, by_name, wanted=wanted, announce=announce
+                )
+                for name, total in totals.items():
+                    self._show(changed[app_id, name], name, total)
+                if wanted.facts:
+                    self._wake()
+
+    def _show(self, topic: bytes | None, name: str, total: Total) -> None:
+        """Tell a first number; those after it come from the store."""
+        channel = self._hub.channels.get(topic) if topic is not None else None
+        if channel is not None and channel.counted is None and _is_shown(name):
+            frame = encode_subscription_count(name, total.connections)
+            self._hub.count(channel, total.version, frame)
 
     def _count(self, app_id: str, topic: bytes | None) -> int:
         if topic is None:
             return self.census.count(app_id)
         channel = self._hub.channels.get(topic)
         return len(channel) if channel is not None else 0
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(("presence-", "#"))
+
+
+def wanted_by(apps: AppProvider) -> Callable[[str], Wanted]:
+    """Return what tells for an app id what that app wants to know."""
+
+    def wanted(app_id: str) -> Wanted:
+        app = apps.by_id(app_id)
+        return NOTHING if app is None else Wanted(app.wants_facts, app.limits.subscription_counts)
+
+    return wanted

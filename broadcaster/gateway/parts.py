@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.facts import FactSink
     from broadcaster.contracts.history import History
     from broadcaster.contracts.idempotency import IdempotencyStore
+    from broadcaster.contracts.outbox import Outbox
     from broadcaster.contracts.presence import PresenceStore
     from broadcaster.contracts.public_keys import PublicKeys
     from broadcaster.contracts.revocations import RevocationStore
@@ -28,6 +29,7 @@ class Stores:
     idempotency: IdempotencyStore
     public_keys: PublicKeys
     facts: FactSink
+    outbox: Outbox
     topic: Callable[[str, str], bytes]
     control: Callable[[str], bytes]
     subscriptions: Callable[[SubscriptionListener], Subscriptions]

@@ -28,8 +28,9 @@ from broadcaster.protocol.channels import shown
 from broadcaster.protocol.messages import encode_member_added, encode_presence_succeeded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
+    from broadcaster.contracts.outbox import Source
     from broadcaster.contracts.presence import Lease, PresenceStore
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.lease import LeaseKeeper
@@ -50,7 +51,17 @@ UNLIMITED = 2**31  # a node that comes back brings no new members
 class _Presence:
     """One presence channel of this node."""
 
-    __slots__ = ("app_id", "busy", "indexed", "members", "name", "ops", "topic", "unreadable")
+    __slots__ = (
+        "app_id",
+        "busy",
+        "facts",
+        "indexed",
+        "members",
+        "name",
+        "ops",
+        "topic",
+        "unreadable",
+    )
 
     def __init__(self, topic: bytes, app_id: str, name: str) -> None:
         self.topic = topic
@@ -60,20 +71,35 @@ class _Presence:
         self.members: dict[str, Member] = {}
         self.indexed: int | None = None  # epoch under which the node's index names the channel
         self.busy = False
+        self.facts = False  # whether the app wants to know who comes and goes
         self.unreadable: list[str] = []  # user ids that were complained of
 
 
 class Rosters:
-    """See the module."""
+    """
+    See the module.
+
+    Args:
+        grace: seconds that a member may be away unannounced.
+        wake: called with a channel when facts may have come into its outbox.
+    """
 
     def __init__(
-        self, hub: Hub, store: PresenceStore, lease: LeaseKeeper, tasks: TaskOwner, *, grace: float
+        self,
+        hub: Hub,
+        store: PresenceStore,
+        lease: LeaseKeeper,
+        tasks: TaskOwner,
+        *,
+        grace: float,
+        wake: Callable[[Source], None],
     ) -> None:
         self._hub = hub
         self._store = store
         self._lease = lease
         self._tasks = tasks
         self._grace = grace
+        self._wake = wake
         self._channels: dict[bytes, _Presence] = {}
 
     # -- what the node asks for, synchronously ----------------------------------------
@@ -82,7 +108,9 @@ class Rosters:
         self, channel: LocalChannel, connection: Connection, generation: int, member: Member
     ) -> None:
         """Join `member`; the outcome reaches the connection's session."""
-        self._enqueue(self._presence(channel), JoinOp(connection, generation, member))
+        presence = self._presence(channel)
+        presence.facts = connection.app.wants_facts
+        self._enqueue(presence, JoinOp(connection, generation, member))
 
     def leave(self, topic: bytes, app_id: str, name: str, socket_id: str) -> None:
         """Take a connection out, after whatever was asked for it before."""
@@ -192,6 +220,10 @@ class Rosters:
                 if isinstance(op, JoinOp):
                     self._failed(presence, op)
 
+    def _told(self, presence: _Presence) -> None:
+        if presence.facts:
+            self._wake((presence.app_id, presence.name))
+
     def _failed(self, presence: _Presence, op: JoinOp) -> None:
         """Answer a join that ended in a fault, and undo what it may have written."""
         connection = op.connection
@@ -214,6 +246,7 @@ class Rosters:
                 presence.indexed = lease.epoch
             answers = await _all(self._join_one(lease, presence, op) for op in live)
         presence.ops.done(len(ops))
+        self._told(presence)
         for op, answer in zip(live, answers, strict=True):
             if isinstance(answer, Exception):
                 _complain(presence, answer)
@@ -237,6 +270,7 @@ class Rosters:
             member=join.member,
             added_frame=join.added_frame,
             max_members=join.max_members,
+            facts=join.facts,
         )
 
     def _joined(self, presence: _Presence, op: JoinOp, answer: Snapshot | Refused) -> None:
@@ -273,6 +307,7 @@ class Rosters:
         delay = await self._store.leave(
             lease, presence.app_id, presence.name, socket_id=op.socket_id, grace=self._grace
         )
+        self._told(presence)
         if delay is not None:
             self._later(delay, presence.topic, FinishOp())
         elif not presence.members:
@@ -280,6 +315,7 @@ class Rosters:
 
     async def _finish(self, presence: _Presence) -> None:
         delay = await self._store.finish(presence.app_id, presence.name)
+        self._told(presence)
         if delay is not None:
             self._later(delay, presence.topic, FinishOp())
         elif not presence.members and presence.indexed is not None:
@@ -306,7 +342,9 @@ class Rosters:
 
 def _joining(presence: _Presence, socket_id: str, member: Member, *, limit: int) -> Joining:
     added = encode_member_added(presence.name, member.data)
-    return Joining(presence.app_id, presence.name, socket_id, member, added, limit)
+    return Joining(
+        presence.app_id, presence.name, socket_id, member, added, limit, facts=presence.facts
+    )
 
 
 def _complain(presence: _Presence, error: Exception) -> None:

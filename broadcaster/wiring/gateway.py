@@ -10,6 +10,7 @@ from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.facts import QueuedFacts
 from broadcaster.drivers.redis.history import RedisHistory
 from broadcaster.drivers.redis.idempotency import RedisIdempotency
+from broadcaster.drivers.redis.outbox import RedisOutbox
 from broadcaster.drivers.redis.presence import RedisPresence
 from broadcaster.drivers.redis.publish import RedisBroker
 from broadcaster.drivers.redis.pubsub import RedisSubscriptions
@@ -83,11 +84,16 @@ def _stores(clients: RedisClients, settings: Settings) -> Stores:
     return Stores(
         broker=RedisBroker(clients, settings.history),
         history=RedisHistory(clients, settings.history),
-        presence=RedisPresence(clients, lease=settings.gateway.lease_seconds),
+        presence=RedisPresence(
+            clients,
+            lease=settings.gateway.lease_seconds,
+            vacate_grace=settings.gateway.vacate_grace,
+        ),
         revocations=RedisRevocations(clients),
         idempotency=RedisIdempotency(clients),
         public_keys=HttpPublicKeys(),
         facts=QueuedFacts(RedisQueue(clients)),
+        outbox=RedisOutbox(clients),
         topic=clients.keys.topic,
         control=clients.keys.control,
         subscriptions=subscriptions,

@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from broadcaster.contracts.presence import Lease
+from broadcaster.contracts.presence import NOTHING, Lease, Total
 from broadcaster.errors import DriverRefused
 from broadcaster.gateway import occupancy
 from broadcaster.gateway.occupancy import Occupancy
@@ -25,11 +25,14 @@ class Store:
         self.refusals = 1
         self.written: list[tuple[str, dict[str, int]]] = []
 
-    async def occupy(self, _: Lease, app_id: str, counts: Mapping[str, int]) -> None:
+    async def occupy(
+        self, _: Lease, app_id: str, counts: Mapping[str, int], **__: object
+    ) -> dict[str, Total]:
         if self.refusals:
             self.refusals -= 1
             raise DriverRefused("WRONGTYPE")
         self.written.append((app_id, dict(counts)))
+        return {}
 
 
 class HeldLease:
@@ -43,7 +46,13 @@ async def test_counts_that_redis_refuses_are_kept_and_written_later(
     monkeypatch.setattr(occupancy, "REFUSED_SECONDS", 0.0)
     store, channel = Store(), SimpleNamespace(topic=b"1:a", app_id="1", name="a")
     hub = SimpleNamespace(channels={b"1:a": ["one", "two"]})
-    counts = Occupancy(cast("Any", hub), cast("Any", store), cast("Any", HeldLease()))
+    counts = Occupancy(
+        cast("Any", hub),
+        cast("Any", store),
+        cast("Any", HeldLease()),
+        wanted=lambda _: NOTHING,
+        wake=lambda: None,
+    )
     task = asyncio.create_task(counts.run())
 
     counts.changed(cast("Any", channel))

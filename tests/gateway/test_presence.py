@@ -115,6 +115,7 @@ class World:
             cast("LeaseKeeper", HeldLease()),
             self.tasks,
             grace=0.0,
+            wake=lambda _: None,
         )
 
     def subscribe(self, caller: Caller) -> None:

@@ -25,6 +25,7 @@ from tests.polling import eventually
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.contracts.outbox import Source
     from broadcaster.gateway.socket import Socket
 
 NAME, TOPIC = "presence-a", b"t:presence-a"
@@ -104,8 +105,14 @@ class World:
         self.node.proved = Verified(ADA.data, 0, "ada")
         self.hub = self.node.hub
         self.store, self.lease, self.tasks = ScriptedStore(), HeldLease(), TaskOwner()
+        self.woken: list[Source] = []
         self.rosters = Rosters(
-            self.hub, cast("Any", self.store), cast("Any", self.lease), self.tasks, grace=0.0
+            self.hub,
+            cast("Any", self.store),
+            cast("Any", self.lease),
+            self.tasks,
+            grace=0.0,
+            wake=self.woken.append,
         )
 
     def caller(self) -> Socket:

@@ -225,8 +225,18 @@ class Settings:
         return self.app
 
     def require_apps(self) -> tuple[App, ...]:
-        """Return every app of the settings; `NotConfigured` if there is none."""
-        return self.apps or (self.require_app(),)
+        """
+        Return every app of the settings.
+
+        There may be none if they say that ``gateway.dynamic_apps`` is on: then Redis has them.
+
+        Raises:
+            NotConfigured: there is none.
+        """
+        said = self.sources.get("gateway.dynamic_apps", "default") != "default"
+        if not self.apps and not (said and self.gateway.dynamic_apps):
+            self.require_app()
+        return self.apps
 
     def require_redis(self) -> str:
         """Return the Redis URL; `NotConfigured` says what to set."""

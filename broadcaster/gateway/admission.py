@@ -70,6 +70,8 @@ class Admission:
         if not path.startswith(self._start) or "/" in path[len(self._start) :]:
             return _refuse(close_codes.PATH_NOT_FOUND, f"no sockets at {shown(path)}")
         app = self._apps.by_key(path[len(self._start) :])
+        if app is None and not self._apps.settled:  # a moment later it may be known
+            return _refuse(close_codes.OVER_CAPACITY)
         if app is None:
             return _refuse(close_codes.UNKNOWN_APP, f"key {shown(path[len(self._start) :])}")
         if not app.enabled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from broadcaster.gateway.connection import Connection
 
@@ -43,6 +43,10 @@ class Census:
         if not mine:
             del self._by_app[app_id]
         self._changed(app_id)
+
+    def of(self, app_id: str) -> Collection[Connection]:
+        """Return the connections that the app has here."""
+        return self._by_app.get(app_id, ())
 
     def count(self, app_id: str) -> int:
         """Return how many connections the app has here."""

@@ -155,6 +155,21 @@ class Connection:
         """Open the session, after `response` to the handshake, in one write."""
         self._write(response + websocket.encode_text(self.session.opened()))
 
+    def follow(self, app: App | None) -> None:
+        """
+        Take the app as it is now; close if it is gone or disabled.
+
+        What was agreed on when the socket opened stays: the longest message and the activity
+        timeout that the client was told.
+        """
+        if app is None:
+            self.close(close_codes.UNKNOWN_APP)
+        elif not app.enabled:
+            self.close(close_codes.APP_DISABLED)
+        else:
+            self.app = app
+            self.session.follow(app)
+
     # -- writing ----------------------------------------------------------------------
 
     def send(self, frame: bytes) -> None:

@@ -50,9 +50,9 @@ from broadcaster.protocol.envelope import decode_envelope
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broadcaster.contracts.apps import AppProvider
     from broadcaster.contracts.presence import Lease
     from broadcaster.contracts.verifier import Verifier
+    from broadcaster.gateway.apps import AppDirectory
     from broadcaster.gateway.census import Census
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.parts import Newcomer, NodeOptions, Stores
@@ -70,7 +70,7 @@ class Node:
     """See the module. Must be built inside a running event loop."""
 
     def __init__(
-        self, *, apps: AppProvider, stores: Stores, verifier: Verifier, options: NodeOptions
+        self, *, apps: AppDirectory, stores: Stores, verifier: Verifier, options: NodeOptions
     ) -> None:
         loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = loop.time
@@ -82,6 +82,7 @@ class Node:
         self.trace = Trace()
         self.draining = False
         self._stores = stores
+        self._apps = apps
         self._admission = Admission(apps, options.path_prefix)
         self._upkeep = Upkeep(self.hub, stores.broker, stores.history)
         self.facts = Facts(stores.facts)
@@ -140,6 +141,7 @@ class Node:
         )
         self._keepalive = Keepalive(self)
         self._lease.attach(self)
+        apps.follow(self._app_changed, self._subscriptions.want)
 
     # -- life -------------------------------------------------------------------------
 
@@ -147,6 +149,7 @@ class Node:
         """Start everything that waits."""
         keep = self._tasks.keep
         keep(self._subscriptions.run, "subscriptions")
+        keep(self._apps.run, "apps")
         keep(self._lease.run, "lease")
         keep(self._lease.sweep, "sweeper")
         keep(self._checker.run, "checker")
@@ -208,6 +211,8 @@ class Node:
             reasons.append("Redis does not answer")
         if not self._subscriptions.connected:
             reasons.append("pub/sub connection is down")
+        elif not self._apps.settled:
+            reasons.append("the apps in Redis are not read")
         return reasons
 
     @property
@@ -291,7 +296,15 @@ class Node:
             self._verification.forget(connection)
             self._keepalive.forget(connection)
             self._subscribing.leave_all(connection)
+            self.users.forget(connection)
             self.trace.disconnected(connection)
+
+    def _app_changed(self, app_id: str, app: App | None) -> None:
+        """An app is another than before, or gone: its connections follow."""
+        if app is not None and app.jwks_url:
+            self._stores.public_keys.refresh(app.jwks_url)
+        for connection in list(self.census.of(app_id)):
+            connection.follow(app)
 
     # -- HubOwner ---------------------------------------------------------------------
 
@@ -341,6 +354,9 @@ class Node:
         if self._revocations.listens_to(topic):
             self._revocations.received(topic, envelope.frame)
             return
+        if self._apps.listens_to(topic):
+            self._apps.told()
+            return
         self.hub.received(topic, envelope)
         if self.trace.on:
             self.trace.delivered(self.hub.channels.get(topic), envelope)
@@ -349,6 +365,8 @@ class Node:
         """See `SubscriptionListener.subscribed`."""
         if self._revocations.listens_to(topic):
             self._revocations.acknowledged(topic)
+        elif self._apps.listens_to(topic):
+            self._apps.acknowledged()
         else:
             self.hub.acknowledged(topic)
 
@@ -359,6 +377,7 @@ class Node:
     def connection_lost(self) -> None:
         """See `SubscriptionListener.connection_lost`."""
         self._revocations.interrupted()
+        self._apps.interrupted()
         self.hub.interrupted()
 
     # -- Registrar --------------------------------------------------------------------

@@ -134,6 +134,11 @@ class Session:
         self.due_at = self.renew_at = self._deaf_until = NEVER
         self._client_events: TokenBucket | None = None
 
+    def follow(self, app: App) -> None:
+        """Take the app as it is now; what was decided before stays decided."""
+        self._app = app
+        self._client_events = None
+
     def opened(self) -> bytes:
         """Return the first frame of the connection."""
         return messages.encode_established(self.socket_id, self._app.limits.activity_timeout)

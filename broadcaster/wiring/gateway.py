@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from broadcaster.contracts.apps import StaticApps
 from broadcaster.drivers.http.jwks import HttpPublicKeys
+from broadcaster.drivers.redis.apps import RedisApps
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.facts import QueuedFacts
 from broadcaster.drivers.redis.history import RedisHistory
@@ -17,6 +17,7 @@ from broadcaster.drivers.redis.pubsub import RedisSubscriptions
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.revocations import RedisRevocations
 from broadcaster.gateway.app import http_app
+from broadcaster.gateway.apps import AppDirectory
 from broadcaster.gateway.capacity import room_for_sockets
 from broadcaster.gateway.node import Node
 from broadcaster.gateway.parts import NodeOptions, Stores
@@ -48,8 +49,8 @@ def open_gateway(settings: Settings) -> Gateway:
     Raises:
         NotConfigured: credentials or a Redis URL are missing.
     """
-    apps = StaticApps(*settings.require_apps())
     clients = RedisClients(settings.require_redis(), settings.prefix)
+    apps = open_apps(settings, clients)
     stores = _stores(clients, settings)
     options = NodeOptions(
         name=process_name(),
@@ -65,6 +66,19 @@ def open_gateway(settings: Settings) -> Gateway:
     node = Node(apps=apps, stores=stores, verifier=verifier, options=options)
     web = http_app(apps, stores, node, settled=node.counts_settled)
     return Gateway(node, web, clients, WebhookService(settings, apps, clients))
+
+
+def open_apps(settings: Settings, clients: RedisClients) -> AppDirectory:
+    """
+    Return every app that is served: those of the settings and, unless that is off, of Redis.
+
+    Raises:
+        NotConfigured: there is none in the settings, and they do not say that Redis has them.
+    """
+    store = RedisApps(clients) if settings.gateway.dynamic_apps else None
+    return AppDirectory(
+        settings.require_apps(), store, base=settings.limits, topic=clients.keys.apps_topic()
+    )
 
 
 def _room() -> int:

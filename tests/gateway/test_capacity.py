@@ -18,7 +18,7 @@ from tests.gateway.world import APP
 from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from broadcaster.contracts.presence import PresenceStore
     from broadcaster.gateway.connection import Connection
@@ -71,7 +71,7 @@ class World:
 
 
 @asynccontextmanager
-async def running(world: World) -> AsyncIterator[None]:
+async def running(world: World) -> AsyncGenerator[None]:
     task = asyncio.create_task(world.capacity.run())
     yield
     task.cancel()

@@ -9,6 +9,8 @@ The one place that spells Redis keys and pub/sub channel names.
 ``{prefix}:{q:<queue>}:<suffix>`` a queue
 ``{prefix}:{queues}:names``       the list of queues
 ``{prefix}:{nodes}:<suffix>``     the list of gateways, and what each has written
+``{prefix}:{apps}``               pub/sub topic of changes to the list of apps
+``{prefix}:{apps}:<suffix>``      that list
 ================================  =====================================================
 
 The braces are part of the key: Redis Cluster hashes what stands between them, so all
@@ -74,6 +76,14 @@ class Keys:
     def nodes(self, suffix: str) -> str:
         """Return the key of something all gateways share, or of what one has written."""
         return f"{self.prefix}:{{nodes}}:{suffix}"
+
+    def apps(self, suffix: str) -> str:
+        """Return the key of one thing of the list of apps."""
+        return f"{self.prefix}:{{apps}}:{suffix}"
+
+    def apps_topic(self) -> bytes:
+        """Return the pub/sub topic on which changes to the list of apps are told."""
+        return f"{self.prefix}:{{apps}}".encode()
 
     def _topic(self, app_id: str, channel: str) -> str:
         if not _CHANNEL.fullmatch(channel):

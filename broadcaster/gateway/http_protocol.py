@@ -115,7 +115,9 @@ else:
         def handle_websocket_upgrade(self) -> None:
             """Take an upgrade, unless an answer would be written into the WebSocket."""
             self._over()
-            if not self.cycle or self.cycle.response_complete:  # None at first
+            if self.scope["http_version"] != "1.1":  # uvicorn would pass it on as 1.1
+                self.send_400_response("An upgrade needs HTTP/1.1.")
+            elif not self.cycle or self.cycle.response_complete:  # None at first
                 super().handle_websocket_upgrade()
             else:
                 self.send_400_response("An upgrade must wait for the answers before it.")

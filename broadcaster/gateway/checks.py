@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from broadcaster.errors import BroadcasterError, MalformedMessage
 from broadcaster.hub.stream import State
 from broadcaster.protocol.envelope import Envelope, Position, decode_envelope
+from broadcaster.protocol.watchlist import is_online_list
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -127,7 +128,7 @@ class Checker:
         new = {
             asked.channel.name: max(len(asked.channel), len(asked.channel.waiting), 1)
             for asked in group
-            if asked.channel.waiting
+            if asked.channel.waiting and not is_online_list(asked.channel.name)
         }
         if not new:
             return

@@ -102,7 +102,7 @@ class Node:
             sockets=lambda: len(self.connections) + len(self.sniffers),
             ceiling=options.max_connections,
         )
-        self._relays = Relays(stores.broker)
+        self._relays = Relays(stores.broker, self.facts.tell)
         self._rosters = Rosters(
             self.hub,
             presence,

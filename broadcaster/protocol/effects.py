@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from broadcaster.protocol.channels import ChannelName
-    from broadcaster.protocol.messages import MemberData
+    from broadcaster.protocol.messages import ClientEvent, MemberData
 
 
 class Reply(NamedTuple):
@@ -30,10 +30,20 @@ class Leave(NamedTuple):
 
 
 class Relay(NamedTuple):
-    """Send a client event to the channel's other subscribers."""
+    """
+    Send a client event to the channel's other subscribers.
+
+    Attributes:
+        channel: where.
+        frame: as it is relayed.
+        event: as it was sent.
+        user_id: canonical text of the member who sent it, on presence channels.
+    """
 
     channel: str
     frame: bytes
+    event: ClientEvent
+    user_id: str | None
 
 
 class Denied(NamedTuple):

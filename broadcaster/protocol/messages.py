@@ -229,11 +229,12 @@ def encode_event(channel: str, name: str, data: str) -> bytes:
         raise MalformedMessage("event contains a lone surrogate") from error
 
 
-def encode_client_event(channel: str, name: str, data: bytes, user_id: str | None) -> bytes:
-    """Return the frame relayed for a client event; `user_id` only on presence channels."""
+def encode_client_event(event: ClientEvent, user_id: bytes = b"") -> bytes:
+    """Return the frame relayed for a client event; `user_id` is JSON, on presence channels."""
+    channel, name, data = event
     frame = b'{"event":' + _encode(name) + b',"channel":' + _encode(channel) + b',"data":' + data
-    if user_id is not None:
-        frame += b',"user_id":' + _encode(user_id)
+    if user_id:
+        frame += b',"user_id":' + user_id
     return frame + b"}"
 
 

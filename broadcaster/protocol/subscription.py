@@ -45,17 +45,27 @@ class Subscription:
     Attributes:
         generation: of the join that it came from.
         user_id: whom it is about, or None if nobody said.
+        member_data: on presence channels, the member as in `Verified.member_data`.
         issued_at: when its authorization was made, or None if unknown.
         expires_at: Unix seconds at which it ends, or None for never.
         renew_at: Unix seconds at which the connection is to be renewed; None until planned.
         active: whether the client was told of success.
     """
 
-    __slots__ = ("active", "expires_at", "generation", "issued_at", "renew_at", "user_id")
+    __slots__ = (
+        "active",
+        "expires_at",
+        "generation",
+        "issued_at",
+        "member_data",
+        "renew_at",
+        "user_id",
+    )
 
     def __init__(self, generation: int, verified: Verified) -> None:
         self.generation = generation
         self.user_id = verified.user_id
+        self.member_data = verified.member_data
         self.issued_at = verified.issued_at
         self.expires_at = verified.expires_at
         self.renew_at: float | None = None

@@ -299,7 +299,7 @@ CASES: dict[str, Case] = {
     "a client event on a channel not subscribed to": whisper("private-b"),
     "a client event without a channel": text('{"event":"client-x","data":{}}'),
     "a client event with a name of 201 characters": whisper("private-a", name="x" * 194),
-    "a client event with 10,241 bytes of data": whisper("private-a", "y" * 10_239),
+    "a client event with 10,241 bytes of data": whisper("private-a", "y" * 10_241),
     "more client events than the rate": Case(flood_of_whispers),
     # Signing in
     "a sign-in without `auth`": text('{"event":"pusher:signin","data":{"user_data":"{}"}}'),

@@ -106,11 +106,11 @@ from broadcaster.protocol.messages import (
             ),
         ),
         (
-            messages.encode_client_event("private-a", "client-x", b"[1, 2]", None),
+            messages.encode_client_event(ClientEvent("private-a", "client-x", b"[1, 2]")),
             b'{"event":"client-x","channel":"private-a","data":[1, 2]}',
         ),
         (
-            messages.encode_client_event("presence-a", "client-x", b'"t"', 'a"b'),
+            messages.encode_client_event(ClientEvent("presence-a", "client-x", b'"t"'), rb'"a\"b"'),
             rb'{"event":"client-x","channel":"presence-a","data":"t","user_id":"a\"b"}',
         ),
     ],
@@ -326,7 +326,7 @@ def test_data_of_a_client_event_is_valid_json_or_malformed(data: bytes) -> None:
     message = read(b'{"event":"client-a","channel":"private-a","data":' + data + b"}")
 
     if isinstance(message, ClientEvent):
-        relayed = messages.encode_client_event(message.channel, message.name, message.data, "u")
+        relayed = messages.encode_client_event(message, b'"u"')
         assert json.loads(relayed)["user_id"] == "u"
 
 

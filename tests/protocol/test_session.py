@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from broadcaster.errors import AuthorizationPending, InvalidSignature, InvalidToken
 from broadcaster.protocol.app import App, AppLimits
-from broadcaster.protocol.messages import PONG, encode_presence_succeeded, encode_succeeded
+from broadcaster.protocol.messages import (
+    PONG,
+    ClientEvent,
+    encode_presence_succeeded,
+    encode_succeeded,
+)
 from broadcaster.protocol.session import (
     MAX_HELD,
     Denied,
@@ -606,9 +611,9 @@ def test_a_client_event_is_relayed_as_it_was_sent() -> None:
         session, b'{"event":"client-x","channel":"private-a","data":{"b": 1},"user_id":"liar"}'
     )
 
-    assert effects == [
-        Relay("private-a", b'{"event":"client-x","channel":"private-a","data":{"b": 1}}')
-    ]
+    event = ClientEvent("private-a", "client-x", b'{"b": 1}')
+    relayed = b'{"event":"client-x","channel":"private-a","data":{"b": 1}}'
+    assert effects == [Relay("private-a", relayed, event, None)]
 
 
 def test_on_presence_channels_the_server_names_the_sender() -> None:
@@ -618,7 +623,8 @@ def test_on_presence_channels_the_server_names_the_sender() -> None:
     [effect] = take(session, client_event("presence-a"))
 
     assert isinstance(effect, Relay)
-    assert json.loads(effect.frame)["user_id"] == "7"
+    assert json.loads(effect.frame)["user_id"] == 7
+    assert effect.user_id == "7"
 
 
 @pytest.mark.parametrize(
@@ -628,7 +634,7 @@ def test_on_presence_channels_the_server_names_the_sender() -> None:
         (APP, client_event("private-b"), "not subscribed to channel 'private-b'"),
         (APP, client_event("orders"), "only private and presence channels"),
         (APP, client_event("private-a", name="client-" + "x" * 194), "201 characters"),
-        (APP, client_event("private-a", "x" * 10_239), "10241 bytes"),
+        (APP, client_event("private-a", "x" * 10_241), "10241 bytes"),
     ],
 )
 def test_a_client_event_out_of_bounds_is_refused(app: App, message: bytes, cause: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from broadcaster.contracts.apps import App
-from broadcaster.errors import InvalidSignature, RequestRefused
+from broadcaster.errors import DriverUnavailable, InvalidSignature, RequestRefused
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.signing import verify_request
 
@@ -93,10 +93,11 @@ class Credentials:
             InvalidSignature: it was not signed by that app.
             RequestRefused: the app does not exist (404), and the signer may know; or it is
                 disabled (403).
+            DriverUnavailable: nobody knows yet which apps there are.
         """
-        check = partial(_verify, paths, method=method, params=params, body=body, now=self._clock())
+        now = self._clock()
         if claimed is not None:
-            check(key=claimed.key, secret=claimed.secret)
+            _verify(paths, claimed, method=method, params=params, body=body, now=now)
             if not claimed.enabled:
                 raise RequestRefused(
                     f"app {shown(claimed.id)} is disabled on this server",
@@ -104,10 +105,13 @@ class Credentials:
                     code="app_disabled",
                 )
             return claimed
+        if not self._apps.settled:
+            raise DriverUnavailable("the apps of this server have not been read yet")
+        check = partial(_verify, paths, method=method, params=params, body=body, now=now)
         owner = self._apps.by_key(params.get("auth_key", ""))
         if owner is not None:
             with suppress(InvalidSignature):
-                check(key=owner.key, secret=owner.secret)
+                check(owner)
                 raise RequestRefused(
                     f"there is no app {shown(target.app_id)} on this server; auth_key belongs "
                     f"to app {shown(owner.id)}",
@@ -115,28 +119,33 @@ class Credentials:
                     code="app_not_found",
                 )
         # In the words used for an app that exists and a key that is not its own.
-        check(key=self._phantom.key, secret=self._phantom.secret)
+        check(self._phantom)
         raise InvalidSignature("no request can be signed for this app")
 
 
 def _verify(
     paths: Sequence[str],
+    app: App,
     *,
-    key: str,
-    secret: str,
     method: str,
     params: Mapping[str, str],
     body: bytes,
     now: float,
 ) -> None:
-    """Raise `InvalidSignature` unless the request is signed over one of `paths`."""
-    check = partial(
-        verify_request, key=key, secret=secret, method=method, params=params, body=body, now=now
-    )
-    for path in paths[:-1]:
+    """Raise `InvalidSignature` unless `app` signed the request over one of `paths`."""
+    last = len(paths) - 1
+    for number, path in enumerate(paths):
         try:
-            return check(path=path)
+            return verify_request(
+                key=app.key,
+                secret=app.secret,
+                method=method,
+                path=path,
+                params=params,
+                body=body,
+                now=now,
+            )
         except InvalidSignature as error:
-            if error.code != "auth_mismatch":
+            if error.code != "auth_mismatch" or number == last:
                 raise
-    return check(path=paths[-1])
+    return None

@@ -82,20 +82,17 @@ class PublishRequest(NamedTuple):
     Attributes:
         events: one, or those of a batch in order.
         idempotency_key: as the body gives it, or the empty string; not yet checked.
+        wants_info: whether the answer is more than ``{}``.
     """
 
     events: tuple[EventRequest, ...]
     idempotency_key: str = ""
+    wants_info: bool = False
 
     @property
     def messages(self) -> int:
         """How often something is published: each event once per channel."""
         return sum([len(event.channels) for event in self.events])
-
-    @property
-    def wants_info(self) -> bool:
-        """Whether the answer is more than ``{}``."""
-        return any(event.info != _NO_INFO for event in self.events)
 
 
 class _Event(msgspec.Struct):
@@ -163,7 +160,7 @@ def parse_event(body: bytes, *, max_data_bytes: int, max_event_name: int) -> Pub
             code="too_many_channels",
         )
     parsed = _checked(event, names, max_data_bytes=max_data_bytes, max_event_name=max_event_name)
-    return PublishRequest((parsed,), event.idempotency_key or "")
+    return PublishRequest((parsed,), event.idempotency_key or "", parsed.info != _NO_INFO)
 
 
 def parse_raw_event(
@@ -223,7 +220,8 @@ def parse_batch(body: bytes, *, max_data_bytes: int, max_event_name: int) -> Pub
             raise RequestRefused(
                 f"batch[{index}]: {error.message}", status=status_of(error), code=error.code
             ) from error
-    return PublishRequest(tuple(events), decoded.idempotency_key or "")
+    wants_info = any(event.info != _NO_INFO for event in events)
+    return PublishRequest(tuple(events), decoded.idempotency_key or "", wants_info)
 
 
 def parse_attributes(info: str | None, allowed: Sequence[str]) -> Attributes:

@@ -178,6 +178,8 @@ class StubStores:
 class Apps:
     """Apps that a test may replace."""
 
+    settled = True
+
     def __init__(self, apps: Sequence[App]) -> None:
         self._by_id = {app.id: app for app in apps}
 

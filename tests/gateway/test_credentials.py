@@ -404,6 +404,17 @@ async def test_a_disabled_app_is_told_so_once_it_has_proved_itself(method: str, 
     assert world.untouched
 
 
+async def test_nobody_is_turned_away_before_the_apps_are_known(world: World) -> None:
+    world.apps.settled = False
+
+    known = await world.call("GET", CHANNELS)
+    unknown = await world.call("GET", "/apps/9999/channels")
+
+    assert known.status_code == 200
+    assert refusal(unknown)[:2] == (503, "driver_unavailable")
+    assert unknown.headers["retry-after"]
+
+
 async def test_an_unknown_app_id_looks_like_a_wrong_key_to_strangers(world: World) -> None:
     """Nobody can list the app ids of a server by asking."""
     stranger = App(id="9", key="guess", secret="guess")

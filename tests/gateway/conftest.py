@@ -7,11 +7,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from broadcaster.gateway.facts import Facts
 from tests.gateway.mounted_world import mounted_world
 from tests.gateway.world import RunningGateway, running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from broadcaster.protocol.facts import Fact
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Fact]:
+    """The facts that gateways tell; they are not queued."""
+    facts: list[Fact] = []
+
+    def tell(_: Facts, fact: Fact) -> None:
+        facts.append(fact)
+
+    monkeypatch.setattr(Facts, "tell", tell)
+    return facts
 
 
 class StartGateway(Protocol):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broadcaster.drivers.redis.history import RedisHistory
-from broadcaster.gateway.facts import Facts
 from broadcaster.testing.client import SUCCEEDED
 from tests.gateway.world import APP, running_gateway
 from tests.polling import eventually
@@ -138,18 +137,6 @@ async def test_an_event_that_left_somebody_out_is_given_to_all_who_come_later(
         await gateway.publish("cache-a", "price", socket_id=client.socket_id)
         await client.subscribe("cache-a")
         await client.next("price")
-
-
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[Fact]:
-    """The facts that gateways tell."""
-    facts: list[Fact] = []
-
-    def tell(_: Facts, fact: Fact) -> None:
-        facts.append(fact)
-
-    monkeypatch.setattr(Facts, "tell", tell)
-    return facts
 
 
 def misses(told: list[Fact]) -> list[tuple[str, str]]:

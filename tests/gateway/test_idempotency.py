@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from broadcaster.contracts.publisher import Publication
+from broadcaster.drivers.http.pusher import PusherPublisher
 from broadcaster.testing.client import SUCCEEDED
 
 if TYPE_CHECKING:
@@ -70,6 +73,32 @@ async def test_a_repeat_completes_what_failed_half_way(
         assert (again.status_code, again.content) == (200, b"{}")
         assert await greetings(gateway, client) == 2
         assert len(client.received("greeting", "orders")) == 1
+
+
+async def test_our_own_driver_may_repeat_what_was_published(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway()
+    url = f"http://127.0.0.1:{gateway.port}"
+    driver = PusherPublisher(gateway.app, base_url=url, timeout=10)
+    single = Publication(
+        id="1" * 32,
+        app_id=gateway.app.id,
+        channels=("orders", "others"),
+        name="greeting",
+        data="1",
+    )
+    both = [
+        replace(single, id=str(n) * 32, channels=(name,))
+        for n, name in ((2, "orders"), (3, "others"))
+    ]
+    async with gateway.connect() as client:
+        await client.subscribe("orders")
+        await client.subscribe("others")
+
+        for _ in range(3):
+            await driver.apublish([single, *both])
+
+        assert await greetings(gateway, client) == 4
+    await driver.aclose()
 
 
 async def test_an_event_of_the_same_name_and_data_is_another_one_under_another_key(

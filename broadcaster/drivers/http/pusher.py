@@ -1,8 +1,10 @@
 """
 The driver ``pusher``: publishes through a Pusher-compatible HTTP API.
 
-That may be hosted Pusher, Reverb, soketi, or a gateway of our own in another network. The
-API has no ids, so a publication repeated after an ambiguous failure may arrive twice.
+That may be hosted Pusher, Reverb, soketi, or a gateway of our own in another network. Each
+request carries an ``Idempotency-Key`` made of its publications' ids. A gateway of ours
+delivers a repeat after an ambiguous failure once, as long as the same publications share a
+request; other servers ignore the header, and there it may arrive twice.
 
 Source: Pusher Channels, "HTTP API reference": ``POST /apps/{id}/events`` takes one event
 for up to 100 channels, ``POST /apps/{id}/batch_events`` up to 10 events of one channel.
@@ -11,6 +13,7 @@ for up to 100 channels, ``POST /apps/{id}/batch_events`` up to 10 events of one 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import threading
 import time
@@ -35,10 +38,23 @@ _TRY_LATER = frozenset({429, 502, 503, 504})
 
 
 class Request(NamedTuple):
-    """One POST: path without query, and JSON body."""
+    """
+    One POST.
+
+    Attributes:
+        path: without query.
+        body: JSON.
+        key: the same for every attempt to publish the same publications together.
+    """
 
     path: str
     body: bytes
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with it."""
+        return {"Content-Type": "application/json", "Idempotency-Key": self.key}
 
 
 class PusherPublisher:
@@ -81,7 +97,9 @@ class PusherPublisher:
         client = self._client()
         for request in build_requests(publications, self._app.id, self._prefix):
             try:
-                answer = client.post(self._signed(request), content=request.body)
+                answer = client.post(
+                    self._signed(request), content=request.body, headers=request.headers
+                )
             except httpx.HTTPError as error:
                 raise self._unavailable(error) from error
             self._check(answer)
@@ -92,7 +110,9 @@ class PusherPublisher:
         for request in build_requests(publications, self._app.id, self._prefix):
             try:
                 async with asyncio.timeout(self._timeout):
-                    answer = await client.post(self._signed(request), content=request.body)
+                    answer = await client.post(
+                        self._signed(request), content=request.body, headers=request.headers
+                    )
             except (httpx.HTTPError, TimeoutError) as error:
                 raise self._unavailable(error) from error
             self._check(answer)
@@ -121,7 +141,6 @@ class PusherPublisher:
                 self._sync = httpx.Client(
                     transport=self._transport,
                     timeout=self._phases(),
-                    headers=_HEADERS,
                     verify=self._base_url.scheme == "https",
                     trust_env=False,
                 )
@@ -136,7 +155,6 @@ class PusherPublisher:
             client = self._by_loop[loop] = httpx.AsyncClient(
                 transport=self._async_transport,
                 timeout=self._phases(),
-                headers=_HEADERS,
                 verify=self._base_url.scheme == "https",
                 trust_env=False,
             )
@@ -178,9 +196,6 @@ class PusherPublisher:
         raise PublishRefused(message, status=answer.status_code)
 
 
-_HEADERS = {"Content-Type": "application/json"}
-
-
 def build_requests(
     publications: Sequence[Publication], app_id: str, prefix: str = ""
 ) -> list[Request]:
@@ -213,12 +228,14 @@ def build_requests(
 
 def _events_request(publication: Publication, app_id: str, prefix: str) -> Request:
     body = {**_fields(publication), "channels": list(publication.channels)}
-    return Request(f"{prefix}/apps/{app_id}/events", _json(body))
+    return Request(f"{prefix}/apps/{app_id}/events", _json(body), publication.id)
 
 
 def _batch_request(publications: Sequence[Publication], app_id: str, prefix: str) -> Request:
     batch = [{**_fields(item), "channel": item.channels[0]} for item in publications]
-    return Request(f"{prefix}/apps/{app_id}/batch_events", _json({"batch": batch}))
+    ids = ",".join([item.id for item in publications])
+    key = hashlib.sha256(ids.encode()).hexdigest()
+    return Request(f"{prefix}/apps/{app_id}/batch_events", _json({"batch": batch}), key)
 
 
 def _fields(publication: Publication) -> dict[str, object]:

@@ -36,6 +36,7 @@ class Stub:
 
     def __init__(self) -> None:
         self.received: list[tuple[str, Any]] = []
+        self.keys: list[str] = []
         self.answer: Response = Response("{}", media_type="application/json")
         routes = [Route("/{path:path}", self.accept, methods=["POST"])]
         self.app = Starlette(routes=routes)
@@ -53,6 +54,7 @@ class Stub:
         )
         assert request.headers["content-type"] == "application/json"
         self.received.append((request.url.path, json.loads(body)))
+        self.keys.append(request.headers["idempotency-key"])
         return self.answer
 
     def handle_sync(self, request: httpx.Request) -> httpx.Response:
@@ -67,6 +69,7 @@ class Stub:
             now=NOW,
         )
         self.received.append((request.url.path, json.loads(request.content)))
+        self.keys.append(request.headers["idempotency-key"])
         return httpx.Response(self.answer.status_code, content=bytes(self.answer.body))
 
 
@@ -129,6 +132,19 @@ async def test_several_events_travel_in_tens(publish: Any, stub: Stub) -> None:
     assert len(two["batch"]) == 10
     assert three["data"] == "20"
     assert one["batch"][0] == {"name": "App\\Events\\Shipped", "data": "0", "channel": "a"}
+
+
+async def test_a_repeat_carries_the_key_of_the_first_attempt(publish: Any, stub: Stub) -> None:
+    publications = [make_publication("a", "b", number=1)]
+    publications += [make_publication("a", number=number) for number in range(2, 13)]
+
+    await publish(publications)
+    await publish(publications)
+
+    one, ten, last, *again = stub.keys
+    assert (one, last) == (publications[0].id, publications[-1].id)
+    assert len({one, ten, last}) == 3
+    assert again == [one, ten, last]
 
 
 async def test_a_path_prefix_is_kept_and_signed(publish: Any, stub: Stub) -> None:

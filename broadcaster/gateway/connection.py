@@ -25,7 +25,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from broadcaster.errors import InvalidSignature
 from broadcaster.protocol import close_codes, messages, websocket
-from broadcaster.protocol.effects import Hold, Join, Leave, Relay, Reply
+from broadcaster.protocol.effects import (
+    Denied,
+    Hold,
+    Join,
+    Leave,
+    Relay,
+    Reply,
+    SignIn,
+    SignOut,
+)
 from broadcaster.protocol.session import Session
 
 if TYPE_CHECKING:
@@ -35,7 +44,7 @@ if TYPE_CHECKING:
     from broadcaster.gateway.node import Node
     from broadcaster.protocol.app import App
     from broadcaster.protocol.close_codes import CloseCode
-    from broadcaster.protocol.effects import Effect
+    from broadcaster.protocol.effects import Close, Effect
     from broadcaster.protocol.subscription_auth import Verified
 
 HIGH_WATER = 65_536
@@ -79,6 +88,7 @@ class Connection:
         "backlog",
         "closing_at",
         "last_seen",
+        "opened_at",
         "paused",
         "pinged",
         "refusals",
@@ -94,7 +104,7 @@ class Connection:
         self.socket_id = socket_id
         self.session = Session(app, socket_id, self._verify)
         self._write: Callable[[bytes], None] = outlet.write
-        self.last_seen = node.now()
+        self.last_seen = self.opened_at = node.now()
         self.pinged = False
         self.paused = False
         self.refusals = 0
@@ -249,8 +259,18 @@ class Connection:
                 self._node.leave(self, effect.channel)
             elif isinstance(effect, Hold):
                 self._node.hold(self)
-            else:
+            elif isinstance(effect, Denied):
                 self._node.denied(self, effect)
+            else:
+                self._act_for_user(effect)
+
+    def _act_for_user(self, effect: SignIn | SignOut | Close) -> None:
+        if isinstance(effect, SignIn):
+            self._node.users.sign_in(self, effect)
+        elif isinstance(effect, SignOut):
+            self._node.users.forget(self)
+        else:
+            self.refuse(effect.reason, effect.message)
 
     def joined(self, channel: str, generation: int, frame: bytes) -> None:
         """A `Join` succeeded; `frame` is the ``subscription_succeeded``."""

@@ -24,6 +24,7 @@ FIRST_BYTES_SECONDS = 10.0
 PATIENCE_SECONDS = 5.0
 # Closed with 4200 in one look: clients come back at once, all of them.
 RENEWALS_A_LOOK = 50
+NOT_AUTHORIZED = "Connection not authorized within timeout"
 
 
 class Keepalive:
@@ -36,6 +37,8 @@ class Keepalive:
 
     Connections whose authorization is about to end are closed with 4200, the most urgent
     first and `RENEWALS_A_LOOK` at a time: stock clients get a fresh one in no other way.
+
+    Where an app asks for it, connections that nobody has vouched for in time are closed (4009).
     """
 
     def __init__(self, node: Node, chance: Callable[[], float] = random.random) -> None:
@@ -70,6 +73,7 @@ class Keepalive:
         for connection in list(self._node.connections):
             if connection.closing_at is None:
                 self._watch(connection, now, unix_now)
+                self._demand_authorization(connection, now)
         self._renew(unix_now)
 
     def _renew(self, unix_now: float) -> None:
@@ -93,6 +97,16 @@ class Keepalive:
                 return
         if connection.session.due_at <= unix_now:
             connection.act(connection.session.expire(unix_now, self._chance()))
+
+    def _demand_authorization(self, connection: Connection, now: float) -> None:
+        timeout = connection.app.limits.authorization_timeout
+        if (
+            timeout > 0
+            and now - connection.opened_at > timeout
+            and not connection.session.is_authorized
+            and connection.closing_at is None
+        ):
+            connection.refuse(close_codes.UNAUTHORIZED, NOT_AUTHORIZED)
 
 
 def _renew_at(connection: Connection) -> float:

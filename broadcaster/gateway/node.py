@@ -12,6 +12,9 @@ Everything here that is not `async` returns at once; the waiting is done by the 
     occupancy       tells how many are in which channel    gateway.occupancy
     relays          sends client events on, in order       gateway.relays
     revocations     knows what was revoked                 gateway.revocations
+    users           signs users in                         gateway.users
+    online          tells which users are here             gateway.online
+    watchlists      reads which users are anywhere         gateway.watchlists
     public keys     reads the keys of grants               contracts.public_keys
     facts           queues what webhooks are to tell       gateway.facts
     outboxes        queues what Redis found out            gateway.outboxes
@@ -34,6 +37,7 @@ from broadcaster.gateway.keepalive import Keepalive
 from broadcaster.gateway.last_events import LastEvents
 from broadcaster.gateway.lease import LeaseKeeper
 from broadcaster.gateway.occupancy import Occupancy, wanted_by
+from broadcaster.gateway.online import OnlineUsers
 from broadcaster.gateway.outboxes import Outboxes
 from broadcaster.gateway.presence import Rosters
 from broadcaster.gateway.relays import Relays
@@ -42,10 +46,13 @@ from broadcaster.gateway.subscribing import Subscribing
 from broadcaster.gateway.tasks import TaskOwner
 from broadcaster.gateway.trace import Trace
 from broadcaster.gateway.upkeep import Upkeep
+from broadcaster.gateway.users import Users
 from broadcaster.gateway.verification import Verification
+from broadcaster.gateway.watchlists import Watchlists
 from broadcaster.hub.hub import Hub
 from broadcaster.protocol import close_codes
 from broadcaster.protocol.envelope import decode_envelope
+from broadcaster.protocol.watchlist import is_online_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,6 +132,18 @@ class Node:
             want=self._subscriptions.want,
             connections=lambda: self.connections,
         )
+        self._online = OnlineUsers(presence, self._lease, self._tasks, grace=options.presence_grace)
+        self._watchlists = Watchlists(
+            self.hub,
+            presence,
+            self._lease,
+            self._tasks,
+            topic=stores.topic,
+            call_soon=self.call_soon,
+        )
+        self.users = Users(
+            self.hub, self._revocations, self._online, self._watchlists, topic=stores.topic
+        )
         self._verification = Verification(
             verifier, apps, self._revocations, stores.public_keys, debug=options.debug
         )
@@ -158,6 +177,9 @@ class Node:
         keep(self._capacity.run, "capacity")
         keep(self._relays.run, "relays")
         keep(self._revocations.run, "revocations")
+        keep(self.users.run, "users")
+        keep(self._online.run, "online")
+        keep(self._watchlists.run, "watchlists")
         keep(self._stores.public_keys.run, "public keys")
         keep(self._keepalive.run, "keepalive")
         keep(self.facts.run, "facts")
@@ -191,6 +213,7 @@ class Node:
         for connection in list(self.connections):
             connection.close(close_codes.RECONNECT)
         await self._rosters.settled(within=1.0)
+        await self._online.settled(within=1.0)
         self._outboxes.wake()
         await self._outboxes.settled(within=1.0)
         await self.facts.settled(within=1.0)
@@ -277,6 +300,7 @@ class Node:
         else:
             self._keepalive.paused.discard(connection)
         self._subscribing.pace_changed(connection)
+        self.users.pace_changed(connection)
 
     def slow_consumer(self, connection: Connection) -> None:
         """Close a connection that does not keep up."""
@@ -287,6 +311,7 @@ class Node:
         """A close was sent: out of every channel, and aborted if the peer does not answer."""
         self._keepalive.closing.add(connection)
         self._subscribing.leave_all(connection)
+        self.users.forget(connection)
 
     def socket_closed(self, connection: Connection) -> None:
         """The socket is gone."""
@@ -331,7 +356,10 @@ class Node:
 
     def roster_wanted(self, channel: LocalChannel) -> None:
         """See `HubOwner.roster_wanted`."""
-        self._rosters.refresh(channel)
+        if is_online_list(channel.name):
+            self._watchlists.refresh(channel)
+        else:
+            self._rosters.refresh(channel)
 
     def count_changed(self, channel: LocalChannel) -> None:
         """See `HubOwner.count_changed`."""
@@ -340,7 +368,7 @@ class Node:
     def _channel_checked(self, channel: LocalChannel) -> None:
         self._occupancy.checked(channel)
         if channel.roster is not None:
-            self._rosters.refresh(channel)
+            self.roster_wanted(channel)
 
     # -- SubscriptionListener ---------------------------------------------------------
 
@@ -386,3 +414,5 @@ class Node:
         """See `Registrar.register_all`."""
         await self._occupancy.register_all(lease, data_lost=data_lost)
         await self._rosters.register_all(lease, data_lost=data_lost)
+        await self._online.register_all(lease, data_lost=data_lost)
+        self._watchlists.recover(data_lost=data_lost)

@@ -93,6 +93,16 @@ class Revocations:
         ):
             raise Denied(REVOKED, code="auth_revoked")
 
+    async def moments(self, app_id: str, user_ids: Sequence[str]) -> list[float]:
+        """See `RevocationStore.moments`."""
+        return await self._store.moments(app_id, user_ids)
+
+    def recheck(self, connection: Connection) -> None:
+        """Close a connection whose sign-in is older than the end of its user's connections."""
+        known, user = self._apps.get(connection.app.id), connection.session.user
+        if known is not None and user is not None:
+            connection.act(connection.session.terminate(known.table.terminated_at(user.id)))
+
     async def fresh(self, app_id: str) -> None:
         """Return when everything that was revoked before now, or nearly, is known."""
         known = self._apps.get(app_id)
@@ -193,3 +203,4 @@ class Revocations:
         for connection in list(self._connections()):
             if connection.app.id == app_id and connection.closing_at is None:
                 connection.act(connection.session.revoke(ends))
+                self.recheck(connection)

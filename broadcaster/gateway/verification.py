@@ -67,6 +67,7 @@ class Verification:
                 channel=channel,
                 channel_data=channel_data,
                 now=now,
+                signed_in=connection.session.user is not None,
                 held_since=held_since,
             )
         except AuthorizationPending:

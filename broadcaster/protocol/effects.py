@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from broadcaster.protocol.channels import ChannelName
+    from broadcaster.protocol.close_codes import CloseCode
     from broadcaster.protocol.messages import ClientEvent, MemberData
+    from broadcaster.protocol.sign_in import User
 
 
 class Reply(NamedTuple):
@@ -60,4 +62,22 @@ class Hold(NamedTuple):
     channel: str
 
 
-Effect: TypeAlias = Reply | Join | Leave | Relay | Denied | Hold
+class SignIn(NamedTuple):
+    """Make the connection `user`'s; write `frame` when what is sent to them arrives here."""
+
+    user: User
+    frame: bytes
+
+
+class SignOut(NamedTuple):
+    """The connection is nobody's any more."""
+
+
+class Close(NamedTuple):
+    """Tell the client why, and close."""
+
+    reason: CloseCode
+    message: str
+
+
+Effect: TypeAlias = Reply | Join | Leave | Relay | Denied | Hold | SignIn | SignOut | Close

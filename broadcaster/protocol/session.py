@@ -19,6 +19,9 @@ fetched: it is asked again, and never refused for a reason that passes.
 Each `Join` carries a generation, and its outcome comes back with it: answers may arrive
 after the client has changed its mind. Giving up a pending subscription returns a `Leave`
 like any other, which the shell carries out after the join it undoes.
+
+A connection is its user's from the moment that the sign-in is proved; the client hears of it
+when `SignIn` was carried out. It is one user's for good, unless they are revoked.
 """
 
 from __future__ import annotations
@@ -30,7 +33,6 @@ from broadcaster.errors import (
     AuthorizationError,
     AuthorizationPending,
     InvalidChannel,
-    InvalidSignature,
     MalformedMessage,
     ProtocolError,
 )
@@ -47,22 +49,41 @@ from broadcaster.protocol.close_codes import (
     CLIENT_EVENT_REFUSED,
     INVALID_MESSAGE,
     SIGN_IN_REFUSED,
+    UNAUTHORIZED,
 )
-from broadcaster.protocol.effects import Denied, Effect, Hold, Join, Leave, Relay, Reply
+from broadcaster.protocol.effects import (
+    Close,
+    Denied,
+    Effect,
+    Hold,
+    Join,
+    Leave,
+    Relay,
+    Reply,
+    SignIn,
+    SignOut,
+)
 from broadcaster.protocol.rate import TokenBucket
-from broadcaster.protocol.sign_in import verify_sign_in
-from broadcaster.protocol.subscription import NEVER, Subscription, member_of
+from broadcaster.protocol.refusals import (
+    AUTH_ERROR,
+    INVALID,
+    LIMIT_REACHED,
+    SERVER_ERROR,
+    denied,
+    error_reply,
+)
+from broadcaster.protocol.sign_in import owner_of, verify_sign_in
+from broadcaster.protocol.subscription import NEVER, Subscription, identified, member_of
 from broadcaster.protocol.subscription_auth import Verified
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from broadcaster.protocol.app import App
     from broadcaster.protocol.sign_in import User
 
 __all__ = [
     "MAX_HELD",
     "REVOKED",
+    "Close",
     "Denied",
     "Effect",
     "Hold",
@@ -71,12 +92,10 @@ __all__ = [
     "Relay",
     "Reply",
     "Session",
+    "SignIn",
+    "SignOut",
     "Verify",
 ]
-
-AUTH_ERROR, LIMIT_REACHED, INVALID = "AuthError", "LimitReached", "InvalidChannel"
-SERVER_ERROR = "ServerError"
-
 
 MAX_HELD = 100
 
@@ -107,10 +126,13 @@ class Session:
         due_at: Unix seconds before which `expire` has nothing to do.
         renew_at: Unix seconds at which the connection is to be closed, so that its client
             comes back with fresh authorization (`broadcaster.protocol.subscription`).
+        user: who signed in, or None.
+        signed_in_at: when, by the clock of the store; None while it has not said so yet.
     """
 
     __slots__ = (
         "_app",
+        "_authorized",
         "_client_events",
         "_deaf_until",
         "_generation",
@@ -118,6 +140,7 @@ class Session:
         "_verify",
         "due_at",
         "renew_at",
+        "signed_in_at",
         "socket_id",
         "subscriptions",
         "user",
@@ -129,6 +152,8 @@ class Session:
         self.socket_id = socket_id
         self.subscriptions: dict[str, Subscription] = {}
         self.user: User | None = None
+        self.signed_in_at: float | None = None
+        self._authorized = False
         self._generation = 0
         self._held: dict[str, Held] = {}
         self.due_at = self.renew_at = self._deaf_until = NEVER
@@ -154,7 +179,7 @@ class Session:
         try:
             message = messages.parse_client_message(text)
         except MalformedMessage as error:
-            return [Reply(messages.encode_error(INVALID_MESSAGE, f"Invalid message: {error}"))]
+            return [error_reply(f"Invalid message: {error}", INVALID_MESSAGE)]
         if isinstance(message, messages.Subscribe):
             return self._subscribe(message)
         if isinstance(message, messages.ClientEvent):
@@ -186,7 +211,7 @@ class Session:
             return []
         del self.subscriptions[channel]
         cause = "The subscription failed by a fault of the server: subscribe again"
-        return _denied(channel, SERVER_ERROR, "internal_error", cause, 500)
+        return denied(channel, SERVER_ERROR, "internal_error", cause, 500)
 
     def refused(self, channel: str, generation: int, *, error: str, status: int) -> list[Effect]:
         """Take the outcome of a `Join` that was refused, for example by a full channel."""
@@ -194,7 +219,7 @@ class Session:
         if subscription is None or subscription.generation != generation:
             return []
         del self.subscriptions[channel]
-        return _denied(channel, LIMIT_REACHED, "limit_reached", error, status)
+        return denied(channel, LIMIT_REACHED, "limit_reached", error, status)
 
     def expire(self, now: float, chance: float) -> list[Effect]:
         """
@@ -221,13 +246,28 @@ class Session:
         self.due_at = min(self.due_at, self.renew_at)
         return effects
 
+    def terminate(self, at: float) -> list[Effect]:
+        """Close the connection if its user had signed in before `at`, by the store's clock."""
+        if self.signed_in_at is None or self.signed_in_at >= at:
+            return []
+        return [Close(UNAUTHORIZED, TERMINATED)]
+
     def revoke(self, is_revoked: IsRevoked) -> list[Effect]:
-        """End the subscriptions that `is_revoked` says yes to."""
+        """End the subscriptions, and the sign-in, that `is_revoked` says yes to."""
         effects: list[Effect] = []
         for name, subscription in list(self.subscriptions.items()):
             user_id = subscription.user_id
             if user_id is not None and is_revoked(user_id, name, subscription.issued_at):
                 effects += self.end(name, "auth_revoked", REVOKED)
+        user = self.user
+        if user is not None and is_revoked(
+            user.id, USER_CHANNEL_PREFIX + user.id, self.signed_in_at
+        ):
+            self.user = self.signed_in_at = None
+            effects += [
+                SignOut(),
+                error_reply("Signed out: the sign-in was revoked", SIGN_IN_REFUSED),
+            ]
         return effects
 
     def retry(self) -> list[Effect]:
@@ -243,9 +283,14 @@ class Session:
         if self.subscriptions.pop(channel, None) is None:
             return []
         return [
-            *_denied(channel, AUTH_ERROR, code, cause, 401),
+            *denied(channel, AUTH_ERROR, code, cause, 401),
             Leave(channel),
         ]
+
+    @property
+    def is_authorized(self) -> bool:
+        """Whether anybody vouched for the connection, or is being asked whether they do."""
+        return self._authorized or self.user is not None or bool(self._held)
 
     def is_current(self, channel: str, generation: int) -> bool:
         """Whether a join with this generation is still wanted."""
@@ -259,10 +304,10 @@ class Session:
     ) -> list[Effect]:
         name = message.channel
         if name in self.subscriptions or name in self._held:
-            return [_error(f"Existing subscription to channel {shown(name)}")]
+            return [error_reply(f"Existing subscription to channel {shown(name)}")]
         limit = self._app.limits.max_channels
         if len(self.subscriptions) >= limit:
-            return _denied(
+            return denied(
                 name,
                 LIMIT_REACHED,
                 "limit_reached",
@@ -272,15 +317,18 @@ class Session:
         try:
             channel = parse_channel(name)
             verified = self._authorize(channel, message, held_since)
+            if channel.is_presence:
+                verified = identified(verified, self.user)
             member = member_of(verified, self._app.limits) if channel.is_presence else None
         except AuthorizationPending as error:
             return self._hold(message, error)
         except InvalidChannel as error:
-            return _denied(name, INVALID, error.code, str(error), 4009)
+            return denied(name, INVALID, error.code, str(error), 4009)
         except (ProtocolError, AuthorizationError) as error:
             found = getattr(error, "__notes__", ())
-            return _denied(name, AUTH_ERROR, error.code, str(error), 401, found=found)
+            return denied(name, AUTH_ERROR, error.code, str(error), 401, found=found)
         self._generation += 1
+        self._authorized |= channel.needs_auth
         if verified.expires_at is not None:
             self.due_at = 0.0  # to be planned
         self.subscriptions[channel.name] = Subscription(self._generation, verified)
@@ -289,7 +337,7 @@ class Session:
     def _hold(self, message: messages.Subscribe, pending: AuthorizationPending) -> list[Effect]:
         if len(self._held) >= MAX_HELD:
             cause = f"At most {MAX_HELD} subscriptions wait for keys: {pending}"
-            return _denied(message.channel, LIMIT_REACHED, "limit_reached", cause, 4100)
+            return denied(message.channel, LIMIT_REACHED, "limit_reached", cause, 4100)
         self._held[message.channel] = Held(message, pending.since)
         return [Hold(message.channel)]
 
@@ -299,33 +347,29 @@ class Session:
         if channel.needs_auth:
             return self._verify(message.auth, channel.name, message.channel_data, held_since)
         if channel.kind is ChannelKind.USER:
-            owner = channel.name[len(USER_CHANNEL_PREFIX) :]
-            if self.user is None or owner != self.user.id:
-                raise InvalidSignature(
-                    f"channel {shown(channel.name)} belongs to a user who has not signed in on "
-                    "this connection",
-                    code="not_signed_in",
-                )
-            return Verified(user_id=owner)
+            return owner_of(channel, self.user)
         return _NOTHING_PROVED
 
     def _unsubscribe(self, name: str) -> list[Effect]:
         if self._held.pop(name, None) is not None:
             return []
         if self.subscriptions.pop(name, None) is None:
-            return [_error(f"No current subscription to channel {shown(name)}")]
+            return [error_reply(f"No current subscription to channel {shown(name)}")]
+        if name.startswith(USER_CHANNEL_PREFIX):
+            return []  # what is sent to a user reaches who is signed in, subscribed or not
         return [Leave(name)]
 
     def _sign_in(self, message: messages.SignIn) -> list[Effect]:
         try:
             user = verify_sign_in(self._app, self.socket_id, message)
         except ProtocolError as error:
-            return [_error(f"Sign-in refused: {error}", SIGN_IN_REFUSED)]
+            return [error_reply(f"Sign-in refused: {error}", SIGN_IN_REFUSED)]
         if self.user is not None and self.user.id != user.id:
             cause = "this connection belongs to another user"
-            return [_error(f"Sign-in refused: {cause}", SIGN_IN_REFUSED)]
-        self.user = user
-        return [Reply(messages.encode_signin_success(message.user_data))]
+            return [error_reply(f"Sign-in refused: {cause}", SIGN_IN_REFUSED)]
+        if self.user is None:
+            self.user = user
+        return [SignIn(self.user, messages.encode_signin_success(message.user_data))]
 
     # -- client events ----------------------------------------------------------------
 
@@ -336,7 +380,7 @@ class Session:
         if cause is None and not self._take_token(now, limits.client_event_rate):
             cause = f"over {limits.client_event_rate} client events a second"
         if cause is not None or subscription is None:
-            return [_error(f"Client event rejected: {cause}", CLIENT_EVENT_REFUSED)]
+            return [error_reply(f"Client event rejected: {cause}", CLIENT_EVENT_REFUSED)]
         return [relay_of(event, subscription)]
 
     def _take_token(self, now: float, rate: int) -> bool:
@@ -346,16 +390,5 @@ class Session:
 
 
 REVOKED = "The authorization for this channel was revoked"
+TERMINATED = "The connections of this user were terminated"
 _NOTHING_PROVED = Verified()
-
-
-def _error(message: str, code: int | None = None) -> Reply:
-    return Reply(messages.encode_error(code, message))
-
-
-def _denied(
-    channel: str, kind: str, code: str, cause: str, status: int, *, found: Sequence[str] = ()
-) -> list[Effect]:
-    """Refuse a subscription; what was `found` out about its cause is for the log alone."""
-    frame = messages.encode_subscription_error(channel, kind, cause, status, code=code)
-    return [Reply(frame), Denied(channel, code, ". ".join([cause, *found]))]

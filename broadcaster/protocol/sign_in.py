@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from broadcaster.errors import MalformedMessage
-from broadcaster.protocol.channels import is_user_id, shown
+from broadcaster.errors import InvalidSignature, MalformedMessage
+from broadcaster.protocol.channels import USER_CHANNEL_PREFIX, is_user_id, shown
 from broadcaster.protocol.signing import verify_user
+from broadcaster.protocol.subscription_auth import Verified
 
 if TYPE_CHECKING:
     from broadcaster.protocol.app import App
+    from broadcaster.protocol.channels import ChannelName
     from broadcaster.protocol.messages import SignIn
 
 MAX_SHOWN_IDS = 3
@@ -77,6 +79,27 @@ def verify_sign_in(app: App, socket_id: str, message: SignIn) -> User:
         user_data=message.user_data,
     )
     return parse_user_data(message.user_data, max_watched=app.limits.watchlist)
+
+
+def owner_of(channel: ChannelName, user: User | None) -> Verified:
+    """
+    Return what a subscription to a user's channel proves.
+
+    Args:
+        channel: of the kind `ChannelKind.USER`.
+        user: who signed in on the connection, or None.
+
+    Raises:
+        InvalidSignature: it is not theirs.
+    """
+    owner = channel.name.removeprefix(USER_CHANNEL_PREFIX)
+    if user is None or owner != user.id:
+        raise InvalidSignature(
+            f"channel {shown(channel.name)} belongs to a user who has not signed in on this "
+            "connection",
+            code="not_signed_in",
+        )
+    return Verified(user_id=owner)
 
 
 def parse_user_data(user_data: str, *, max_watched: int) -> User:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 from broadcaster.errors import MalformedMessage
 from broadcaster.protocol.messages import MemberData
-from broadcaster.protocol.subscription_auth import MAX_USER_ID
 
 if TYPE_CHECKING:
     from broadcaster.protocol.app import AppLimits
+    from broadcaster.protocol.sign_in import User
     from broadcaster.protocol.subscription_auth import Verified
 
 WINDOW_SHARE = 0.1
@@ -103,6 +103,21 @@ def renewal_time(*, seen_at: float, expires_at: float, chance: float) -> float:
     return max(expires_at - early, seen_at + SHORTEST_STAY)
 
 
+def identified(verified: Verified, user: User | None) -> Verified:
+    """
+    Return what a presence subscription proved, the member being the signed-in user if need be.
+
+    Args:
+        verified: without ``member_data`` if the subscription named nobody.
+        user: who signed in on the connection, or None.
+    """
+    if verified.member_data is not None or user is None:
+        return verified
+    return verified._replace(
+        member_data=user.member_data, info_size=user.info_size, user_id=user.id
+    )
+
+
 def member_of(verified: Verified, limits: AppLimits) -> MemberData:
     """
     Return the member that a presence subscription proved.
@@ -115,9 +130,10 @@ def member_of(verified: Verified, limits: AppLimits) -> MemberData:
             "channel_data is missing: a presence channel needs it to know the member",
             code="member_missing",
         )
-    if not 0 < len(verified.user_id) <= MAX_USER_ID:
+    longest = limits.presence_id_length
+    if not 0 < len(verified.user_id) <= longest:
         raise MalformedMessage(
-            f"user_id has {len(verified.user_id)} characters; 1 to {MAX_USER_ID} are allowed",
+            f"user_id has {len(verified.user_id)} characters; 1 to {longest} are allowed",
             code="member_invalid",
         )
     if verified.user_id == UNUSABLE_ID:

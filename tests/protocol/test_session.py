@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from broadcaster.errors import AuthorizationPending, InvalidSignature, InvalidToken
 from broadcaster.protocol.app import App, AppLimits
+from broadcaster.protocol.close_codes import UNAUTHORIZED
 from broadcaster.protocol.messages import (
     PONG,
     ClientEvent,
@@ -20,6 +21,7 @@ from broadcaster.protocol.messages import (
 )
 from broadcaster.protocol.session import (
     MAX_HELD,
+    Close,
     Denied,
     Effect,
     Hold,
@@ -28,6 +30,8 @@ from broadcaster.protocol.session import (
     Relay,
     Reply,
     Session,
+    SignIn,
+    SignOut,
 )
 from broadcaster.protocol.signing import sign_channel, sign_user
 from broadcaster.protocol.subscription import NEVER, SHORTEST_STAY
@@ -75,6 +79,10 @@ def subscribe(channel: str, channel_data: str | None = None, auth: str | None = 
     if channel_data is not None:
         data["channel_data"] = channel_data
     return frame("pusher:subscribe", data)
+
+
+def unsubscribe(channel: str) -> bytes:
+    return frame("pusher:unsubscribe", {"channel": channel})
 
 
 def sign_in(user_data: str, auth: str | None = None) -> bytes:
@@ -497,6 +505,7 @@ def test_what_cannot_be_decided_is_held_and_decided_later() -> None:
     assert take(session, subscribe("private-a")) == [Hold("private-a")]
     assert take(session, subscribe("private-b", auth="bad")) == [Hold("private-b")]
     assert session.subscriptions == {}
+    assert session.is_authorized  # as long as it is not known to be otherwise
     assert session.retry() == [Hold("private-a"), Hold("private-b")]
     verify.keys = True
     join, refusal, denied = session.retry()
@@ -537,16 +546,30 @@ def test_ending_what_is_not_there_does_nothing() -> None:
 # -- signing in -----------------------------------------------------------------------
 
 
-def test_signing_in_is_answered_with_the_same_text() -> None:
+def sign_in_of(effects: list[Effect]) -> SignIn:
+    """The only effect, which must be a sign-in."""
+    (effect,) = effects
+    assert isinstance(effect, SignIn)
+    return effect
+
+
+def signed_in(user_data: str = '{"id":"ada"}', at: float = NOW, app: App = APP) -> Session:
+    session = session_of(app)
+    take(session, sign_in(user_data))
+    session.signed_in_at = at
+    return session
+
+
+def test_signing_in_is_to_be_answered_with_the_same_text() -> None:
     session = session_of()
     user_data = '{"id":"ada", "name":"Ada"}'
 
-    answer = reply_of(take(session, sign_in(user_data)))
+    answer = json.loads(sign_in_of(take(session, sign_in(user_data))).frame)
 
     assert answer["event"] == "pusher:signin_success"
     assert json.loads(answer["data"]) == {"user_data": user_data}
     assert session.user is not None
-    assert session.user.id == "ada"
+    assert (session.user.id, session.signed_in_at) == ("ada", None)
 
 
 @pytest.mark.parametrize(
@@ -574,15 +597,115 @@ def test_a_bad_sign_in_is_refused_with_its_cause(message: bytes, cause: str) -> 
 
 def test_a_connection_belongs_to_one_user_for_good() -> None:
     session = session_of()
-    take(session, sign_in('{"id":"ada"}'))
+    take(session, sign_in('{"id":"ada","watchlist":["x"]}'))
 
-    again = reply_of(take(session, sign_in('{"id":"ada"}')))
+    again = sign_in_of(take(session, sign_in('{"id":"ada","watchlist":["y"]}')))
     other = reply_of(take(session, sign_in('{"id":"grace"}')))
 
-    assert again["event"] == "pusher:signin_success"
+    assert (again.user.id, again.user.watchlist) == ("ada", ("x",))
     assert other["data"]["message"].endswith("this connection belongs to another user")
-    assert session.user is not None
-    assert session.user.id == "ada"
+    assert session.user == again.user
+
+
+def test_leaving_the_user_channel_does_not_end_what_is_sent_to_the_user() -> None:
+    session = signed_in()
+    take(session, subscribe("#server-to-user-ada"))
+
+    assert take(session, unsubscribe("#server-to-user-ada")) == []
+    assert reply_of(take(session, unsubscribe("#server-to-user-ada")))["event"] == "pusher:error"
+    join_of(take(session, subscribe("#server-to-user-ada")))
+
+
+def test_a_user_needs_no_member_data_of_their_own() -> None:
+    session = session_of(proved=Verified())
+    take(session, sign_in('{"id":"7","user_info":{"name": "Ada"}}'))
+
+    join = join_of(take(session, subscribe("presence-room")))
+
+    assert join.member == ("7", '{"user_id":"7","user_info":{"name": "Ada"}}', 15)
+    assert session.subscriptions["presence-room"].user_id == "7"
+
+
+def test_a_member_who_is_named_is_not_the_user_who_signed_in() -> None:
+    session = signed_in()
+
+    join = join_of(take(session, subscribe("presence-room", '{"user_id":"bob"}')))
+
+    assert join.member is not None
+    assert join.member.user_id == "bob"
+
+
+def test_user_info_of_a_sign_in_keeps_to_the_bounds_of_members() -> None:
+    session = session_of(limited(presence_info_bytes=4), proved=Verified())
+    take(session, sign_in('{"id":"7","user_info":"long"}'))
+
+    answer = reply_of(take(session, subscribe("presence-room")))
+
+    assert "user_info has 6 bytes; 4 are allowed" in answer["data"]["error"]
+
+
+def test_only_those_who_signed_in_before_are_terminated() -> None:
+    assert signed_in(at=10.0).terminate(10.000001) == [
+        Close(UNAUTHORIZED, "The connections of this user were terminated")
+    ]
+    assert signed_in(at=10.0).terminate(10.0) == []
+    assert signed_in(at=10.0).terminate(9.0) == []
+    assert session_of().terminate(10.0) == []
+
+
+def test_a_sign_in_that_is_not_timed_yet_is_not_terminated() -> None:
+    """Its moment is asked for, and compared then."""
+    session = session_of()
+    take(session, sign_in('{"id":"ada"}'))
+
+    assert session.terminate(NOW) == []
+
+
+def test_a_revoked_user_is_signed_out() -> None:
+    session = signed_in(at=5.0)
+    take(session, subscribe("#server-to-user-ada"))
+    asked: list[tuple[str, str, float | None]] = []
+
+    def is_revoked(user: str, channel: str, issued_at: float | None) -> bool:
+        asked.append((user, channel, issued_at))
+        return True
+
+    effects = session.revoke(is_revoked)
+
+    assert [type(effect) for effect in effects] == [Reply, Denied, Leave, SignOut, Reply]
+    assert asked[-1] == ("ada", "#server-to-user-ada", 5.0)
+    assert session.user is None
+    assert session.signed_in_at is None
+
+
+@pytest.mark.parametrize(
+    ("message", "authorized"),
+    [
+        (subscribe("orders"), False),
+        (subscribe("private-orders", auth="app-key:" + "0" * 64), False),
+        (sign_in("{}"), False),
+        (subscribe("private-orders"), True),
+        (subscribe("presence-room", '{"user_id":"1"}'), True),
+        (sign_in('{"id":"ada"}'), True),
+    ],
+)
+def test_a_connection_is_authorized_once_somebody_vouched_for_it(
+    message: bytes,
+    authorized: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    session = session_of()
+
+    take(session, message)
+
+    assert session.is_authorized is authorized
+
+
+def test_authorization_outlives_its_subscription() -> None:
+    session = session_of()
+    take(session, subscribe("private-orders"))
+    take(session, unsubscribe("private-orders"))
+
+    assert session.is_authorized
 
 
 def test_a_user_channel_is_for_its_own_user() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,12 @@ class RunningGateway:
 
     def connect(self, **options: Any) -> AbstractAsyncContextManager[PusherClient]:
         return connected(self.url, self.app, **options)
+
+    def speaking_for(self, app: App) -> RunningGateway:
+        """The same gateway, asked as a client and a backend of another of its apps."""
+        other = copy.copy(self)
+        other.app = app
+        return other
 
     async def post(self, route: str, body: bytes) -> httpx.Response:
         path = f"/apps/{self.app.id}{route}"
@@ -83,8 +90,10 @@ async def running_gateway(
     app: App = APP,
     lease: float = 2.0,
     grace: float = 0.3,
+    vacate_grace: float = 3.0,
     drain: float = 0.0,
     room: int = 0,
+    dynamic_apps: bool = True,
     **settings: Any,
 ) -> AsyncIterator[RunningGateway]:
     """Run one gateway until the block ends; it is ready when the block begins."""
@@ -97,8 +106,10 @@ async def running_gateway(
             gateway=GatewaySettings(
                 lease_seconds=lease,
                 presence_grace=grace,
+                vacate_grace=vacate_grace,
                 drain_seconds=drain,
                 max_connections=room,
+                dynamic_apps=dynamic_apps,
             ),
             **settings,
         )

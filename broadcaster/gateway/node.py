@@ -12,9 +12,7 @@ Everything here that is not `async` returns at once; the waiting is done by the 
     occupancy       tells how many are in which channel    gateway.occupancy
     relays          sends client events on, in order       gateway.relays
     revocations     knows what was revoked                 gateway.revocations
-    users           signs users in                         gateway.users
-    online          tells which users are here             gateway.online
-    watchlists      reads which users are anywhere         gateway.watchlists
+    users           signs users in, and says who is        gateway.users
     public keys     reads the keys of grants               contracts.public_keys
     facts           queues what webhooks are to tell       gateway.facts
     outboxes        queues what Redis found out            gateway.outboxes
@@ -32,12 +30,12 @@ from broadcaster.errors import DriverError, MalformedMessage
 from broadcaster.gateway.admission import Admission, Refusal
 from broadcaster.gateway.capacity import Capacity
 from broadcaster.gateway.checks import Checker
+from broadcaster.gateway.draining import send_away
 from broadcaster.gateway.facts import Facts
 from broadcaster.gateway.keepalive import Keepalive
 from broadcaster.gateway.last_events import LastEvents
 from broadcaster.gateway.lease import LeaseKeeper
 from broadcaster.gateway.occupancy import Occupancy, wanted_by
-from broadcaster.gateway.online import OnlineUsers
 from broadcaster.gateway.outboxes import Outboxes
 from broadcaster.gateway.presence import Rosters
 from broadcaster.gateway.relays import Relays
@@ -48,7 +46,6 @@ from broadcaster.gateway.trace import Trace
 from broadcaster.gateway.upkeep import Upkeep
 from broadcaster.gateway.users import Users
 from broadcaster.gateway.verification import Verification
-from broadcaster.gateway.watchlists import Watchlists
 from broadcaster.hub.hub import Hub
 from broadcaster.protocol import close_codes
 from broadcaster.protocol.envelope import decode_envelope
@@ -132,17 +129,14 @@ class Node:
             want=self._subscriptions.want,
             connections=lambda: self.connections,
         )
-        self._online = OnlineUsers(presence, self._lease, self._tasks, grace=options.presence_grace)
-        self._watchlists = Watchlists(
+        self.users = Users(
             self.hub,
             presence,
             self._lease,
             self._tasks,
+            revocations=self._revocations,
             topic=stores.topic,
-            call_soon=self.call_soon,
-        )
-        self.users = Users(
-            self.hub, self._revocations, self._online, self._watchlists, topic=stores.topic
+            grace=options.presence_grace,
         )
         self._verification = Verification(
             verifier, apps, self._revocations, stores.public_keys, debug=options.debug
@@ -177,9 +171,7 @@ class Node:
         keep(self._capacity.run, "capacity")
         keep(self._relays.run, "relays")
         keep(self._revocations.run, "revocations")
-        keep(self.users.run, "users")
-        keep(self._online.run, "online")
-        keep(self._watchlists.run, "watchlists")
+        self.users.start()
         keep(self._stores.public_keys.run, "public keys")
         keep(self._keepalive.run, "keepalive")
         keep(self.facts.run, "facts")
@@ -188,32 +180,16 @@ class Node:
         keep(self._upkeep.touch, "touch")
 
     async def drain(self, seconds: float) -> None:
-        """
-        Send every connection away (4200), spread over `seconds`.
-
-        Stock clients come back at once and without jitter, so the spreading is ours to do.
-        """
+        """Send every connection away, spread over `seconds`."""
         self.draining = True
-        total = len(self.connections)
-        _log.info("draining %d connections over %g s", total, seconds, extra={"event": "draining"})
-        pause = 0.05
-        slices = max(int(seconds / pause), 1)
-        share = -(-total // slices)
-        deadline = self.now() + seconds
-        while self.connections and self.now() < deadline + pause:
-            open_ones = [c for c in self.connections if c.closing_at is None]
-            for connection in open_ones[: max(share, 1)]:
-                connection.close(close_codes.RECONNECT)
-            if not open_ones:
-                break
-            await asyncio.sleep(pause)
+        await send_away(self.connections, seconds=seconds, now=self.now)
 
     async def aclose(self) -> None:
         """Leave presence behind for others to finish, and stop every task."""
         for connection in list(self.connections):
             connection.close(close_codes.RECONNECT)
         await self._rosters.settled(within=1.0)
-        await self._online.settled(within=1.0)
+        await self.users.settled(within=1.0)
         self._outboxes.wake()
         await self._outboxes.settled(within=1.0)
         await self.facts.settled(within=1.0)
@@ -357,7 +333,7 @@ class Node:
     def roster_wanted(self, channel: LocalChannel) -> None:
         """See `HubOwner.roster_wanted`."""
         if is_online_list(channel.name):
-            self._watchlists.refresh(channel)
+            self.users.refresh(channel)
         else:
             self._rosters.refresh(channel)
 
@@ -414,5 +390,4 @@ class Node:
         """See `Registrar.register_all`."""
         await self._occupancy.register_all(lease, data_lost=data_lost)
         await self._rosters.register_all(lease, data_lost=data_lost)
-        await self._online.register_all(lease, data_lost=data_lost)
-        self._watchlists.recover(data_lost=data_lost)
+        await self.users.register_all(lease, data_lost=data_lost)

@@ -16,6 +16,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from broadcaster.errors import DriverError
+from broadcaster.gateway.online import OnlineUsers
+from broadcaster.gateway.watchlists import Watchlists
 from broadcaster.protocol.channels import USER_CHANNEL_PREFIX
 from broadcaster.protocol.close_codes import WATCHLIST_CUT
 from broadcaster.protocol.messages import encode_error
@@ -23,10 +25,12 @@ from broadcaster.protocol.messages import encode_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from broadcaster.contracts.presence import Lease, PresenceStore
     from broadcaster.gateway.connection import Connection
-    from broadcaster.gateway.online import OnlineUsers
+    from broadcaster.gateway.lease import LeaseKeeper
     from broadcaster.gateway.revocations import Revocations
-    from broadcaster.gateway.watchlists import Watchlists
+    from broadcaster.gateway.tasks import TaskOwner
+    from broadcaster.hub.channel import LocalChannel
     from broadcaster.hub.hub import Hub
     from broadcaster.protocol.effects import SignIn
 
@@ -69,25 +73,48 @@ class Users:
 
     Args:
         topic: the pub/sub topic of an app's channel.
+        grace: seconds in which a user who comes back has never been away.
     """
 
     def __init__(
         self,
         hub: Hub,
-        revocations: Revocations,
-        online: OnlineUsers,
-        watchlists: Watchlists,
+        store: PresenceStore,
+        lease: LeaseKeeper,
+        tasks: TaskOwner,
         *,
+        revocations: Revocations,
         topic: Callable[[str, str], bytes],
+        grace: float,
     ) -> None:
         self._hub = hub
+        self._tasks = tasks
         self._revocations = revocations
-        self._online = online
-        self._watchlists = watchlists
         self._topic = topic
+        self._online = OnlineUsers(store, lease, tasks, grace=grace)
+        self._watchlists = Watchlists(hub, store, lease, tasks, topic=topic)
         self._signed_in: dict[Connection, _SignedIn] = {}
         self._untimed: dict[_SignedIn, None] = {}
         self._event = asyncio.Event()
+
+    def start(self) -> None:
+        """Start everything that waits."""
+        self._tasks.keep(self._run, "users")
+        self._tasks.keep(self._online.run, "online")
+        self._tasks.keep(self._watchlists.run, "watchlists")
+
+    async def settled(self, *, within: float) -> None:
+        """Wait until the store knows who is signed in here, for `within` seconds at most."""
+        await self._online.settled(within=within)
+
+    async def register_all(self, lease: Lease, *, data_lost: bool) -> None:
+        """Write everything again under a new lease, and read it; see `Registrar`."""
+        await self._online.register_all(lease, data_lost=data_lost)
+        self._watchlists.recover(data_lost=data_lost)
+
+    def refresh(self, channel: LocalChannel) -> None:
+        """What an online list published may have been missed."""
+        self._watchlists.refresh(channel)
 
     def sign_in(self, connection: Connection, sign_in: SignIn) -> None:
         """Make a connection its user's; success is written when it is true."""
@@ -122,7 +149,7 @@ class Users:
         if channel is not None:
             channel.pace_changed()
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Ask for the moments of sign-ins until cancelled; while Redis is away they wait."""
         self._event.set()
         while True:

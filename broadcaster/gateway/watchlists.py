@@ -86,7 +86,6 @@ class Watchlists:
 
     Args:
         topic: the pub/sub topic of a list of an app.
-        call_soon: runs something at the end of this tick.
     """
 
     def __init__(
@@ -97,14 +96,13 @@ class Watchlists:
         tasks: TaskOwner,
         *,
         topic: Callable[[str, str], bytes],
-        call_soon: Callable[[Callable[[], None]], None],
     ) -> None:
         self._hub = hub
         self._store = store
         self._lease = lease
         self._tasks = tasks
         self._topic = topic
-        self._call_soon = call_soon
+        self._call_soon = asyncio.get_running_loop().call_soon
         self._watched: dict[bytes, _Watched] = {}
         self._watchers: dict[Connection, _Watcher] = {}
         self._dirty: dict[_Watcher, None] = {}

@@ -142,7 +142,7 @@ class Hub:
     def doubt(self, channel: LocalChannel, last: LastEvent) -> None:
         """Check the stream of `channel`, behind which `last` has been for too long."""
         if channel.last is last and channel.stream.live:
-            last.doubted = True
+            last.doubt()
             channel.stream.doubt()
             self._owner.check_wanted(channel)
 
@@ -156,7 +156,7 @@ class Hub:
     def _read_again(self, channel: LocalChannel) -> None:
         """Ask for the last event anew: the stream was checked, an older answer may lie."""
         if channel.last is not None and channel.stream.live:
-            channel.last = LastEvent(channel.last)
+            channel.last = channel.last.again()
             self._owner.last_wanted(channel)
 
     # -- what comes from the other nodes ----------------------------------------------

@@ -15,7 +15,8 @@ the answer is ahead of the stream              nothing yet: what it found is on 
 =============================================  =========================================
 
 What is on its way arrives, or the pub/sub connection falls and the stream is checked. Should
-neither happen, the owner asks for a check (`Hub.doubt`), after which any answer is taken.
+neither happen, the owner asks for a check (`Hub.doubt`): it brings the stream to where Redis
+is. What is ahead even then is no part of the channel's history, and taken as it is.
 """
 
 from __future__ import annotations
@@ -46,20 +47,29 @@ class LastEvent:
 
     Attributes:
         waiting: how to let in who waits for it, oldest first.
-        doubted: whether the stream was checked because an answer was ahead of it.
     """
 
-    __slots__ = ("_answered", "_found", "doubted", "waiting")
+    __slots__ = ("_answered", "_doubted", "_found", "waiting")
 
-    def __init__(self, before: LastEvent | None = None) -> None:
-        self.waiting: dict[Subscriber, Admit] = {} if before is None else before.waiting
-        self.doubted: bool = before is not None and before.doubted
+    def __init__(self) -> None:
+        self.waiting: dict[Subscriber, Admit] = {}
+        self._doubted: bytes | None = None
         self._found: Envelope | None = None
         self._answered = False
+
+    def again(self) -> LastEvent:
+        """Return a new reading for those who wait for this one, after a check."""
+        new = LastEvent()
+        new.waiting, new._doubted = self.waiting, self._doubted
+        return new
 
     def answered(self, found: Envelope | None) -> None:
         """Take what Redis had, None for nothing."""
         self._found, self._answered = found, True
+
+    def doubt(self) -> None:
+        """The stream is checked because it does not get to where the answer is."""
+        self._doubted = None if self._found is None else self._found.event_id
 
     def fits(self, known: Position | None) -> bool:
         """Whether the answer is there, and not ahead of the stream, which knows `known`."""
@@ -68,7 +78,7 @@ class LastEvent:
             return self._answered
         if known is None or found.event_id == known.event_id:
             return True
-        return found.offset < known.offset or self.doubted
+        return found.offset < known.offset or found.event_id == self._doubted
 
     @property
     def frame(self) -> bytes | None:

@@ -11,6 +11,7 @@ import msgspec
 from broadcaster.contracts.queue import StepRequest
 from broadcaster.drivers.redis.outbox import RedisOutbox
 from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.errors import DriverUnavailable
 from broadcaster.protocol.facts import FACT_QUEUE, Fact
 from broadcaster.protocol.payload import decode_payload
 from tests.polling import eventually_async
@@ -67,7 +68,10 @@ class Told:
         """Wait until `wanted` was told, each as often as it is said here."""
 
         async def all_there() -> bool:
-            told = await self.look()
+            try:
+                told = await self.look()
+            except DriverUnavailable:  # a test may have restarted Redis
+                return False
             return all(told.count(one) >= wanted.count(one) for one in wanted)
 
         started = time.monotonic()

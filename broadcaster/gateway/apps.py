@@ -153,9 +153,7 @@ class AppDirectory:
         self._version = stored.version
         self._learn(stored.tables)
         if generation == self._generation and not self._interrupted:
-            self.settled = True
-        else:  # somebody said something meanwhile: once more
-            self._event.set()
+            self.settled = True  # else another look follows
 
     def _learn(self, tables: Mapping[str, AppTable]) -> None:
         """Take what the store holds now; tell of every app that is another than before."""

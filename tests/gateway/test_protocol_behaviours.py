@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,21 +106,6 @@ async def test_binary_messages_end_the_connection(gateway: RunningGateway) -> No
         await client.send(b'{"event":"pusher:ping","data":{}}')
 
         assert (await client.wait_closed())[0] == 1003
-
-
-async def test_a_silent_connection_is_asked_and_then_closed_though_it_subscribed_to_nothing(
-    start_gateway: StartGateway,
-) -> None:
-    limits = AppLimits(activity_timeout=1, pong_timeout=1)
-    gateway = await start_gateway(app=replace(APP, limits=limits))
-    async with gateway.connect() as silent, gateway.connect() as lively:
-        for _ in range(2):
-            await lively.next("pusher:ping")
-            await lively.send({"event": "pusher:pong", "data": {}})
-
-        assert (await silent.wait_closed())[0] == 4201
-        assert len(silent.received("pusher:ping")) == 1
-        await lively.settle()
 
 
 # -- messages ------------------------------------------------------------------------
@@ -298,29 +282,6 @@ async def test_the_answer_to_a_sign_in_is_text_within_text(gateway: RunningGatew
     assert json.loads(user_data) == {"id": "ada", "user_info": {"name": "Ada"}}
 
 
-async def test_a_watched_user_with_tabs_on_two_gateways_comes_once_and_goes_once(
-    start_gateway: StartGateway,
-) -> None:
-    one, two = await start_gateway(), await start_gateway()
-    async with one.connect() as watcher, two.connect() as fence:
-        await watcher.sign_in({"id": "ada", "watchlist": ["grace", "linus"]})
-        async with one.connect() as first:
-            await first.sign_in({"id": "grace"})
-            await watcher.next("pusher_internal:watchlist_events")
-            async with two.connect() as second:
-                await second.sign_in({"id": "grace"})
-                await first._socket.close()
-                await fence.sign_in({"id": "linus"})
-                await eventually(lambda: len(watcher.watched()) >= 2)
-        await eventually(lambda: len(watcher.watched()) >= 3)
-
-    assert watcher.watched() == [
-        ("online", ["grace"]),
-        ("online", ["linus"]),
-        ("offline", ["grace"]),
-    ]
-
-
 # -- over all gateways ---------------------------------------------------------------
 
 
@@ -336,22 +297,6 @@ async def test_the_http_api_counts_over_all_gateways(start_gateway: StartGateway
             room = await info(gateway, "presence-room", both)
             assert room == {"occupied": True, "user_count": 1, "subscription_count": 2}
             assert (await info(gateway, "news", "subscription_count"))["subscription_count"] == 2
-
-
-async def test_subscribers_on_all_gateways_are_told_how_many_they_are(
-    start_gateway: StartGateway,
-) -> None:
-    app = replace(APP, limits=AppLimits(subscription_counts=True))
-    one, two = await start_gateway(app=app), await start_gateway(app=app)
-    counted = "pusher_internal:subscription_count"
-    async with one.connect() as left, two.connect() as right:
-        await left.subscribe("news")
-        await right.subscribe("news")
-
-        await eventually(lambda: left.received(counted)[-1:] == [{"subscription_count": 2}])
-        await eventually(lambda: right.received(counted)[-1:] == [{"subscription_count": 2}])
-        await right.unsubscribe("news")
-        await eventually(lambda: left.received(counted)[-1:] == [{"subscription_count": 1}])
 
 
 async def test_a_connection_that_breaks_off_leaves_nothing_behind(

@@ -29,6 +29,8 @@ HTTP_MODULES = [
 ]
 SUBSCRIPTION_MODULES = [
     "broadcaster/protocol/session.py",
+    "broadcaster/protocol/sign_in.py",
+    "broadcaster/protocol/subscription.py",
     "broadcaster/protocol/subscription_auth.py",
     "broadcaster/protocol/hmac_verifier.py",
     "auth/broadcaster_auth/tokens.py",

@@ -140,14 +140,14 @@ def _watchlist(sent: object, limit: int) -> tuple[tuple[str, ...], str]:
     if sent is None:
         return (), ""
     if not isinstance(sent, list):
-        return (), "watchlist must be a list of user ids: nobody is watched"
+        return (), "it must be a list of user ids; watched are: nobody"
     bad = [one for one in sent if not (isinstance(one, str) and is_user_id(one))]
     good = list(dict.fromkeys(one for one in sent if isinstance(one, str) and is_user_id(one)))
     watched = good[:limit]
     faults: list[str] = []
     if bad:
         some = ", ".join(shown(str(one)) for one in bad[:MAX_SHOWN_IDS])
-        faults.append(f"{len(bad)} entries are no user ids ({some})")
+        faults.append(f"{len(bad)} of {len(sent)} entries are not user ids ({some})")
     if len(good) > limit:
         faults.append(f"{len(good)} users are over the limit of {limit}")
     if not faults:

@@ -16,6 +16,7 @@ import pytest
 
 from broadcaster.gateway.connection import MAX_REFUSALS
 from broadcaster.protocol import websocket
+from broadcaster.protocol.revocation import revocation
 from broadcaster.protocol.signing import sign_channel, sign_user
 from tests.gateway.fakes import client_frame
 from tests.gateway.world import APP
@@ -129,6 +130,11 @@ def user(user_data: str, *more: str) -> Case:
     return Case(act)
 
 
+def watching(ids: object, **limits: Any) -> Case:
+    """Sign in with a watchlist."""
+    return Case(lambda world: world.sign_in(json.dumps({"id": "ada", "watchlist": ids})), limits)
+
+
 def whisper(channel: str, data: object = None, name: str = "x", **limits: Any) -> Case:
     """Send a client event, subscribed to `orders` and `private-a`."""
 
@@ -201,6 +207,23 @@ async def full_presence(world: World) -> None:
         data = '{"user_id":"second"}'
         await world.subscribe("presence-a", world.signed("presence-a", data), data)
         await world.client.next("pusher:subscription_error")
+
+
+async def signed_out(world: World) -> None:
+    await world.client.sign_in({"id": "ada"})
+    later = revocation("ada", None, now=time.time() + 1)
+    await world.gateway.node._stores.revocations.add(APP.id, [later])
+
+
+async def terminated(world: World) -> None:
+    await world.client.sign_in({"id": "ada"})
+    await world.gateway.node._stores.revocations.aterminate(APP.id, "ada")
+
+
+async def unauthorized(world: World) -> None:
+    """Age the connection instead of waiting."""
+    await world.client.subscribe("orders")
+    world.connection().opened_at -= 31
 
 
 async def silence(world: World) -> None:
@@ -315,6 +338,14 @@ CASES: dict[str, Case] = {
     "a sign-in with a number as id": user('{"id":7}'),
     "a sign-in with an id that no channel can carry": user('{"id":"a b"}'),
     "a sign-in as another user": user('{"id":"ada"}', '{"id":"grace"}'),
+    "a watchlist over the limit": watching(["a", "b", "c"], watchlist=2),
+    "a watchlist with something that is no id": watching(["a", 7]),
+    "a watchlist that is no list": watching("a"),
+    "a user whose sign-in is revoked": Case(signed_out),
+    "a user whose connections are terminated": Case(terminated),
+    "nobody who vouches for the connection in time": Case(
+        unauthorized, {"authorization_timeout": 30.0}
+    ),
     # Time
     "no sign of life": Case(silence),
     "a client that reads too slowly": Case(no_reading),

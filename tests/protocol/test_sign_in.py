@@ -121,7 +121,7 @@ def test_an_entry_that_is_no_user_id_is_left_out_and_said(bad: object) -> None:
     user = user_of(watchlist=["a", bad])
 
     assert user.watchlist == ("a",)
-    assert user.complaint.startswith("1 entries are no user ids (")
+    assert user.complaint.startswith("1 of 2 entries are not user ids (")
     assert user.complaint.endswith("; watched are: a")
 
 
@@ -130,7 +130,7 @@ def test_a_watchlist_that_is_no_list_watches_nobody(bad: object) -> None:
     user = user_of(watchlist=bad)
 
     assert user.watchlist == ()
-    assert "must be a list" in user.complaint
+    assert "must be a list of user ids" in user.complaint
 
 
 def test_an_app_that_allows_no_watchlists_says_so() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _REQUEST_ID = re.compile(rb"[-A-Za-z0-9_.]{1,64}")
 _JSON = (b"content-type", b"application/json")
+NOT_MODIFIED = 304
 
 
 class Request(NamedTuple):
@@ -82,12 +83,9 @@ def request_id(scope: Scope) -> bytes:
 
 async def send_answer(send: Send, answer: Answer, request_id: bytes) -> None:
     """Write `answer` as the response of an HTTP scope."""
-    headers = [
-        _JSON,
-        (b"content-length", b"%d" % len(answer.body)),
-        (b"x-request-id", request_id),
-        *answer.headers,
-    ]
+    headers = [(b"x-request-id", request_id), *answer.headers]
+    if answer.status != NOT_MODIFIED:  # whose content would be another answer's
+        headers += (_JSON, (b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 

@@ -59,9 +59,11 @@ async def test_the_root_names_the_product_and_its_doors() -> None:
     assert "version" not in response.text
 
 
-@pytest.mark.parametrize("path", ["/", "/up", "/health", "/live", "/ready"])
-async def test_load_balancers_may_ask_with_head(path: str) -> None:
-    assert (await ask(path, method="HEAD")).status_code == 200
+@pytest.mark.parametrize("path", ["/", "/up", "/health", "/live", "/ready", "/openapi.json"])
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+async def test_load_balancers_may_ask_with_other_methods(path: str, method: str) -> None:
+    """HAProxy checks with OPTIONS unless told otherwise."""
+    assert (await ask(path, method=method)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/up", "/ready"])
@@ -69,7 +71,7 @@ async def test_other_methods_are_not_allowed(path: str) -> None:
     response = await ask(path, method="POST")
 
     assert response.status_code == 405
-    assert response.headers["allow"] == "GET, HEAD"
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"
     assert response.json()["error"]["code"] == "method_not_allowed"
     assert response.headers["x-request-id"] == "new-id"
 

@@ -1,7 +1,7 @@
 # Aliases of scripts/do.py, which works without make as well: python3 scripts/do.py test
 PYTHON ?= python3
 
-.PHONY: help dev test quick check build bench clean
+.PHONY: help dev test quick check build bench fuzz hostile clean
 
 help:
 	@echo "make dev     bring up Redis, gateway, worker and the demo page"
@@ -10,9 +10,11 @@ help:
 	@echo "make check   format, lint and types"
 	@echo "make build   wheel and sdist in dist/"
 	@echo "make bench   benchmarks, as ratios to a relay written in C"
+	@echo "make fuzz    a million inputs for every parser"
+	@echo "make hostile what a thousand hostile connections do to the others"
 	@echo "make clean   remove caches and build results"
 
-dev test check build bench clean:
+dev test check build bench fuzz hostile clean:
 	@$(PYTHON) scripts/do.py $@ $(ARGS)
 
 quick:

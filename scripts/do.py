@@ -1,5 +1,5 @@
 """
-One script for every deed: ``python3 scripts/do.py dev|test|check|build|bench|clean``.
+One script for every deed: ``python3 scripts/do.py dev|test|check|fuzz|…``.
 
 Standard library only, because it makes the environment that everything else needs:
 a virtual environment in ``.venv`` with the development dependencies, and the npm
@@ -33,6 +33,9 @@ NODE_FLOOR = (20, 19)
 PURE = "not redis and not process and not browser"
 CACHES = (".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 
+VERBS = ["dev", "test", "check", "build", "bench", "fuzz", "hostile", "clean"]
+SOURCES = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "auth")))}
+
 NODE_HINT = "apt-get install -y nodejs npm && npm install -g n && n 22"
 APT_HINTS = {"make": "apt-get install -y make", "gcc": "apt-get install -y gcc libc6-dev"}
 
@@ -53,7 +56,7 @@ class Group:
 def main() -> int:
     """Run the verb on the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="do.py", description=__doc__, allow_abbrev=False)
-    parser.add_argument("verb", choices=["dev", "test", "check", "build", "bench", "clean"])
+    parser.add_argument("verb", choices=VERBS)
     parser.add_argument(
         "--quick", action="store_true", help="test: only the pure tests; bench: short rounds"
     )
@@ -68,6 +71,10 @@ def main() -> int:
         return run_groups(check_groups())
     if options.verb == "build":
         return call([python(), "-m", "build", *rest])
+    if options.verb == "fuzz":
+        return call([python(), "-m", "tests.fuzz.run", *rest], environment=SOURCES)
+    if options.verb == "hostile":
+        return call([python(), "-m", "benchmarks.hostile", *rest])
     if options.verb == "bench":
         return bench([*(["--quick"] if options.quick else []), *rest])
     return dev(rest)

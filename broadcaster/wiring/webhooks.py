@@ -25,6 +25,7 @@ from broadcaster.worker.worker import Worker
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import AppProvider
     from broadcaster.contracts.webhooks import WebhookSender
+    from broadcaster.protocol.addresses import AddressRules
     from broadcaster.settings import Settings
     from broadcaster.worker.contract import Runner
 
@@ -47,6 +48,9 @@ class WebhookService:
         settings: how.
         apps: who has which endpoints; those of the gateway.
         clients: the gateway's connections; not closed here.
+
+    Raises:
+        ConfigurationError: `webhooks.allowed` names what is no host or network.
     """
 
     def __init__(self, settings: Settings, apps: AppProvider, clients: RedisClients) -> None:
@@ -54,7 +58,8 @@ class WebhookService:
         self._apps = apps
         self._clients = clients
         self._heartbeat_clients = RedisClients(clients.url, clients.prefix)
-        self._sender = open_sender(settings)
+        self._rules = address_rules(settings)
+        self._sender: WebhookSender | None = None
         self._tasks = TaskOwner()
         self._workers: set[Worker] = set()
         self._stopped = asyncio.Event()
@@ -76,7 +81,8 @@ class WebhookService:
         except TimeoutError:
             _log.warning("webhooks do not stop in time", extra={"event": "stopping"})
         await self._tasks.aclose()
-        await self._sender.aclose()
+        if self._sender is not None:
+            await self._sender.aclose()
         self._heartbeat_clients.close()
 
     async def _spread_facts(self) -> None:
@@ -85,6 +91,8 @@ class WebhookService:
         await self._work(FACT_QUEUE, runner, FACTS_AT_ONCE)
 
     async def _send_webhooks(self) -> None:
+        if self._sender is None:
+            self._sender = HttpWebhooks(self._rules, timeout=self._settings.webhooks.timeout)
         runner = DeliveryRunner(
             self._apps,
             self._sender,
@@ -123,13 +131,11 @@ class WebhookService:
                 self._stopped.set()
 
 
-def open_sender(settings: Settings) -> WebhookSender:
+def address_rules(settings: Settings) -> AddressRules:
     """
-    Return what sends requests to receivers.
+    Return which addresses receivers may have.
 
     Raises:
         ConfigurationError: `webhooks.allowed` names what is no host or network.
     """
-    said = settings.webhooks
-    rules = parse_allowed(said.allowed, private=said.allow_private)
-    return HttpWebhooks(rules, timeout=said.timeout)
+    return parse_allowed(settings.webhooks.allowed, private=settings.webhooks.allow_private)

@@ -229,12 +229,15 @@ class Reader:
                 self.seen.places.append(self._place_of(text))
 
 
+MAX_READERS = 4
+
+
 class CacheMachine(RuleBasedStateMachine):
     """
     Redis, two connections to it that lag as they like, one hub, and subscribers.
 
     Whatever happens, a subscriber sees the last event and then what follows it: in order,
-    each once, nothing missing unless it is told so.
+    each once, nothing missing unless it is told so. When all is quiet, everybody is in.
     """
 
     def __init__(self) -> None:
@@ -251,11 +254,13 @@ class CacheMachine(RuleBasedStateMachine):
         self.reading: tuple[LastEvent, Envelope | None] | None = None
         self.ahead: LastEvent | None = None
         self.readers: list[Reader] = []
+        self.entered = 0
         self.channel = self.hub.open(TOPIC, "1", NAME)
-        self.newest = 0  # place of the last event that the stream delivered
         self.watcher = Reader(0, self.place_of)
         self.watcher.seen = Seen(None, [])
         self.hub.add(self.channel, self.watcher)
+        self.subscribe()
+        self.hub.checked(self.channel, START, [])
 
     def place_of(self, text: bytes) -> int:
         return -1 if b"resync" in text else int(text)
@@ -286,9 +291,10 @@ class CacheMachine(RuleBasedStateMachine):
         if self.connected:
             self.wire.append(Envelope(Flag.EPHEMERAL, 0, 0, b"w" * 16, NO_ID, "", b"whisper"))
 
-    @rule()
-    def expire(self) -> None:
-        self.cached = None
+    @rule(luck=st.integers(0, 3))
+    def expire(self, luck: int) -> None:
+        if not luck:
+            self.cached = None
 
     @rule(keep=st.integers(0, 3))
     def trim(self, keep: int) -> None:
@@ -304,14 +310,19 @@ class CacheMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.connected)
     @rule()
+    def reconnect(self) -> None:
+        self.subscribe()
+
     def subscribe(self) -> None:
         self.connected = True
         self.check = None
         self.hub.acknowledged(TOPIC)
 
     @precondition(lambda self: self.connected)
-    @rule()
-    def fall(self) -> None:
+    @rule(luck=st.integers(0, 3))
+    def fall(self, luck: int) -> None:
+        if luck:
+            return
         self.connected = False
         self.wire.clear()
         self.hub.interrupted()
@@ -367,9 +378,11 @@ class CacheMachine(RuleBasedStateMachine):
 
     # -- subscribers
 
+    @precondition(lambda self: len(self.readers) < MAX_READERS)
     @rule()
     def enter(self) -> None:
-        reader = Reader(len(self.readers) + 1, self.place_of)
+        self.entered += 1
+        reader = Reader(self.entered, self.place_of)
         self.readers.append(reader)
 
         def proceed() -> None:
@@ -393,6 +406,7 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         reader = data.draw(st.sampled_from(self.readers))
+        self.readers.remove(reader)
         self.hub.remove(TOPIC, reader)
 
     # -- what always holds
@@ -405,6 +419,25 @@ class CacheMachine(RuleBasedStateMachine):
             assert events == sorted(set(events)), places
             for before, place in itertools.pairwise(places):
                 assert -1 in (before, place) or place == before + 1, places
+
+    def teardown(self) -> None:
+        for _ in range(10):
+            if not self.connected:
+                self.subscribe()
+            if self.check is None:
+                self.ask_position()
+            self.answer_position()
+            self.read(len(self.wire))
+            if self.channel.last is not None and self.reading is None:
+                self.ask_last()
+            if self.reading is not None:
+                self.answer_last()
+        self.end_tick()
+        self.in_order_each_once_and_nothing_missing_in_silence()
+        for reader in self.readers:
+            assert reader.seen is not None, "never let in"
+            if reader.seen.first is not None and -1 not in reader.seen.places:
+                assert reader.seen.places[-1] == self.published, "not up to date"
 
 
 TestCache = CacheMachine.TestCase

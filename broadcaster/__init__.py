@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from broadcaster.context import using_app
     from broadcaster.current import configure, credentials
     from broadcaster.errors import (
         BroadcasterError,
@@ -85,6 +86,7 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "hours",
     "configure",
     "credentials",
+    "using_app",
     "BroadcasterError",
     "ConfigurationError",
     "NotConfigured",
@@ -123,6 +125,7 @@ _HOMES = {
     "broadcaster.events.users": ("terminate_connections", "aterminate_connections"),
     "broadcaster.jobs.job": ("Job", "job"),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),
+    "broadcaster.context": ("using_app",),
     "broadcaster.current": ("configure", "credentials"),
     "broadcaster.errors": (
         "BroadcasterError",

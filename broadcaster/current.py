@@ -81,22 +81,33 @@ class Credentials:
 
         app.mount("/broadcasting", broadcasting_auth(credentials, user=current_user))
 
-    Call it for the `App`. Nothing is read before that: settings may come later.
+    Call it for the `App`. Nothing is read before that: settings may come later. Where one
+    process signs for several apps, give each endpoint its own, ``credentials.of("blog")``, or
+    choose per request with `broadcaster.using_app`.
 
     Implements `broadcaster.contracts.apps.AppSource`.
     """
 
-    __slots__ = ()
+    __slots__ = ("_app_id",)
+
+    def __init__(self, app_id: str | None = None) -> None:
+        self._app_id = app_id
 
     def __call__(self) -> App:
         """
         Return the app of the current application.
 
         Raises:
-            NotConfigured: no credentials were found; the message says what to set.
+            NotConfigured: no credentials were found, or no app of this id; the message says
+                what to set.
             ConfigurationError: a setting is wrong.
+            DriverUnavailable: the app is one that Redis holds, and it does not answer.
         """
-        return application().app
+        return application().app if self._app_id is None else application().find_app(self._app_id)
+
+    def of(self, app_id: str) -> Credentials:
+        """Return those of one of several apps; it is looked up when it is first used."""
+        return Credentials(app_id)
 
     @property
     def debug(self) -> bool:

@@ -38,7 +38,21 @@ class Application(Protocol):
 
     @property
     def app(self) -> App:
-        """The app that this process works for; `NotConfigured` without credentials."""
+        """
+        The app that is worked for: the one of `using_app`, else the one of the settings.
+
+        Raises `NotConfigured` without credentials, and where several apps are configured and
+        none is chosen.
+        """
+        ...
+
+    def find_app(self, app_id: str) -> App:
+        """
+        Return one of several apps, those that Redis holds included.
+
+        Raises `NotConfigured` if there is none of this id, and `DriverUnavailable` if Redis,
+        which may have it, does not answer within 2 s.
+        """
         ...
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.application import BroadcastRules
 from broadcaster.drivers.registry import PUBLISHERS, QUEUES, load
-from broadcaster.drivers.routing import RoutingPublisher
+from broadcaster.drivers.routing import RoutingPublisher, SigningPublisher
 from broadcaster.errors import NotConfigured
 from broadcaster.jobs.registry import registry
 from broadcaster.protocol.encryption import (
@@ -19,6 +19,7 @@ from broadcaster.protocol.encryption import (
 )
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.settings import Settings, load_settings
+from broadcaster.wiring.backend_apps import BackendApps
 from broadcaster.worker.broadcasts import read_publication
 
 if TYPE_CHECKING:
@@ -55,12 +56,13 @@ class Backend:
         self._clients: RedisClients | None = None
         self._queue: Queue | None = None
         self._drivers: dict[str, Any] = {}
+        self._apps = BackendApps(settings, lambda: self.clients)
         self._router = RoutingPublisher(self.driver)
 
     @property
     def app(self) -> App:
         """See `Application.app`."""
-        return self.settings.require_app()
+        return self._apps.current
 
     @property
     def debug(self) -> bool:
@@ -70,7 +72,11 @@ class Backend:
     @property
     def app_id(self) -> str:
         """See `Application.app_id`."""
-        return self.app.id
+        return self._apps.current_id
+
+    def find_app(self, app_id: str) -> App:
+        """See `Application.find_app`."""
+        return self._apps.find(app_id)
 
     @property
     def rules(self) -> BroadcastRules:
@@ -171,9 +177,11 @@ class Backend:
         if name == "redis":
             return driver(self.clients, history=self.settings.history)
         if name == "pusher":
+            self.settings.require_apps()
             endpoint = self.settings.endpoint
-            return driver(
-                self.settings.require_app(), base_url=endpoint.url, timeout=endpoint.timeout
+            return SigningPublisher(
+                self.find_app,
+                lambda app: driver(app, base_url=endpoint.url, timeout=endpoint.timeout),
             )
         return driver()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from broadcaster.drivers.routing import RoutingPublisher
+from broadcaster.contracts.apps import App
+from broadcaster.drivers.routing import RoutingPublisher, SigningPublisher
 from tests.drivers.publications import make_publication
 
 if TYPE_CHECKING:
@@ -40,3 +41,39 @@ async def test_neighbours_travel_together_and_order_is_kept() -> None:
     await router.apublish(mixed)
 
     assert recorder.calls == [(None, ["a", "b"]), ("log", ["c"]), (None, ["d"])] * 2
+
+
+class Signing:
+    """A driver that remembers what it signed with which secret."""
+
+    signed: ClassVar[list[tuple[str, int]]] = []
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.closed = 0
+
+    def publish(self, publications: Sequence[Publication]) -> None:
+        self.signed.append((self.app.secret, len(publications)))
+
+    async def apublish(self, publications: Sequence[Publication]) -> None:
+        self.publish(publications)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+async def test_each_app_signs_for_itself_with_its_present_secret() -> None:
+    Signing.signed.clear()
+    apps = {name: App(id=name, key=name, secret=f"{name}-secret") for name in ("1", "2")}
+    publisher = SigningPublisher(apps.__getitem__, Signing)
+    one, two = make_publication(), replace(make_publication(), app_id="2")
+
+    publisher.publish([one, one, two])
+    apps["1"] = replace(apps["1"], secret="rotated")
+    await publisher.apublish([two, one])
+    await publisher.aclose()
+
+    assert Signing.signed == [("1-secret", 2), ("2-secret", 1), ("2-secret", 1), ("rotated", 1)]

@@ -42,6 +42,9 @@ class RecordingApplication:
     def revoker(self) -> RecordingRevoker:
         return RecordingRevoker(self)
 
+    def find_app(self, app_id: str) -> App:
+        return App(id=app_id, key="k", secret="s")
+
     def encrypt(self, channel: str, data: str) -> str:
         return f"{channel} hides {len(data)}"
 

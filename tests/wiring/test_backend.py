@@ -291,11 +291,12 @@ async def test_the_pusher_driver_is_made_from_the_endpoint() -> None:
     endpoint = EndpointSettings(host="push.example", scheme="https", port=444, path="x")
     backend = Backend(settings(endpoint=endpoint, broadcast=BroadcastSettings(driver="pusher")))
 
-    driver: Any = backend.driver(None)
+    publisher: Any = backend.driver(None)
+    driver = publisher._driver(APP.id)
 
     assert driver._base_url == httpx.URL("https://push.example:444/x")
     same: object = backend.driver("pusher")
-    assert same is driver
+    assert same is publisher
     await backend.aclose()
     backend.close()
 

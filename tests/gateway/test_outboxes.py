@@ -16,7 +16,7 @@ from broadcaster.protocol.facts import Fact, fact_id
 from tests.polling import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from broadcaster.contracts.outbox import Source
 
@@ -82,7 +82,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def running(store: Store, sink: Sink) -> AsyncIterator[Outboxes]:
+async def running(store: Store, sink: Sink) -> AsyncGenerator[Outboxes]:
     outboxes = Outboxes(store, sink)
     task = asyncio.create_task(outboxes.run())
     yield outboxes

@@ -135,6 +135,7 @@ class Node:
             self._lease,
             self._tasks,
             revocations=self._revocations,
+            trace=self.trace,
             topic=stores.topic,
             grace=options.presence_grace,
         )

@@ -107,11 +107,13 @@ class OnlineUsers:
             try:
                 await self._write(list(changed))
                 await _each(self._finish(user) for user in due)
-            except DriverError as error:
+            except Exception as error:
                 self._changed = {**changed, **self._changed}
                 self._due = {**due, **self._due}
-                await self._failed(error)
                 self._event.set()
+                if not isinstance(error, DriverError):
+                    raise
+                await self._failed(error)
             else:
                 if not self._changed:
                     self._settled.set()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from broadcaster.protocol.envelope import Flag
 from broadcaster.protocol.rate import TokenBucket
+from broadcaster.protocol.watchlist import is_online_list
 
 if TYPE_CHECKING:
     from broadcaster.gateway.connection import Connection
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from broadcaster.protocol.close_codes import CloseCode
     from broadcaster.protocol.effects import Denied, Join
     from broadcaster.protocol.envelope import Envelope
+    from broadcaster.protocol.sign_in import User
 
 _log = logging.getLogger("broadcaster.gateway")
 
@@ -58,22 +60,29 @@ class Trace:
                 extra["user_id"] = join.member.user_id
             _log.debug("subscribed to %s", join.channel.name, extra=extra)
 
+    def signed_in(self, connection: Connection, user: User) -> None:
+        """A connection is a user's."""
+        if self.on:
+            extra = _of(connection, "signed_in", user_id=user.id)
+            _log.debug("signed in as %s", user.id, extra=extra)
+
     def unsubscribed(self, connection: Connection, channel: str) -> None:
         """A client left a channel."""
         if self.on:
             _log.debug("left %s", channel, extra=_of(connection, "unsubscribed", channel=channel))
 
     def denied(self, connection: Connection, denied: Denied, now: float) -> None:
-        """A subscription was refused; a flood of them is counted instead of told."""
+        """A subscription or sign-in was refused; a flood is counted instead of told."""
         if not self._denials.take(now):
             self._unsaid += 1
             return
         if self._unsaid:
-            _log.info("%d more subscriptions denied", self._unsaid, extra={"event": "denied"})
+            _log.info("%d more were denied", self._unsaid, extra={"event": "denied"})
             self._unsaid = 0
+        what = f"subscription to {denied.channel[:200]!a}" if denied.channel else "sign-in"
         _log.info(
-            "subscription to %s denied: %s",
-            ascii(denied.channel[:200]),
+            "%s denied: %s",
+            what,
             denied.cause,
             extra=_of(connection, "denied", channel=denied.channel[:200], code=denied.code),
         )
@@ -84,7 +93,7 @@ class Trace:
 
     def delivered(self, channel: LocalChannel | None, envelope: Envelope) -> None:
         """An event was given to the sockets of a channel here."""
-        if channel is None or envelope.flags & Flag.CONTROL:
+        if channel is None or envelope.flags & Flag.CONTROL or is_online_list(channel.name):
             return
         try:
             name = str(json.loads(envelope.frame).get("event"))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from broadcaster.gateway.lease import LeaseKeeper
     from broadcaster.gateway.revocations import Revocations
     from broadcaster.gateway.tasks import TaskOwner
+    from broadcaster.gateway.trace import Trace
     from broadcaster.hub.channel import LocalChannel
     from broadcaster.hub.hub import Hub
     from broadcaster.protocol.effects import SignIn
@@ -47,7 +48,16 @@ class _SignedIn:
     connection that may wait there too; nothing is ever written to it.
     """
 
-    __slots__ = ("connection", "done", "name", "paused", "sign_in", "socket_id", "topic")
+    __slots__ = (
+        "connection",
+        "done",
+        "is_seen",
+        "name",
+        "paused",
+        "sign_in",
+        "socket_id",
+        "topic",
+    )
 
     def __init__(self, connection: Connection, sign_in: SignIn, topic: bytes, name: str) -> None:
         self.connection = connection
@@ -55,6 +65,7 @@ class _SignedIn:
         self.topic = topic
         self.name = name
         self.done = False
+        self.is_seen = False  # by those who watch the user; the app's limits may change
         self.socket_id = connection.socket_id
         self.paused = False
 
@@ -84,12 +95,14 @@ class Users:
         tasks: TaskOwner,
         *,
         revocations: Revocations,
+        trace: Trace,
         topic: Callable[[str, str], bytes],
         grace: float,
     ) -> None:
         self._hub = hub
         self._tasks = tasks
         self._revocations = revocations
+        self._trace = trace
         self._topic = topic
         self._online = OnlineUsers(store, lease, tasks, grace=grace)
         self._watchlists = Watchlists(hub, store, lease, tasks, topic=topic)
@@ -138,7 +151,7 @@ class Users:
         self._hub.flush()
         self._hub.remove(signed_in.topic, signed_in)
         self._hub.remove(signed_in.topic, connection)
-        if signed_in.done and connection.app.limits.watchlist:
+        if signed_in.is_seen:
             self._online.left(connection.app.id, signed_in.sign_in.user.id)
             self._watchlists.forget(connection)
 
@@ -183,16 +196,17 @@ class Users:
 
         def proceed() -> None:
             connection, user = signed_in.connection, signed_in.sign_in.user
-            watches = connection.app.limits.watchlist > 0
             self._hub.add(channel, connection)
             signed_in.done = True
-            if watches:
+            signed_in.is_seen = connection.app.limits.watchlist > 0
+            if signed_in.is_seen:
                 self._online.came(app_id, user.id)
             connection.send(signed_in.sign_in.frame)
             if user.complaint:
                 connection.send(encode_error(WATCHLIST_CUT, f"Watchlist: {user.complaint}"))
-            if watches and connection in self._signed_in:  # else too slow for what was written
+            if connection in self._signed_in:  # else it was too slow for what was written
                 self._watchlists.watch(connection, user.watchlist)
+            self._trace.signed_in(connection, user)
 
         if channel.stream.live:
             proceed()

@@ -113,6 +113,8 @@ class Watchlists:
 
     def watch(self, connection: Connection, user_ids: Sequence[str]) -> None:
         """Tell a connection about these users from now on; once per connection."""
+        if not user_ids:
+            return
         watcher = self._watchers[connection] = _Watcher(connection)
         for user_id in user_ids:
             watched = self._watch(OnlineUser(connection.app.id, user_id))

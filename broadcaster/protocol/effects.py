@@ -49,7 +49,7 @@ class Relay(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """A subscription was refused; for the log."""
+    """A subscription was refused, or a sign-in, which has no `channel`; for the log."""
 
     channel: str
     code: str

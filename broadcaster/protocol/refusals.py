@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broadcaster.protocol.close_codes import SIGN_IN_REFUSED
 from broadcaster.protocol.effects import Denied, Effect, Reply
 from broadcaster.protocol.messages import encode_error, encode_subscription_error
 
@@ -26,3 +27,8 @@ def denied(
     """Refuse a subscription; what was `found` out about its cause is for the log alone."""
     frame = encode_subscription_error(channel, kind, cause, status, code=code)
     return [Reply(frame), Denied(channel, code, ". ".join([cause, *found]))]
+
+
+def sign_in_refused(code: str, cause: str) -> list[Effect]:
+    """Refuse a sign-in; the connection stays open."""
+    return [error_reply(f"Sign-in refused: {cause}", SIGN_IN_REFUSED), Denied("", code, cause)]

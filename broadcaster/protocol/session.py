@@ -71,6 +71,7 @@ from broadcaster.protocol.refusals import (
     SERVER_ERROR,
     denied,
     error_reply,
+    sign_in_refused,
 )
 from broadcaster.protocol.sign_in import owner_of, verify_sign_in
 from broadcaster.protocol.subscription import NEVER, Subscription, identified, member_of
@@ -363,10 +364,9 @@ class Session:
         try:
             user = verify_sign_in(self._app, self.socket_id, message)
         except ProtocolError as error:
-            return [error_reply(f"Sign-in refused: {error}", SIGN_IN_REFUSED)]
+            return sign_in_refused(error.code, str(error))
         if self.user is not None and self.user.id != user.id:
-            cause = "this connection belongs to another user"
-            return [error_reply(f"Sign-in refused: {cause}", SIGN_IN_REFUSED)]
+            return sign_in_refused("another_user", "this connection belongs to another user")
         if self.user is None:
             self.user = user
         return [SignIn(self.user, messages.encode_signin_success(message.user_data))]

@@ -155,6 +155,17 @@ def test_a_joiner_gets_after_the_snapshot_what_the_snapshot_does_not_show() -> N
     assert joiner.writes == []
 
 
+def test_a_joiner_may_be_owed_something_before_all_that_is_kept() -> None:
+    """The last event of a cache channel."""
+    joiner = Peer("1.1")
+    channel = channel_of()
+    joining = channel.joining[joiner] = Joining(b"last")
+
+    channel.append(b"event")
+
+    assert joining.after(5, "1.1") == [b"last", b"event"]
+
+
 def test_what_is_kept_for_a_joiner_is_bounded() -> None:
     joining = Joining()
     for _ in range(MAX_BUFFERED):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from broadcaster.protocol.sign_in import User
 
 _log = logging.getLogger("broadcaster.gateway")
+
+# A signature that does not fit here may fit somewhere else.
+_DIGEST = re.compile(r"(?<![0-9a-f])([0-9a-f]{8})[0-9a-f]{56}(?![0-9a-f])")
+_CUT = r"\1..."
 
 DENIALS_A_SECOND, DENIALS_AT_ONCE = 20, 200
 
@@ -83,7 +88,7 @@ class Trace:
         _log.info(
             "%s denied: %s",
             what,
-            denied.cause,
+            _without_secrets(denied.cause, connection.app.secret),
             extra=_of(connection, "denied", channel=denied.channel[:200], code=denied.code),
         )
 
@@ -119,6 +124,13 @@ class Trace:
                 "dur_ms": round(waited, 1),
             },
         )
+
+
+def _without_secrets(cause: str, secret: str) -> str:
+    """Return `cause` without signatures, and without a secret that was sent as the key."""
+    if secret:
+        cause = cause.replace(secret, "(the app's secret)")
+    return _DIGEST.sub(_CUT, cause)
 
 
 def _of(connection: Connection, event: str, **more: Any) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 Who a request of the HTTP API comes from: signed by the app's secret, or refused.
 
 An app id that does not exist is told only to who proves to own another app of this server
-(404); everybody else gets what a wrong key gets (401), so that ids cannot be listed.
+(404); everybody else gets what a wrong key gets (401), so that ids cannot be listed. A wrong
+key takes the same steps whether or not the app exists, so that the clock does not tell either.
 """
 
 from __future__ import annotations
 
 import secrets
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -95,9 +97,14 @@ class Credentials:
                 disabled (403).
             DriverUnavailable: nobody knows yet which apps there are.
         """
-        now = self._clock()
+        check = partial(_verify, paths, method=method, params=params, body=body, now=self._clock())
         if claimed is not None:
-            _verify(paths, claimed, method=method, params=params, body=body, now=now)
+            try:
+                check(claimed)
+            except InvalidSignature as error:
+                if error.code == "auth_wrong_key":
+                    self._owner(params, check)
+                raise
             if not claimed.enabled:
                 raise RequestRefused(
                     f"app {shown(claimed.id)} is disabled on this server",
@@ -107,20 +114,29 @@ class Credentials:
             return claimed
         if not self._apps.settled:
             raise DriverUnavailable("the apps of this server have not been read yet")
-        check = partial(_verify, paths, method=method, params=params, body=body, now=now)
-        owner = self._apps.by_key(params.get("auth_key", ""))
-        if owner is not None:
-            with suppress(InvalidSignature):
-                check(owner)
-                raise RequestRefused(
-                    f"there is no app {shown(target.app_id)} on this server; auth_key belongs "
-                    f"to app {shown(owner.id)}",
-                    status=404,
-                    code="app_not_found",
-                )
-        # In the words used for an app that exists and a key that is not its own.
-        check(self._phantom)
+        try:
+            # In the words used for an app that exists and a key that is not its own.
+            check(self._phantom)
+        except InvalidSignature as error:
+            owner = self._owner(params, check) if error.code == "auth_wrong_key" else None
+            if owner is None:
+                raise
+            raise RequestRefused(
+                f"there is no app {shown(target.app_id)} on this server; auth_key belongs "
+                f"to app {shown(owner.id)}",
+                status=404,
+                code="app_not_found",
+            ) from error
         raise InvalidSignature("no request can be signed for this app")
+
+    def _owner(self, params: Mapping[str, str], check: Callable[[App], None]) -> App | None:
+        """Return the app of ``auth_key`` if it signed; a key that nobody has takes as long."""
+        key = params.get("auth_key", "")
+        owner = self._apps.by_key(key)
+        with suppress(InvalidSignature):
+            check(owner or replace(self._phantom, key=key))
+            return owner
+        return None
 
 
 def _verify(

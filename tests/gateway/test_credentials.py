@@ -427,6 +427,28 @@ async def test_an_unknown_app_id_looks_like_a_wrong_key_to_strangers(world: Worl
         assert refusal(unknown)[:2] == (401, "auth_wrong_key")
 
 
+@pytest.mark.parametrize("key", ["app-key", "guess"])
+async def test_an_unknown_app_id_takes_the_steps_of_a_known_one(
+    world: World, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock must not list app ids either."""
+    steps: list[str] = []
+
+    def counted(secret: str, text: bytes) -> str:
+        steps.append("hmac")
+        return hmac_hex(secret, text)
+
+    monkeypatch.setattr("broadcaster.protocol.signing.hmac_hex", counted)
+    taken = []
+    for app_id in ("5678", "9999"):
+        query = {**signed("GET", CHANNELS), "auth_key": key}
+        steps.clear()
+        await world.send("GET", f"/apps/{app_id}/channels", params=query)
+        taken.append([*steps])
+
+    assert taken == [["hmac"], ["hmac"]]
+
+
 @pytest.mark.parametrize(
     "path", [path.replace(APP.id, "9999") for _, path in ROUTES if path != ALIAS]
 )

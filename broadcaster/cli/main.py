@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "listen": ("broadcaster.cli.listen:listen", "Show the events of channels as they come."),
     "failed": ("broadcaster.cli.failed:failed", "List and retry failed jobs."),
     "token": ("broadcaster.cli.token:token", "Make and check grants."),
+    "app": ("broadcaster.cli.app:app_group", "Add, change and remove apps."),
     "config": ("broadcaster.cli.config:config", "Show settings and where they come from."),
     "version": ("broadcaster.cli.version:version", "Show the version."),
 }

@@ -4,7 +4,7 @@ The folder ``.broadcaster/`` of a project: what ``broadcaster dev`` keeps betwee
 ::
 
     .broadcaster/            0700, ignored by git
-      credentials.json       0600: app id, key, secret, grant key; made once, then kept
+      credentials.json       0600: app id, key, secret, further keys; made once, then kept
       redis/                 the append-only file of the embedded server
       dev.lock               locked while a dev runs; holds its pid
       dev.json               0600: what other commands need to find the running dev
@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import secrets
+from base64 import b64encode
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from broadcaster.errors import ConfigurationError
@@ -38,12 +39,14 @@ class Credentials(NamedTuple):
         key: public, part of the page.
         secret: 40 characters; signs.
         grant_key: 64 characters; signs grants, and nothing else.
+        encryption_key: 32 bytes in Base64; master key of encrypted channels.
     """
 
     id: str
     key: str
     secret: str
     grant_key: str
+    encryption_key: str
 
 
 class DevFolder:
@@ -113,17 +116,27 @@ class DevFolder:
             ConfigurationError: the file is not as we wrote it.
         """
         path = self.path / "credentials.json"
+        made = new_credentials()
         if not path.exists():
-            _write_private(path, new_credentials()._asdict())
+            _write_private(path, made._asdict())
+            return made
         try:
-            match json.loads(path.read_text()):
-                case {"id": str(id_), "key": str(key), "secret": str(s), "grant_key": str(grant)}:
-                    return Credentials(id_, key, s, grant)
-                case _:
-                    pass
+            found = json.loads(path.read_text())
         except ValueError:
-            pass
-        raise ConfigurationError(f"{path} is damaged; remove it and new credentials will be made")
+            found = None
+        match found:
+            case {"id": str(id_), "key": str(key), "secret": str(s), "grant_key": str(grant)}:
+                pass
+            case _:
+                raise ConfigurationError(
+                    f"{path} is damaged; remove it and new credentials will be made"
+                )
+        kept = found.get("encryption_key")
+        if isinstance(kept, str):
+            return Credentials(id_, key, s, grant, kept)
+        whole = Credentials(id_, key, s, grant, made.encryption_key)
+        _write_private(path, whole._asdict())
+        return whole
 
     def announce(self, state: Mapping[str, object]) -> None:
         """Write `dev.json`, in one step, for other commands to find."""
@@ -137,6 +150,7 @@ def new_credentials() -> Credentials:
         key=secrets.token_hex(10),
         secret=secrets.token_hex(20),
         grant_key=secrets.token_hex(32),
+        encryption_key=b64encode(secrets.token_bytes(32)).decode(),
     )
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +82,7 @@ class Plan:
             # Proof of life: the server's socket, or our lock when the server is remote.
             "socket": parts.path if parts.scheme == "unix" else str(folder.lock.resolve()),
             "redis_url": self.redis_url,
-            "app": self.credentials._asdict(),
+            "app": {name: value for name, value in self.credentials._asdict().items() if value},
             "gateway": {"host": HOST, "port": self.gateway_port},
             "page": self.app_url,
             # For an application that is not our child: its refusals may name their cause too.
@@ -134,7 +135,11 @@ def make_plan(
         folder.credentials()
         if app is None
         else Credentials(
-            app.id, app.key, app.secret, app.grant_keys[0][2] if app.grant_keys else ""
+            app.id,
+            app.key,
+            app.secret,
+            app.grant_keys[0][2] if app.grant_keys else "",
+            b64encode(app.encryption_key).decode() if app.encryption_key else "",
         )
     )
     return Plan(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import stat
+from base64 import b64decode
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,7 +30,22 @@ def test_credentials_have_the_shape_that_others_expect() -> None:
     assert len(made.id) == 6
     assert len(made.secret) >= 32
     assert len(bytes.fromhex(made.grant_key)) >= 32
+    assert len(b64decode(made.encryption_key, validate=True)) == 32
     assert made != new_credentials()
+
+
+def test_credentials_of_an_older_version_are_completed_and_kept(tmp_path: Path) -> None:
+    with DevFolder(tmp_path) as folder:
+        path = folder.path / "credentials.json"
+        older = folder.credentials()._asdict()
+        del older["encryption_key"]
+        path.write_text(json.dumps(older))
+
+        completed = folder.credentials()
+
+        assert completed[:4] == tuple(older.values())
+        assert len(b64decode(completed.encryption_key)) == 32
+        assert folder.credentials() == completed
 
 
 def test_nobody_else_can_read_the_folder(tmp_path: Path) -> None:

@@ -51,12 +51,22 @@ if TYPE_CHECKING:
         UserChannel,
     )
     from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
+    from broadcaster.events.facts import (
+        CacheMissed,
+        ChannelOccupied,
+        ChannelVacated,
+        ClientEventReceived,
+        MemberAdded,
+        MemberRemoved,
+        SubscriptionCountChanged,
+    )
+    from broadcaster.events.listening import listen
     from broadcaster.events.revocation import arevoke, revoke
     from broadcaster.events.users import aterminate_connections, terminate_connections
     from broadcaster.jobs.delay import hours, minutes, seconds
     from broadcaster.jobs.job import Job, job
 
-# Grouped by noun: events, channels, sending, jobs, the process, errors.
+# Grouped by noun: events, channels, sending, listening, jobs, the process, errors.
 __all__ = [  # noqa: RUF022 - grouped for the reader
     "ShouldBroadcast",
     "ShouldBroadcastNow",
@@ -79,6 +89,14 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "arevoke",
     "terminate_connections",
     "aterminate_connections",
+    "listen",
+    "ChannelOccupied",
+    "ChannelVacated",
+    "MemberAdded",
+    "MemberRemoved",
+    "ClientEventReceived",
+    "CacheMissed",
+    "SubscriptionCountChanged",
     "Job",
     "job",
     "seconds",
@@ -123,6 +141,16 @@ _HOMES = {
     "broadcaster.events.anonymous": ("on", "private", "presence"),
     "broadcaster.events.revocation": ("revoke", "arevoke"),
     "broadcaster.events.users": ("terminate_connections", "aterminate_connections"),
+    "broadcaster.events.listening": ("listen",),
+    "broadcaster.events.facts": (
+        "ChannelOccupied",
+        "ChannelVacated",
+        "MemberAdded",
+        "MemberRemoved",
+        "ClientEventReceived",
+        "CacheMissed",
+        "SubscriptionCountChanged",
+    ),
     "broadcaster.jobs.job": ("Job", "job"),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),
     "broadcaster.context": ("using_app",),

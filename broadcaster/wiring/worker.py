@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,9 +15,11 @@ from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import ConfigurationError
+from broadcaster.events.listening import listener_jobs, listeners
 from broadcaster.jobs.registry import registry
 from broadcaster.wiring.process_name import process_name
 from broadcaster.worker.broadcasts import BroadcastPublisher
+from broadcaster.worker.facts import FactSpreader
 from broadcaster.worker.heartbeat import Heartbeat
 from broadcaster.worker.runner import JobRunner
 from broadcaster.worker.worker import Worker
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
     from broadcaster.settings import Settings
     from broadcaster.worker.options import WorkerOptions
+
+_log = logging.getLogger("broadcaster.worker")
 
 
 class OpenWorker(NamedTuple):
@@ -71,16 +77,29 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
     heartbeat_clients = RedisClients(url, settings.prefix)
     stopping = asyncio.Event()
     broadcasts = BroadcastPublisher(application.publisher(), stopping)
-    runner = JobRunner(registry, options, broadcasts)
+    queue = RedisQueue(clients)
+    facts = FactSpreader(queue, partial(listener_jobs, default_queue=settings.queue.default))
+    runner = JobRunner(registry, options, broadcasts, facts)
+    _warn_of_deaf_listeners(settings)
     worker = Worker(
         process_name(),
-        queue=RedisQueue(clients),
+        queue=queue,
         heartbeat=Heartbeat(RedisQueue(heartbeat_clients), options.lease),
         runner=runner,
         options=options,
         stopping=stopping,
     )
     return OpenWorker(worker, runner, clients, heartbeat_clients)
+
+
+def _warn_of_deaf_listeners(settings: Settings) -> None:
+    app = settings.app
+    if listeners and app is not None and not app.server_events:
+        _log.warning(
+            "functions listen to events, but app.server_events is off: set it to true for the "
+            "gateways, or they are never called",
+            extra={"event": "no_server_events"},
+        )
 
 
 def open_failed_jobs(settings: Settings) -> tuple[RedisFailedJobs, RedisClients]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from broadcaster.contracts.queue import Done, Fail, Retry
 from broadcaster.errors import BroadcasterError, InvalidJob, JobError, JobTimedOut, UnknownJob
 from broadcaster.jobs.outcome import Finished, GiveUp, Limits, TryAgain, decide, refuse_start
+from broadcaster.protocol.fact_jobs import EVENT_JOB
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.worker.broadcasts import Broadcast, read_publication
 from broadcaster.worker.containment import running_job
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from broadcaster.jobs.registry import Registry
     from broadcaster.protocol.payload import Payload
     from broadcaster.worker.broadcasts import BroadcastPublisher
+    from broadcaster.worker.facts import FactSpreader
     from broadcaster.worker.heartbeat import HeldJob
     from broadcaster.worker.options import WorkerOptions
 
@@ -68,14 +70,20 @@ class JobRunner:
         registry: the jobs that this worker knows.
         options: defaults for what a job does not say.
         broadcasts: runs the built-in broadcast job.
+        facts: runs the built-in job of facts for listeners.
     """
 
     def __init__(
-        self, registry: Registry, options: WorkerOptions, broadcasts: BroadcastPublisher
+        self,
+        registry: Registry,
+        options: WorkerOptions,
+        broadcasts: BroadcastPublisher,
+        facts: FactSpreader | None = None,
     ) -> None:
         self._registry = registry
         self._options = options
         self._broadcasts = broadcasts
+        self._facts = facts
         self._pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="job")
         self._in_threads: set[object] = set()
 
@@ -95,6 +103,8 @@ class JobRunner:
             if payload.job == BROADCAST_JOB:
                 one = Broadcast(reserved, read_publication(payload))
                 return (await self._broadcasts.publish(queue, [one]))[0]
+            if payload.job == EVENT_JOB and self._facts is not None:
+                return await self._facts.run(reserved, payload)
             task = self._prepare(queue, reserved, payload)
         except (InvalidJob, UnknownJob) as error:
             return _refused(queue, reserved, error)

@@ -22,8 +22,11 @@ from broadcaster_auth import (
 
 from broadcaster import (
     Channel,
+    ChannelOccupied,
     DriverUnavailable,
     Job,
+    MemberAdded,
+    MemberRemoved,
     PresenceChannel,
     PrivateChannel,
     ShouldBroadcast,
@@ -39,6 +42,7 @@ from broadcaster import (
     configure,
     credentials,
     job,
+    listen,
     minutes,
     on,
     presence,
@@ -154,6 +158,25 @@ def sync_code(order: Order) -> None:
     revoke(user=42)
     revoke(user="42", channel="private-orders.*")
     revoke(42)  # type: ignore[call-arg]  # who is meant is named
+
+
+@listen(MemberAdded)
+def greet(event: MemberAdded) -> str:
+    return event.user_id
+
+
+@listen(MemberAdded, MemberRemoved, queue="stats", tries=3, backoff=[1, minutes(1)])
+async def count(event: MemberAdded | MemberRemoved) -> None:
+    assert_type(event.time_ms, int)
+
+
+@listen(MemberAdded)  # type: ignore[arg-type]  # it takes another event
+def deaf(event: ChannelOccupied) -> None:
+    assert_type(event.channel, str)
+
+
+def listening(event: MemberAdded) -> None:
+    assert_type(greet(event), str)
 
 
 def endpoints() -> None:

@@ -1,0 +1,60 @@
+"""
+The job ``broadcaster.event``: a fact becomes one job for each of its listeners.
+
+They are pushed before it is settled; done twice, it pushes what waits already.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from broadcaster.contracts.queue import Done, Release, Retry
+from broadcaster.errors import DriverRefused, DriverUnavailable
+from broadcaster.protocol.fact_jobs import read_fact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broadcaster.contracts.queue import NewJob, Queue, Reserved, Settlement
+    from broadcaster.protocol.facts import Fact
+    from broadcaster.protocol.payload import Payload
+
+logger = logging.getLogger("broadcaster.worker")
+
+AWAY_SECONDS = 1.0
+REFUSED_SECONDS = 5.0
+
+
+class FactSpreader:
+    """
+    Runs the job that carries a fact.
+
+    Args:
+        queue: where the listeners' jobs go.
+        jobs_for: returns them; this worker's listeners are all that it knows.
+    """
+
+    def __init__(self, queue: Queue, jobs_for: Callable[[Fact], Sequence[NewJob]]) -> None:
+        self._queue = queue
+        self._jobs_for = jobs_for
+
+    async def run(self, reserved: Reserved, payload: Payload) -> Settlement:
+        """
+        Push the jobs of all listeners, and say what became of the fact.
+
+        Raises:
+            InvalidJob: `payload` carries no fact.
+        """
+        fact = read_fact(payload)
+        jobs = self._jobs_for(fact)
+        fields = {"event": "event_spread", "job_id": reserved.id, "count": len(jobs)}
+        try:
+            await self._queue.apush(jobs)
+        except DriverUnavailable:  # said by the worker, whose steps fail too
+            return Release(reserved.id, reserved.token, AWAY_SECONDS)
+        except DriverRefused as error:
+            logger.warning("%s waits: %s", fact.name, error, extra=fields)
+            return Retry(reserved.id, reserved.token, REFUSED_SECONDS)
+        logger.debug("%s goes to %d listeners", fact.name, len(jobs), extra=fields)
+        return Done(reserved.id, reserved.token)

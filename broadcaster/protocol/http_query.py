@@ -46,7 +46,17 @@ AUTH_PARAMETERS = frozenset(
 
 
 class Resource(Enum):
-    """What a path of the HTTP API names; the value is the one method it answers to."""
+    """
+    What a path of the HTTP API names; the value begins with the one method it answers to.
+
+    Attributes:
+        method: that method, in upper case.
+    """
+
+    method: str
+
+    def __init__(self, value: str) -> None:
+        self.method = value.partition(" ")[0]
 
     EVENTS = "POST events"
     BATCH = "POST batch_events"
@@ -57,11 +67,6 @@ class Resource(Enum):
     CONNECTIONS = "GET connections"
     TERMINATE = "POST terminate_connections"
     TERMINATE_ALIAS = "POST terminate_connections without app"
-
-    @property
-    def method(self) -> str:
-        """The HTTP method in upper case."""
-        return self.value.partition(" ")[0]
 
 
 class Target(NamedTuple):
@@ -120,6 +125,8 @@ def parse_path(path: str) -> Target | None:
         None when nothing is there.
     """
     match path.split("/"):
+        case ["", "apps", app_id, name] if app_id and name in _PLAIN:
+            return Target(app_id, _PLAIN[name])
         case ["", "apps", app_id, *rest] if app_id:
             return _target(app_id, rest)
         case ["", "users", user, "terminate_connections"] if user:
@@ -130,8 +137,6 @@ def parse_path(path: str) -> Target | None:
 
 def _target(app_id: str, rest: list[str]) -> Target | None:
     match rest:
-        case [name] if name in _PLAIN:
-            return Target(app_id, _PLAIN[name])
         case ["channels", channel] if channel:
             return Target(app_id, Resource.CHANNEL, _decoded(channel, "path"))
         case ["channels", channel, name] if channel and name in _OF_CHANNEL:

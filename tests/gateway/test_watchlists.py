@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import time
 from contextlib import AsyncExitStack
@@ -308,3 +309,84 @@ async def test_what_is_published_while_pubsub_is_down_is_found_out(
         back.set()
 
         assert await heard(watcher, 1) == [(CAME, ["ada"])]
+
+
+async def test_a_stopped_gateway_leaves_its_users_time_to_come_back(
+    start_gateway: StartGateway, redis_url: str, prefix: str
+) -> None:
+    """A deploy: nobody who reconnects is told as gone."""
+    stays = await start_gateway(grace=2.0)
+    async with (
+        AsyncExitStack() as stack,
+        stays.connect() as watcher,
+        stays.connect() as ada,
+    ):
+        await watches(watcher, "ada", "bob")
+        async with running_gateway(redis_url, prefix, grace=2.0) as stops:
+            old = await stack.enter_async_context(stops.connect())
+            await old.sign_in({"id": "ada"})
+            await heard(watcher, 1)
+        assert (await old.wait_closed())[0] == 4200
+        await ada.sign_in({"id": "ada"})
+        async with stays.connect() as bob:
+            await bob.sign_in({"id": "bob"})
+        await eventually(lambda: (WENT, ["bob"]) in watcher.watched())
+
+    assert watcher.watched() == [(CAME, ["ada"]), (CAME, ["bob"]), (WENT, ["bob"])]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_whatever_happens_watchers_are_told_changes_alone_and_end_with_the_truth(
+    redis_server: FaultyServer, seed: int
+) -> None:
+    """Users come and go on two gateways while pub/sub connections and Redis itself fail."""
+    chance = random.Random(seed)
+    names = ["ada", "bob", "eve"]
+    async with (
+        running_gateway(redis_server.url, "churn", lease=15, grace=0.1) as left,
+        running_gateway(redis_server.url, "churn", lease=15, grace=0.1) as right,
+        left.connect() as one,
+        right.connect() as two,
+    ):
+        gateways = (left, right)
+        await watches(one, *names, name="one")
+        await watches(two, *names, name="two")
+        here: list[tuple[str, AsyncExitStack]] = []
+        for _ in range(60):
+            await asyncio.sleep(chance.random() * 0.05)
+            what = chance.random()
+            if what < 0.05:
+                subscriptions: Any = chance.choice(gateways).node._subscriptions
+                if subscriptions._link is not None:
+                    subscriptions._link.abort()
+            elif what < 0.08:
+                redis_server.freeze()
+                await asyncio.sleep(chance.random() * 0.4)
+                redis_server.thaw()
+            elif what < 0.5 and here:
+                _, stack = here.pop(chance.randrange(len(here)))
+                await stack.aclose()
+            else:
+                stack, name = AsyncExitStack(), chance.choice(names)
+                client = await stack.enter_async_context(chance.choice(gateways).connect())
+                await client.sign_in({"id": name})
+                here.append((name, stack))
+        truth = {name for name, _ in here}
+        await eventually(lambda: _told(one) == truth and _told(two) == truth)
+        await one.settle()
+        for _, stack in here:
+            await stack.aclose()
+        await eventually(lambda: not (_told(one) or _told(two)))
+
+    for watcher in (one, two):
+        for name in names:
+            events = [event for event, users in watcher.watched() if name in users]
+            assert events == [CAME, WENT] * (len(events) // 2)
+
+
+def _told(watcher: PusherClient) -> set[str]:
+    """Who is online, by what a watcher was told."""
+    online: set[str] = set()
+    for event, users in watcher.watched():
+        online = online | set(users) if event == CAME else online - set(users)
+    return online

@@ -22,6 +22,7 @@ Source: RFC 6454, section 6.2 (serialization), RFC 6455, section 10.2.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 ANY = "*"
@@ -30,7 +31,6 @@ _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?", re.IGNORECASE
 )
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", re.IGNORECASE)
-_IPV6 = re.compile(r"\[?(?P<address>[0-9a-f:.]*:[0-9a-f:.]*)\]?", re.IGNORECASE)
 
 
 def origin_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
@@ -52,7 +52,7 @@ def origin_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
 
 def origin_problem(pattern: str) -> str:
     """Return what is wrong with a pattern, as the end of a sentence, or nothing."""
-    if pattern == ANY or _IPV6.fullmatch(pattern):
+    if pattern == ANY or _ipv6(pattern) is not None:
         return ""
     if "://" in pattern or "/" in pattern or ":" in pattern:
         return "must name hosts only, without scheme, port or path ('shop.example')"
@@ -70,5 +70,12 @@ def _matches(host: str, pattern: str) -> bool:
 
 
 def _plain(host: str) -> str:
-    """Without brackets, and without the dot that may end a full name."""
-    return host.lower().strip("[]").removesuffix(".")
+    """In small letters, an address in its short form, a name without the dot that may end it."""
+    return _ipv6(host) or host.lower().removesuffix(".")
+
+
+def _ipv6(host: str) -> str | None:
+    try:
+        return ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]")).compressed
+    except ValueError:
+        return None

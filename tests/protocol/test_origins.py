@@ -22,6 +22,7 @@ ALLOWED = ("Example.com", "*.Example.org", "127.0.0.1", "[::1]", "2001:db8::1")
         "http://127.0.0.1:5173",
         "http://[::1]:5173",
         "http://[2001:DB8::1]",
+        "http://[2001:db8:0:0::1]",
     ],
 )
 def test_hosts_are_compared_whatever_the_scheme_and_port(origin: str) -> None:
@@ -94,6 +95,7 @@ def test_patterns_are_hosts(pattern: str) -> None:
     [
         ("https://shop.example", "without scheme"),
         ("shop.example:8443", "without scheme"),
+        ("a:1", "without scheme"),
         ("shop.example/", "without scheme"),
         ("null", "any sandboxed frame"),
         ("*.*.example", "'*.' and a host"),

@@ -22,37 +22,68 @@ local ends = tonumber(redis.call('ZSCORE', NODES, ARGV[2]) or 0)
 if now > tonumber(ARGV[3]) or now >= ends then
   return redis.error_reply('LEASE of ' .. ARGV[2] .. ' has ended or is not known')
 end
-redis.call('HLEN', MINE)
 
 local counts = ARGV[5] == '1'
 local wanted = {
   facts = ARGV[4] == '1', counts = counts, announce = ARGV[6] == '1', grace = tonumber(ARGV[7]),
 }
-local takes_over = redis.call('HLEN', FORMER) > 0
-local reply = {}
+local concerns = wanted.facts or counts or any_told or any_shown
+if concerns then
+  look()
+end
+
+local entries = {}
 for i = 8, #ARGV, 2 do
-  local entry, count = ARGV[i], tonumber(ARGV[i + 1])
-  local had = read_count(redis.call('HGET', MINE, entry))
-  if takes_over then
-    had = had + read_count(redis.call('HGET', FORMER, entry))
-    redis.call('HDEL', FORMER, entry)
+  entries[#entries + 1] = ARGV[i]
+end
+local had = redis.call('HMGET', MINE, unpack(entries))
+local before = redis.call('HMGET', TOTALS, unpack(entries))
+local taken
+if redis.call('HLEN', FORMER) > 0 then
+  taken = redis.call('HMGET', FORMER, unpack(entries))
+  redis.call('HDEL', FORMER, unpack(entries))
+end
+
+-- Commands are collected: one for all channels costs a fraction of one for each.
+local here, not_here, everywhere, nowhere = {}, {}, {}, {}
+local totals = {}
+for i, entry in ipairs(entries) do
+  local count, was, mine = tonumber(ARGV[2 * i + 7]), read_count(before[i]), read_count(had[i])
+  local total = math.max(was - mine + count - (taken and read_count(taken[i]) or 0), count)
+  totals[i] = total
+  if count == 0 then
+    not_here[#not_here + 1] = entry
+  elseif count ~= mine then
+    here[#here + 1] = entry
+    here[#here + 1] = count
   end
-  local before = read_count(redis.call('HGET', TOTALS, entry))
-  local total = math.max(before - had + count, count)
-  if count > 0 then
-    redis.call('HSET', MINE, entry, count)
-  else
-    redis.call('HDEL', MINE, entry)
-  end
-  if total ~= before then
-    set_total(entry, total)
-  end
-  conclude(entry, total, wanted)
-  if counts then
-    reply[#reply + 1] = total
+  if total == 0 then
+    nowhere[#nowhere + 1] = entry
+  elseif total ~= was then
+    everywhere[#everywhere + 1] = entry
+    everywhere[#everywhere + 1] = total
   end
 end
-if counts then
-  table.insert(reply, 1, next_number())
+if #here > 0 then
+  redis.call('HSET', MINE, unpack(here))
 end
-return reply
+if #not_here > 0 then
+  redis.call('HDEL', MINE, unpack(not_here))
+end
+if #everywhere > 0 then
+  redis.call('HSET', TOTALS, unpack(everywhere))
+end
+if #nowhere > 0 then
+  redis.call('HDEL', TOTALS, unpack(nowhere))
+end
+
+if concerns then
+  for i, entry in ipairs(entries) do
+    conclude(entry, totals[i], wanted)
+  end
+end
+if not counts then
+  return {}
+end
+table.insert(totals, 1, next_number())
+return totals

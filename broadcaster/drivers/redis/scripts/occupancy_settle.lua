@@ -6,6 +6,8 @@
 -- Reply {ms until the next call is due, -1 for none; facts in the outbox}
 -- Expiry as in occupancy_totals
 
+look()
+redis.call('HLEN', TOTALS)
 local due = redis.call('ZRANGEBYSCORE', VACATING, '-inf', now, 'WITHSCORES', 'LIMIT', 0, BATCH)
 for i = 1, #due, 2 do
   if redis.call('HEXISTS', TOTALS, due[i]) == 1 then

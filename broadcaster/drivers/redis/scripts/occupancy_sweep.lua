@@ -19,6 +19,8 @@ if ends and tonumber(ends) > now then
   return {0, '0'}
 end
 
+look()
+redis.call('HLEN', TOTALS)
 local wanted = {facts = false, counts = false, announce = true, grace = tonumber(ARGV[3])}
 local batch = tonumber(ARGV[5])
 local page = redis.call('HSCAN', MINE, ARGV[4], 'COUNT', batch)

@@ -33,24 +33,26 @@ local NO_IDS = string.rep('\0', 32)
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
--- Asked before anything is written: a key of another type stops the script here or never.
 local any_told = redis.call('SCARD', TOLD) > 0
-local any_vacating = redis.call('ZCARD', VACATING) > 0
 local any_shown = redis.call('HLEN', SHOWN) > 0
-redis.call('HLEN', TOTALS)
-redis.call('ZCARD', COUNTING)
-redis.call('ZCARD', FACTS)
-redis.call('STRLEN', SEQUENCE)
+local any_vacating = false
+
+-- To be called before anything is written: a key of another type stops the script now or never.
+local function look()
+  any_vacating = redis.call('ZCARD', VACATING) > 0
+  redis.call('ZCARD', COUNTING)
+  redis.call('ZCARD', FACTS)
+  redis.call('STRLEN', SEQUENCE)
+end
 
 local function whole(number)
   return string.format('%.0f', number)
 end
 
+-- What is no count counts as nothing.
 local function read_count(text)
-  if text and #text <= 15 and string.find(text, '^%d+$') then
-    return tonumber(text)
-  end
-  return 0
+  local count = text and tonumber(text)
+  return count and count >= 0 and count < 1e15 and math.floor(count) or 0
 end
 
 local function next_number()

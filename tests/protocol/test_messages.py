@@ -92,6 +92,13 @@ from broadcaster.protocol.messages import (
             ),
         ),
         (
+            messages.encode_subscription_count("orders", 12),
+            (
+                b'{"event":"pusher_internal:subscription_count","channel":"orders",'
+                rb'"data":"{\"subscription_count\":12}"}'
+            ),
+        ),
+        (
             messages.encode_signin_success('{"id":"a"}'),
             (
                 b'{"event":"pusher:signin_success",'

@@ -8,7 +8,7 @@ nothing of Redis: what happens on the wire comes in as `received`, `acknowledged
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from broadcaster.hub.channel import Count, LocalChannel
 from broadcaster.hub.last_event import LastEvent, Outcome
@@ -18,11 +18,13 @@ from broadcaster.protocol.messages import encode_resync
 from broadcaster.protocol.websocket import encode_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from broadcaster.hub.channel import Subscriber
     from broadcaster.hub.last_event import Admit
     from broadcaster.hub.stream import Checked
+
+    Entry = TypeVar("Entry")
 
 
 # Plain integers: `enum` makes a new member for each `&`, three times for each message.
@@ -136,6 +138,8 @@ class Hub:
         last.answered(found)
         if not last.fits(channel.stream.known):
             return Outcome.AHEAD
+        if found is not None:
+            channel.stream.told(found.event_id)
         self._let_in(channel, last, last.frame)
         return Outcome.GIVEN
 
@@ -147,8 +151,8 @@ class Hub:
             self._owner.check_wanted(channel)
 
     def _let_in(self, channel: LocalChannel, last: LastEvent, frame: bytes | None) -> None:
-        while last.waiting:  # one by one: who is left in it keeps the channel open
-            last.waiting.pop(next(iter(last.waiting)))(frame)
+        for admit in _taken(last.waiting):
+            admit(frame)
         if channel.last is last:
             channel.last = None
         self.close_if_empty(channel)
@@ -202,8 +206,8 @@ class Hub:
 
     def _admit(self, channel: LocalChannel) -> None:
         """Let in who waited for the stream, before anything newer is delivered."""
-        while channel.waiting:  # one by one: who is left in it keeps the channel open
-            channel.waiting.pop(next(iter(channel.waiting)))()
+        for proceed in _taken(channel.waiting):
+            proceed()
 
     def _deliver(self, channel: LocalChannel, envelope: Envelope) -> None:
         excluded = (envelope.excluded,) if envelope.excluded else ()
@@ -263,3 +267,16 @@ class Hub:
         dirty, self._dirty = self._dirty, []
         for channel in dirty:
             channel.flush()
+
+
+def _taken(waiting: dict[Subscriber, Entry]) -> Iterator[Entry]:
+    """
+    Take out one after the other: who is left keeps the channel open, and may leave meanwhile.
+
+    Not by asking the dict for its first entry each time: it looks for it past all that are gone.
+    """
+    while waiting:
+        for subscriber in list(waiting):
+            entry = waiting.pop(subscriber, None)
+            if entry is not None:
+                yield entry

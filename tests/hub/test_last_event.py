@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from broadcaster.hub.hub import Hub
 from broadcaster.hub.last_event import LastEvent, Outcome
@@ -103,6 +109,18 @@ def test_what_arrives_before_the_answer_is_the_last_event(world: World) -> None:
     assert world.hub.last_read(world.channel, asked, event(3)) is Outcome.UNWANTED
     world.owner.end_tick()
     assert peer.writes == []  # it was given the event, and does not get it again
+
+
+def test_what_was_given_and_is_still_on_its_way_is_not_delivered_again(world: World) -> None:
+    """It was published between the subscription and the check."""
+    peer = world.want()
+    world.answer(event(3))
+
+    world.hub.received(TOPIC, event(3))
+    world.hub.received(TOPIC, event(4))
+    world.owner.end_tick()
+
+    assert texts(b"".join(peer.writes)) == [b"event 4;"]
 
 
 def test_client_events_are_no_last_event(world: World) -> None:
@@ -259,8 +277,12 @@ class CacheMachine(RuleBasedStateMachine):
         self.watcher = Reader(0, self.place_of)
         self.watcher.seen = Seen(None, [])
         self.hub.add(self.channel, self.watcher)
-        self.subscribe()
-        self.hub.checked(self.channel, START, [])
+
+    @initialize(live=st.booleans())
+    def begin(self, live: bool) -> None:  # noqa: FBT001 - hypothesis gives it by name
+        if live:
+            self.subscribe()
+            self.hub.checked(self.channel, START, [])
 
     def place_of(self, text: bytes) -> int:
         return -1 if b"resync" in text else int(text)

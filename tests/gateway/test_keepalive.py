@@ -180,3 +180,39 @@ def test_an_authorization_that_ends_unrenewed_ends_delivery_first(world: World) 
     keepalive.look(world.node.time, 5.0)
 
     assert closed([transport]) == 1
+
+
+# -- connections that nobody vouched for ----------------------------------------------
+
+
+def unauthorized_world(seconds: float) -> World:
+    world = World()
+    world.socket.app = replace(APP, limits=replace(APP.limits, authorization_timeout=seconds))
+    return world
+
+
+def test_a_connection_that_nobody_vouched_for_is_told_and_closed_in_time() -> None:
+    world = unauthorized_world(10)
+
+    early = world.look(10)
+    late = world.look(0.1)
+
+    assert early == b""
+    assert b"Connection not authorized within timeout" in late
+    assert close_code(close_codes.UNAUTHORIZED, late)
+    assert world.look(1) == b""
+
+
+def test_a_connection_that_somebody_vouched_for_stays() -> None:
+    world = unauthorized_world(10)
+    world.socket.data_received(
+        client_frame(b'{"event":"pusher:subscribe","data":{"channel":"private-a","auth":"x"}}')
+    )
+
+    assert world.look(10.1) == b""
+
+
+def test_nobody_is_asked_for_authorization_unless_the_app_wants_it() -> None:
+    world = unauthorized_world(0)
+
+    assert world.look(19) == b""

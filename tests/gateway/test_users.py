@@ -248,6 +248,25 @@ async def test_every_connection_of_a_user_is_closed_and_nobody_elses(
         assert eve.closed is None
 
 
+async def test_a_termination_is_of_one_app_alone(
+    start_gateway: StartGateway, store: RedisRevocations
+) -> None:
+    other = replace(APP, id="77", key="other-key")
+    first, second = await start_gateway(), await start_gateway(app=other)
+    async with first.connect() as here, second.connect() as there:
+        await here.sign_in({"id": "ada"})
+        await there.sign_in({"id": "ada", "watchlist": ["bob"]})
+        async with first.connect() as bob:
+            await bob.sign_in({"id": "bob"})
+            await first.node.users.settled(within=5)
+        await store.aterminate(APP.id, "ada")
+        await here.wait_closed()
+        await there.settle()
+
+        assert there.closed is None
+        assert there.watched() == []
+
+
 async def test_who_signs_in_after_a_termination_stays(
     start_gateway: StartGateway, store: RedisRevocations
 ) -> None:
@@ -364,15 +383,6 @@ async def test_who_is_not_authorized_in_time_is_closed_and_others_stay(
         assert public.received("pusher:error") == [
             {"code": 4009, "message": "Connection not authorized within timeout"}
         ]
-
-
-async def test_nothing_is_asked_of_connections_unless_the_app_wants_it(
-    gateway: RunningGateway,
-) -> None:
-    async with gateway.connect() as client:
-        gateway.node._keepalive.look(gateway.node.now() + 100, 0.0)
-        await client.settle()
-        assert client.closed is None
 
 
 # -- watchlists: what is wrong with them ----------------------------------------------

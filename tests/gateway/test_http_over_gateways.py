@@ -99,7 +99,7 @@ async def test_prefixes_choose_channels_of_all_gateways(start_gateway: StartGate
         await two.subscribe("orders-2")
         await two.subscribe("other")
 
-        expected = {"channels": {"orders-1": {}, "orders-2": {}}}
+        expected: object = {"channels": {"orders-1": {}, "orders-2": {}}}
         for gateway in (left, right):
             ask = partial(answers, gateway, "/channels", expected, filter_by_prefix="orders-")
             await eventually_async(ask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from broadcaster.protocol.http_api import (
     EventRequest,
     body_limit,
     check_attributes,
+    describe_cache,
     describe_channel,
     encode_batch,
     encode_channel,
@@ -32,6 +34,7 @@ from broadcaster.protocol.http_api import (
     parse_attributes,
     parse_batch,
     parse_event,
+    parse_raw_event,
     status_of,
 )
 
@@ -317,8 +320,64 @@ def test_an_error_survives_a_lone_surrogate() -> None:
     assert encode_error("c", "\ud800") == b'{"error":{"code":"c","message":"?"}}'
 
 
+def raw_event(body: bytes, **change: Any) -> EventRequest:
+    options = {"name": "n", "channel": "orders", "socket_id": None, **change}
+    [parsed] = parse_raw_event(body, max_data_bytes=LIMIT, max_event_name=200, **options).events
+    return parsed
+
+
+def test_a_raw_event_is_its_body() -> None:
+    parsed = raw_event(b'{"a": 1}', socket_id="1.2")
+
+    assert parsed == EventRequest("n", '{"a": 1}', (parse_channel("orders"),), "1.2", Attributes())
+
+
+@pytest.mark.parametrize(
+    ("body", "change", "code"),
+    [
+        (b"\xff", {}, "malformed_body"),
+        (b"x" * (LIMIT + 1), {}, "payload_too_large"),
+        (b"", {"name": ""}, "invalid_event_name"),
+        (b"", {"name": "pusher:ping"}, "reserved_event_name"),
+        (b"", {"channel": "a b"}, "invalid_channel"),
+        (b"", {"socket_id": "1"}, "invalid_socket_id"),
+    ],
+)
+def test_a_raw_event_has_the_rules_of_others(
+    body: bytes, change: dict[str, str], code: str
+) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        raw_event(body, **change)
+
+    assert caught.value.code == code
+
+
+def test_messages_count_each_event_once_per_channel() -> None:
+    item = {"name": "n", "data": "", "channel": "a"}
+    wide = json.dumps({**EVENT, "channels": ["a", "b", "a"]}).encode()
+    several = json.dumps({"batch": [item, item, item]}).encode()
+
+    assert parse_event(wide, max_data_bytes=LIMIT, max_event_name=200).messages == 2
+    assert parse_batch(several, max_data_bytes=LIMIT, max_event_name=200).messages == 3
+
+
+def test_a_cached_event_is_told_without_its_frame() -> None:
+    frame = b'{"event":"n","channel":"cache-a","data":"{\\"a\\":1}"}'
+
+    assert describe_cache(frame, 60) == {"data": '{"a":1}', "ttl": 60}
+
+
 # A loaded machine is no finding.
 fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@fuzzed
+@given(st.binary(max_size=60), st.text(max_size=210), st.text(max_size=210), st.text(max_size=9))
+def test_any_raw_event_is_served_or_refused(
+    body: bytes, name: str, channel: str, socket_id: str
+) -> None:
+    with suppress(ProtocolError):
+        assert raw_event(body, name=name, channel=channel, socket_id=socket_id).channels
 
 
 def outcomes(body: bytes) -> list[EventRequest | ProtocolError]:

@@ -18,9 +18,12 @@ from broadcaster.protocol.http_query import (
     Target,
     parse_channel_query,
     parse_channels_query,
+    parse_event_query,
     parse_path,
     parse_query,
+    parse_user,
     parse_users_query,
+    refuse_parameters,
 )
 
 SIGNED = {
@@ -43,6 +46,14 @@ SIGNED = {
         ("/apps/7/channels/a+b", Target("7", Resource.CHANNEL, "a+b")),
         ("/apps/7/channels/a%2Fusers", Target("7", Resource.CHANNEL, "a/users")),
         ("/apps/7/channels/presence-a/users", Target("7", Resource.USERS, "presence-a")),
+        ("/apps/7/channels/a%2Fb/events", Target("7", Resource.CHANNEL_EVENTS, "a/b")),
+        ("/apps/7/channels/events/events", Target("7", Resource.CHANNEL_EVENTS, "events")),
+        ("/apps/7/connections", Target("7", Resource.CONNECTIONS)),
+        (
+            "/apps/7/users/a%40b/terminate_connections",
+            Target("7", Resource.TERMINATE, user="a@b"),
+        ),
+        ("/users/ada/terminate_connections", Target("", Resource.TERMINATE_ALIAS, user="ada")),
     ],
 )
 def test_a_path_names_a_resource(path: str, target: Target) -> None:
@@ -63,6 +74,15 @@ def test_a_path_names_a_resource(path: str, target: Target) -> None:
         "/apps/7/channels/",
         "/apps/7/channels/a/users/",
         "/apps/7/channels/a/b",
+        "/apps/7/channels//events",
+        "/apps/7/users",
+        "/apps/7/users/ada",
+        "/apps/7/users//terminate_connections",
+        "/apps/7/users/a/b/terminate_connections",
+        "/apps/7/terminate_connections",
+        "/users//terminate_connections",
+        "/users/ada",
+        "/users/a/b/terminate_connections",
         "/apps/7/../8/events",
         "//apps/7/events",
     ],
@@ -202,6 +222,40 @@ def test_other_channels_have_no_users() -> None:
         parse_users_query("presence a", {})
 
 
+def test_the_old_way_to_publish_says_name_and_socket_in_its_query() -> None:
+    assert parse_event_query({**SIGNED, "name": "a", "socket_id": "1.2"}) == ("a", "1.2")
+    assert parse_event_query({**SIGNED, "name": ""}) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [({}, "invalid_event_name"), ({"name": "a", "info": "user_count"}, "extraneous_parameter")],
+)
+def test_an_old_query_that_would_mislead_is_refused(params: dict[str, str], code: str) -> None:
+    with pytest.raises(RequestRefused) as caught:
+        parse_event_query({**SIGNED, **params})
+
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("user", ["", "a b", "a/b", "#a", "\u0661", "u" * 129, "a\n"])
+def test_what_is_no_user_id_is_refused(user: str) -> None:
+    with pytest.raises(RequestRefused, match="1 to 128 letters") as caught:
+        parse_user(user)
+
+    assert caught.value.code == "invalid_user_id"
+
+
+def test_a_user_id_is_taken_as_it_is() -> None:
+    assert parse_user("ada@example.com") == "ada@example.com"
+
+
+def test_the_signature_s_own_parameters_are_none() -> None:
+    refuse_parameters(SIGNED)
+    with pytest.raises(RequestRefused, match="extraneous: info"):
+        refuse_parameters({**SIGNED, "info": ""})
+
+
 # A loaded machine is no finding.
 fuzzed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -216,7 +270,7 @@ def test_any_query_is_a_mapping_or_a_refusal(raw: bytes) -> None:
 @fuzzed
 @given(st.text(alphabet=st.characters(max_codepoint=255), max_size=60))
 def test_any_path_is_a_target_or_nothing(path: str) -> None:
-    for tried in (path, f"/apps/1/channels/{path}"):
+    for tried in (path, f"/apps/1/channels/{path}", f"/users/{path}/terminate_connections"):
         with suppress(RequestRefused):
             target = parse_path(tried)
-            assert target is None or target.app_id
+            assert target is None or target.app_id or target.user

@@ -23,8 +23,8 @@ class AppLimits:
         max_channels: subscriptions of one connection.
         client_events: whether ``client-`` events are relayed.
         client_event_rate: client events a second per connection.
-        publish_rate: events a second that backends publish over HTTP, per gateway process;
-            0 means no limit.
+        publish_rate: messages a second that backends publish over HTTP, per gateway process
+            (an event counts once per channel); 0 means no limit.
         presence_members: distinct members of one presence channel.
         presence_info_bytes: longest ``user_info`` as JSON.
         presence_id_length: longest ``user_id``, in characters.

@@ -5,7 +5,7 @@ The one place that spells Redis keys and pub/sub channel names.
 ``{prefix}:{<app>:<channel>}``    pub/sub topic of a channel
 ``...:m  :h  :c  :d:<id>``        its position, history, cached event, dedupe marks
 ``{prefix}:{<app>:}``             pub/sub topic of an app's control messages
-``{prefix}:{<app>:}:<suffix>``    what goes with them (revocations)
+``{prefix}:{<app>:}:<suffix>``    what else an app has: revocations, first answers to requests
 ``{prefix}:{q:<queue>}:<suffix>`` a queue
 ``{prefix}:{queues}:names``       the list of queues
 ``{prefix}:{nodes}:<suffix>``     the list of gateways, and what each has written

@@ -11,6 +11,7 @@ import click
 
 from broadcaster.contracts.apps import AppLimits
 from broadcaster.errors import ConfigurationError
+from broadcaster.protocol.webhooks import shown_url
 from broadcaster.settings import Settings, load_settings, setting_types
 from broadcaster.settings_sources import environment_name
 
@@ -67,7 +68,11 @@ def _value(settings: Settings, path: str) -> object:
     if path == "app.grant_key":
         return _MASK if settings.app is not None and settings.app.grant_keys else None
     if path == "app.webhooks":
-        return [hook.url for hook in settings.app.webhooks] if settings.app is not None else []
+        return (
+            [shown_url(hook.url) for hook in settings.app.webhooks]
+            if settings.app is not None
+            else []
+        )
     if path == "apps":
         return [app.id for app in settings.listed]
     value: object = settings
@@ -92,7 +97,7 @@ def shown_app(app: App) -> dict[str, object]:
         "encryption_key": _MASK if app.encryption_key else None,
         "enabled": app.enabled,
         "server_events": app.server_events,
-        "webhooks": [hook.url for hook in app.webhooks],
+        "webhooks": [shown_url(hook.url) for hook in app.webhooks],
         "limits": {name: value for name, value in limits.items() if value != usual[name]},
     }
 

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "failed": ("broadcaster.cli.failed:failed", "List and retry failed jobs."),
     "token": ("broadcaster.cli.token:token", "Make and check grants."),
     "app": ("broadcaster.cli.app:app_group", "Add, change and remove apps."),
+    "webhook": ("broadcaster.cli.webhook:webhook", "Try the receivers of webhooks."),
     "config": ("broadcaster.cli.config:config", "Show settings and where they come from."),
     "version": ("broadcaster.cli.version:version", "Show the version."),
 }

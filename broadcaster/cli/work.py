@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from broadcaster.protocol.fact_jobs import WEBHOOK_QUEUE
+from broadcaster.protocol.facts import FACT_QUEUE
 from broadcaster.worker.options import ExitReason, WorkerOptions
 
 if TYPE_CHECKING:
@@ -139,13 +141,20 @@ def queue_names(queues: str | None, settings: Settings) -> tuple[str, ...]:
     Return the names in ``--queue``, or the two that every application has.
 
     Raises:
-        click.BadParameter: an empty name.
+        click.BadParameter: an empty name, or a queue of gateways.
     """
     if queues is None:
         return tuple(dict.fromkeys((settings.broadcast.queue, settings.queue.default)))
     names = [name.strip() for name in queues.split(",")]
     if not all(names):
         raise click.BadParameter(f"{queues!r} has an empty name", param_hint="--queue")
+    for name in (FACT_QUEUE, WEBHOOK_QUEUE):
+        if name in names:
+            raise click.BadParameter(
+                f"{name} is for gateways (broadcaster serve), which have the secrets that sign "
+                "webhooks",
+                param_hint="--queue",
+            )
     return tuple(dict.fromkeys(names))
 
 

@@ -55,7 +55,6 @@ TOO_MUCH = CloseCode(4102, "too_much", "Connection sends too much")
 RECONNECT = CloseCode(4200, "reconnect", "Server is going away: reconnect at once")
 RENEW = CloseCode(4200, "renew", "Authorization is about to expire: reconnect to renew it")
 PONG_MISSING = CloseCode(4201, "pong_missing", "Pong reply not received in time")
-INACTIVE = CloseCode(4202, "inactive", "Closed after inactivity")
 
 CLOSE_CODES = (
     UNKNOWN_APP,
@@ -71,7 +70,6 @@ CLOSE_CODES = (
     RECONNECT,
     RENEW,
     PONG_MISSING,
-    INACTIVE,
 )
 
 # Codes of ``pusher:error`` events on a connection that stays open.

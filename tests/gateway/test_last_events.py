@@ -119,6 +119,17 @@ async def test_channels_that_are_entered_together_are_read_together(world: World
     assert world.history.asked == [["cache-a", "cache-b", "cache-c"]]
 
 
+async def test_ten_thousand_who_enter_one_channel_share_one_reading(world: World) -> None:
+    channel = world.enter("cache-a")
+    let_in: list[bytes | None] = []
+    for number in range(10_000):
+        peer = Peer(f"7.{number}")
+        world.hub.read_last(channel, peer, let_in.append)
+    await eventually(lambda: len(let_in) == 10_000)
+
+    assert world.history.asked == [["cache-a"]]
+
+
 async def test_channels_of_two_apps_are_read_apart(world: World) -> None:
     world.enter("cache-a", "1")
     world.enter("cache-b", "2")

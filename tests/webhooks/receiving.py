@@ -48,6 +48,9 @@ class Received:
         events: list[dict[str, Any]] = self.json["events"]
         return events
 
+    def channels_end_with(self, suffix: str) -> bool:
+        return all(event["channel"].endswith(suffix) for event in self.events)
+
     @property
     def ids(self) -> list[str]:
         return self.header("X-Broadcaster-Webhook-Id").split(",")

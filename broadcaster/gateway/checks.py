@@ -12,11 +12,9 @@ from broadcaster.protocol.envelope import Envelope, Position, decode_envelope
 from broadcaster.protocol.watchlist import is_online_list
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from broadcaster.contracts.history import History
-    from broadcaster.contracts.presence import PresenceStore
-    from broadcaster.gateway.lease import LeaseKeeper
     from broadcaster.hub.channel import LocalChannel
     from broadcaster.hub.hub import Hub
 
@@ -43,6 +41,7 @@ class Checker:
     hears of success.
 
     Args:
+        register: writes how many there are in each channel of an app.
         done: called with each channel that was checked.
         recount: writes a channel's count again: the one written here may have come to Redis
             after a newer one.
@@ -53,17 +52,15 @@ class Checker:
         self,
         hub: Hub,
         history: History,
-        presence: PresenceStore,
-        lease: LeaseKeeper,
         *,
+        register: Callable[[str, Mapping[str, int]], Awaitable[None]],
         done: Callable[[LocalChannel], None],
         recount: Callable[[LocalChannel], None],
         ready: Callable[[str], Awaitable[None]],
     ) -> None:
         self._hub = hub
         self._history = history
-        self._presence = presence
-        self._lease = lease
+        self._register_counts = register
         self._done = done
         self._ready = ready
         self._recount = recount
@@ -132,7 +129,7 @@ class Checker:
         }
         if not new:
             return
-        await self._presence.occupy(await self._lease.current(), app_id, new)
+        await self._register_counts(app_id, new)
         for channel in [asked.channel for asked in group if asked.channel.name in new]:
             gone = self._hub.channels.get(channel.topic) is not channel
             if gone or not (channel.waiting or len(channel) == new[channel.name]):

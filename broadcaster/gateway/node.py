@@ -147,8 +147,7 @@ class Node:
         self._checker = Checker(
             self.hub,
             stores.history,
-            presence,
-            self._lease,
+            register=self._occupancy.register,
             done=self._channel_checked,
             recount=self._occupancy.changed,
             ready=self._revocations.fresh,

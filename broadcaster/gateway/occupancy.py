@@ -14,7 +14,7 @@ from broadcaster.protocol.messages import encode_subscription_count
 from broadcaster.protocol.watchlist import is_online_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from broadcaster.contracts.apps import AppProvider
     from broadcaster.contracts.presence import Lease, PresenceStore, Total
@@ -90,6 +90,24 @@ class Occupancy:
         if self._soon is None and not self._event.is_set():
             loop = asyncio.get_running_loop()
             self._soon = loop.call_later(PAUSE_SECONDS, self._event.set)
+
+    async def register(self, app_id: str, counts: Mapping[str, int]) -> None:
+        """
+        Write that channels have their first connections here, before those hear of success.
+
+        Who enters a presence channel may still be refused: facts about it come after that.
+        """
+        wanted = self._wanted_by(app_id)
+        sure = {name: n for name, n in counts.items() if not name.startswith("presence-")}
+        async with self._writing:
+            lease = await self._lease.current()
+            if wanted != NOTHING and sure:
+                await self._store.occupy(lease, app_id, sure, wanted=wanted)
+                counts = {name: n for name, n in counts.items() if name not in sure}
+            if counts:
+                await self._store.occupy(lease, app_id, counts)
+        if wanted.facts:
+            self._wake()
 
     async def settled(self) -> None:
         """Return when every change so far is written, or cannot be written just now."""

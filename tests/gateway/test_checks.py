@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from broadcaster.contracts.presence import Lease
 from broadcaster.errors import DriverUnavailable
 from broadcaster.gateway.checks import Checker
 from broadcaster.hub.hub import Hub
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from broadcaster.contracts.history import History
-    from broadcaster.contracts.presence import PresenceStore
-    from broadcaster.gateway.lease import LeaseKeeper
     from broadcaster.hub.channel import LocalChannel
 
 TOPIC = b"t:orders"
@@ -37,7 +34,7 @@ class Store:
         self.broken = ""
         self.error: Exception = ValueError("no number")
 
-    async def occupy(self, _lease: Lease, _app_id: str, counts: Mapping[str, int]) -> None:
+    async def register(self, _app_id: str, counts: Mapping[str, int]) -> None:
         self.asked.set()
         await self.gate.wait()
         self.written.append(dict(counts))
@@ -47,11 +44,6 @@ class Store:
         if self.broken in channels:
             raise self.error
         return [START for _ in channels]
-
-
-class HeldLease:
-    async def current(self) -> Lease:
-        return Lease("node", 1, 0)
 
 
 async def known(app_id: str) -> None:
@@ -67,8 +59,7 @@ class World:
         self.checker = Checker(
             self.hub,
             cast("History", self.store),
-            cast("PresenceStore", self.store),
-            cast("LeaseKeeper", HeldLease()),
+            register=self.store.register,
             done=self.checked.append,
             recount=lambda channel: self.recounted.append(channel.name),
             ready=known,

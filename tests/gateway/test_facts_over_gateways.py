@@ -13,6 +13,8 @@ import pytest
 
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.errors import DriverUnavailable
+from broadcaster.gateway import outboxes
+from broadcaster.protocol.facts import FACT_QUEUE
 from broadcaster.testing.client import connected
 from tests.drivers.redis.facts_world import Told
 from tests.gateway.processes import serve_process
@@ -32,6 +34,7 @@ TOLD_APP = replace(APP, server_events=True)
 COUNTED_APP = replace(TOLD_APP, limits=replace(APP.limits, subscription_counts=True))
 ADA = {"user_id": "ada", "user_info": {"name": "Ada"}}
 SEVEN = {"user_id": 7}
+ROOMS = ("orders", "presence-room")
 COUNT = "pusher_internal:subscription_count"
 ENVIRONMENT: dict[str, Any] = {
     "BROADCASTER_APP__SERVER_EVENTS": "true",
@@ -174,6 +177,57 @@ async def test_a_killed_gateways_channels_and_members_are_told_once(
         added = [f"member_added presence-room {user}" for user in users]
         occupied = [f"channel_occupied {room}" for room in [*rooms, "presence-room"]]
         assert sorted(await told.look()) == sorted([*occupied, *added, *vacated, *removed])
+
+
+@pytest.mark.process
+async def test_facts_outlive_the_gateway_that_found_them_out(
+    start_gateway: StartGateway,
+    redis_url: str,
+    prefix: str,
+    clients: RedisClients,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It could not queue them while it lived; others do when the queue takes them again."""
+    monkeypatch.setattr(outboxes, "REFUSED_SECONDS", 0.1)
+    told = Told(clients)
+    jobs = clients.keys.queue(FACT_QUEUE, "jobs")
+    await clients.aio.set(jobs, "garbage")
+    async with serve_process(redis_url, prefix, lease=1.0, **ENVIRONMENT) as victim:
+        url = f"ws://127.0.0.1:{victim.port}"
+        async with connected(url, APP) as one, connected(url, APP) as two:
+            await one.subscribe("presence-room", ADA)
+            await two.subscribe("orders")
+            os.kill(victim.pid, signal.SIGKILL)
+    await clients.aio.delete(jobs)
+
+    await start_gateway(app=TOLD_APP, lease=1.0, vacate_grace=0.5)
+    both = [f"channel_{what} {name}" for name in ROOMS for what in ("occupied", "vacated")]
+    members = [f"member_{what} presence-room ada" for what in ("added", "removed")]
+    await told.until(*both, *members)
+
+    assert sorted(await told.look()) == sorted([*both, *members])
+
+
+@pytest.mark.process
+async def test_a_gateway_that_stood_still_for_too_long_is_told_to_go_and_to_come(
+    start_gateway: StartGateway, redis_url: str, prefix: str, clients: RedisClients
+) -> None:
+    await start_gateway(app=TOLD_APP, lease=1.0, vacate_grace=0.2)
+    told = Told(clients)
+    async with serve_process(redis_url, prefix, lease=1.0, **ENVIRONMENT) as sleeper:
+        async with connected(f"ws://127.0.0.1:{sleeper.port}", APP) as page:
+            await page.subscribe("orders")
+            await told.until("channel_occupied orders")
+            os.kill(sleeper.pid, signal.SIGSTOP)
+            try:
+                await told.until("channel_vacated orders")
+            finally:
+                os.kill(sleeper.pid, signal.SIGCONT)
+            await told.until(*["channel_occupied orders"] * 2)
+            await page.settle()
+        await told.until(*["channel_vacated orders"] * 2)
+
+    assert len(await told.look()) == 4
 
 
 async def test_facts_wait_while_redis_is_frozen(

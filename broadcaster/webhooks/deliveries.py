@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from broadcaster.protocol.app import App, Webhook
     from broadcaster.protocol.facts import Fact
 
+UNKNOWN_SECONDS = 1.0
+"""Until an app is asked for again that is not known, while the list of apps is not read."""
+
 _log = logging.getLogger("broadcaster.webhooks")
 
 MAX_RECEIVERS = 10_000
@@ -106,6 +109,8 @@ class DeliveryRunner:
             return Fail(job_id, token, error.code, str(error), reserved.attempts + 1)
         url, fact = delivery.url, delivery.fact
         app = self._apps.by_id(fact.app_id)
+        if app is None and not self._apps.settled:  # a moment later it may be known
+            return Release(job_id, token, UNKNOWN_SECONDS)
         webhook = None if app is None else find_webhook(app, url, fact)
         if app is None or webhook is None:
             _log.warning(

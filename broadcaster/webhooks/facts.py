@@ -67,6 +67,8 @@ class FactRunner:
             _log.error("job %s is no fact: %s", job_id, error, extra=fields)
             return Fail(job_id, token, error.code, str(error), reserved.attempts + 1)
         app = self._apps.by_id(fact.app_id)
+        if app is None and not self._apps.settled:  # a moment later it may be known
+            return Release(job_id, token, AWAY_SECONDS)
         if app is None:
             _log.warning(
                 "%s of app %s is told to nobody: there is no such app any more",

@@ -24,7 +24,7 @@ NOBODY = cast("Any", None)
 
 def directory(*, read: bool) -> AppDirectory:
     """Apps of a gateway that has read its list, or not yet."""
-    return AppDirectory([]) if read else AppDirectory([], cast("AppStore", NOBODY))
+    return AppDirectory([]) if read else AppDirectory([], cast("AppStore", object()))
 
 
 @pytest.mark.parametrize(("read", "outcome"), [(False, Release), (True, Done)])

@@ -62,7 +62,14 @@ if TYPE_CHECKING:
     )
     from broadcaster.events.listening import listen
     from broadcaster.events.revocation import arevoke, revoke
-    from broadcaster.events.users import aterminate_connections, terminate_connections
+    from broadcaster.events.users import (
+        aonline,
+        aonline_many,
+        aterminate_connections,
+        online,
+        online_many,
+        terminate_connections,
+    )
     from broadcaster.jobs.delay import hours, minutes, seconds
     from broadcaster.jobs.job import Job, job
 
@@ -89,6 +96,10 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "arevoke",
     "terminate_connections",
     "aterminate_connections",
+    "online",
+    "aonline",
+    "online_many",
+    "aonline_many",
     "listen",
     "ChannelOccupied",
     "ChannelVacated",
@@ -140,7 +151,14 @@ _HOMES = {
     ),
     "broadcaster.events.anonymous": ("on", "private", "presence"),
     "broadcaster.events.revocation": ("revoke", "arevoke"),
-    "broadcaster.events.users": ("terminate_connections", "aterminate_connections"),
+    "broadcaster.events.users": (
+        "terminate_connections",
+        "aterminate_connections",
+        "online",
+        "aonline",
+        "online_many",
+        "aonline_many",
+    ),
     "broadcaster.events.listening": ("listen",),
     "broadcaster.events.facts": (
         "ChannelOccupied",

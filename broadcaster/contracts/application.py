@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
     from broadcaster.contracts.revocations import Revoker
+    from broadcaster.contracts.users import OnlineReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,11 @@ class Application(Protocol):
     @property
     def revoker(self) -> Revoker:
         """What takes authorizations back; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def users(self) -> OnlineReader:
+        """What says who is online; `NotConfigured` without a Redis server."""
         ...
 
     def encrypt(self, channel: str, data: str) -> str:

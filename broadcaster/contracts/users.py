@@ -1,8 +1,11 @@
-"""Who sends signed-in users away."""
+"""What a backend asks about signed-in users: who is online, and that they be sent away."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class UserTerminator(Protocol):
@@ -28,4 +31,27 @@ class UserTerminator(Protocol):
 
     async def aterminate(self, app_id: str, user_id: str) -> None:
         """Do what `terminate` does, from a coroutine."""
+        ...
+
+
+class OnlineReader(Protocol):
+    """
+    Says who is online: signed in on at least one connection of any gateway.
+
+    The answer is what watchers are told, so a user who has just gone is online for the rest of
+    their grace, and one of a gateway that was killed until it is swept.
+    """
+
+    def online(self, app_id: str, user_ids: Sequence[str]) -> list[bool]:
+        """
+        Return for each user whether they are online, in one round trip.
+
+        Raises:
+            MalformedMessage: not an id that users can sign in with.
+            DriverUnavailable: Redis did not answer within 2 s.
+        """
+        ...
+
+    async def aonline(self, app_id: str, user_ids: Sequence[str]) -> list[bool]:
+        """Do what `online` does, from a coroutine."""
         ...

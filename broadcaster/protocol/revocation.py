@@ -25,7 +25,8 @@ import msgspec
 
 from broadcaster.errors import InvalidChannel, MalformedMessage
 from broadcaster.protocol.channel_patterns import matches
-from broadcaster.protocol.channels import is_user_id, parse_channel, shown
+from broadcaster.protocol.channels import parse_channel, shown
+from broadcaster.protocol.sign_in import check_signed_in_id
 from broadcaster.protocol.subscription_auth import MAX_USER_ID, check_user_id
 
 if TYPE_CHECKING:
@@ -109,12 +110,7 @@ def encode_terminated(user_id: str) -> bytes:
     Raises:
         MalformedMessage: not an id that users can sign in with.
     """
-    if not is_user_id(user_id):
-        raise MalformedMessage(
-            f"user id {shown(user_id)} cannot have signed in: ids of users have 1 to 128 of "
-            "letters, digits and _ - = @ , . ;"
-        )
-    named = msgspec.json.encode({"user": user_id, "channel": CONNECTIONS})
+    named = msgspec.json.encode({"user": check_signed_in_id(user_id), "channel": CONNECTIONS})
     return b'{"type":"revoked","items":[' + named[:-1] + b',"at":'
 
 

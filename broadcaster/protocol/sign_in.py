@@ -81,6 +81,16 @@ def verify_sign_in(app: App, socket_id: str, message: SignIn) -> User:
     return parse_user_data(message.user_data, max_watched=app.limits.watchlist)
 
 
+def check_signed_in_id(user_id: str) -> str:
+    """Return `user_id` if somebody can have signed in with it; raises `MalformedMessage`."""
+    if not is_user_id(user_id):
+        raise MalformedMessage(
+            f"user id {shown(user_id)} cannot have signed in: ids of users have 1 to 128 of "
+            "letters, digits and _ - = @ , . ;"
+        )
+    return user_id
+
+
 def owner_of(channel: ChannelName, user: User | None) -> Verified:
     """
     Return what a subscription to a user's channel proves.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import NewJob, Queue
     from broadcaster.contracts.revocations import Revoker
+    from broadcaster.contracts.users import OnlineReader
     from broadcaster.drivers.redis.client import RedisClients
 
 
@@ -107,6 +108,13 @@ class Backend:
         from broadcaster.drivers.redis.revocations import RedisRevocations
 
         return RedisRevocations(self.clients)
+
+    @property
+    def users(self) -> OnlineReader:
+        """See `Application.users`."""
+        from broadcaster.drivers.redis.online import RedisOnline
+
+        return RedisOnline(self.clients)
 
     @property
     def clients(self) -> RedisClients:

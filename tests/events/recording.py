@@ -30,6 +30,7 @@ class RecordingApplication:
         self.jobs: list[NewJob] = []
         self.failure: Exception | None = None
         self.revoked: list[tuple[str, Revocation]] = []
+        self.signed_in: set[str] = set()
         self.terminated: list[tuple[str, str]] = []
         self.calls: list[str] = []
         self.closed = 0
@@ -37,6 +38,10 @@ class RecordingApplication:
     @property
     def queue(self) -> Queue:
         return cast("Queue", SyncQueue(_Recorder(self)))
+
+    @property
+    def users(self) -> RecordingOnline:
+        return RecordingOnline(self)
 
     @property
     def revoker(self) -> RecordingRevoker:
@@ -87,6 +92,21 @@ class RecordingRevoker:
     async def aterminate(self, app_id: str, user_id: str) -> None:
         self._application.note("aterminate")
         self._application.terminated.append((app_id, user_id))
+
+
+class RecordingOnline:
+    """See `broadcaster.contracts.users.OnlineReader`."""
+
+    def __init__(self, application: RecordingApplication) -> None:
+        self._application = application
+
+    def online(self, app_id: str, user_ids: Sequence[str]) -> list[bool]:
+        self._application.note("online")
+        return [user_id in self._application.signed_in for user_id in user_ids]
+
+    async def aonline(self, app_id: str, user_ids: Sequence[str]) -> list[bool]:
+        self._application.note("aonline")
+        return [user_id in self._application.signed_in for user_id in user_ids]
 
 
 class RecordingPublisher:

@@ -1,4 +1,4 @@
-"""terminate_connections() and aterminate_connections()."""
+"""The verbs about signed-in users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broadcaster import aterminate_connections, terminate_connections
+from broadcaster import (
+    aonline,
+    aonline_many,
+    aterminate_connections,
+    online,
+    online_many,
+    terminate_connections,
+)
 from broadcaster.errors import DriverUnavailable, MalformedMessage
 
 if TYPE_CHECKING:
@@ -41,3 +48,26 @@ async def test_a_failure_is_raised(app: RecordingApplication) -> None:
         terminate_connections("42")
     with pytest.raises(DriverUnavailable):
         await aterminate_connections("42")
+
+
+# -- who is online --------------------------------------------------------------------
+
+
+async def test_both_verbs_say_the_same_of_one_user(app: RecordingApplication) -> None:
+    app.signed_in = {"42"}
+
+    assert online(42)
+    assert await aonline("42")
+    assert not online("7")
+    assert not await aonline(7)
+
+
+async def test_of_many_those_who_are_online_are_answered_as_they_were_asked_for(
+    app: RecordingApplication,
+) -> None:
+    app.signed_in = {"42", "ada"}
+
+    assert online_many([42, 7]) == {42}
+    assert await aonline_many(user for user in ("ada", "bob")) == {"ada"}
+    assert online_many([]) == set()
+    assert app.calls == ["online", "aonline", "online"]

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broadcaster.drivers.redis.online import RedisOnline
 from broadcaster.protocol.app import AppLimits
 from broadcaster.testing.client import connected
 from tests.gateway.processes import serve_process
 from tests.gateway.world import APP, running_gateway
-from tests.polling import eventually
+from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
+    from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.testing.client import PusherClient
     from tests.faults import FaultyServer
     from tests.gateway.conftest import StartGateway
@@ -155,6 +157,24 @@ async def test_online_lists_are_no_channels(gateway: RunningGateway) -> None:
     assert refused.data["status"] == 4009
     assert published.status_code == 400
     assert not any(name.startswith("#online-") for name in channels)
+
+
+async def test_a_backend_may_ask_who_is_online(
+    gateway: RunningGateway, clients: RedisClients
+) -> None:
+    reader = RedisOnline(clients)
+    async with gateway.connect() as ada:
+        before = await reader.aonline(APP.id, ["ada"])
+        await ada.sign_in({"id": "ada"})
+        await gateway.node.users.settled(within=5)
+        assert await reader.aonline(APP.id, ["bob", "ada"]) == [False, True]
+        assert before == [False]
+
+    await eventually_async(lambda: _is_gone(reader))
+
+
+async def _is_gone(reader: RedisOnline) -> bool:
+    return await reader.aonline(APP.id, ["ada"]) == [False]
 
 
 async def test_an_app_without_watchlists_writes_none(start_gateway: StartGateway) -> None:

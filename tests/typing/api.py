@@ -34,6 +34,8 @@ from broadcaster import (
     ShouldRescue,
     UserChannel,
     abroadcast,
+    aonline,
+    aonline_many,
     arevoke,
     aterminate_connections,
     broadcast,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
     from broadcaster.contracts.revocations import RevocationStore, Revoker
+    from broadcaster.contracts.users import OnlineReader
     from broadcaster.drivers.http.pusher import PusherPublisher
     from broadcaster.drivers.redis.publisher import RedisPublisher
     from broadcaster.drivers.redis.queue import RedisQueue
@@ -200,6 +203,8 @@ async def async_code(order: Order) -> None:
     await report("2026-11").adispatch()
     await arevoke(user=42)
     await aterminate_connections(42)
+    assert_type(await aonline_many([42, 43]), set[int])
+    assert_type(await aonline("42"), bool)
     await on(UserChannel(42)).asend()
 
 
@@ -217,4 +222,5 @@ def drivers_keep_their_contracts(
     queues: list[Queue] = [waiting, inline]
     revoker: Revoker = revocations
     store: RevocationStore = revocations
-    assert application, (publishers, queues, revoker, store)
+    users: OnlineReader = backend.users
+    assert application, (publishers, queues, revoker, store, users)

@@ -146,6 +146,18 @@ async def aread(client: redis.asyncio.Redis, commands: Sequence[Command]) -> lis
                 return _checked(await _asend(client, commands))
 
 
+def read(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+    """See `aread`; for code without an event loop."""
+    started = time.monotonic()
+    with translated(client):
+        try:
+            return _checked(_send(client, commands))
+        except RedisConnectionError as error:
+            if not _may_repeat(error, started, repeat_lost=True):
+                raise
+            return _checked(_send(client, commands))
+
+
 def run_many(
     client: redis.Redis,
     calls: Sequence[Call],

@@ -100,13 +100,7 @@ class Publishing:
         answer: Callable[[PublishRequest, Described], Answer],
     ) -> Awaitable[Answer]:
         """Check what is left to check, and return what publishes."""
-        key = asked.idempotency_key
-        for name, _ in request.headers:
-            if name in HEADERS:
-                key = parse_key([v for n, v in request.headers if n in HEADERS], key)
-                break
-        else:
-            key = parse_key((), key) if key else ""
+        key = _key(request, asked)
         if request.app.limits.publish_rate:
             self._rates.spend(request.app, asked.messages)
         if key:
@@ -158,6 +152,14 @@ class Publishing:
                 extra={"event": "published", "app": app.id},
             )
         return answer(asked, described)
+
+
+def _key(request: Request, asked: PublishRequest) -> str:
+    for name, _ in request.headers:
+        if name in HEADERS:
+            sent = [value for name, value in request.headers if name in HEADERS]
+            return parse_key(sent, asked.idempotency_key)
+    return "" if asked.idempotency_key is None else parse_key((), asked.idempotency_key)
 
 
 def _event_answer(_asked: PublishRequest, described: Described) -> Answer:

@@ -81,12 +81,12 @@ class PublishRequest(NamedTuple):
 
     Attributes:
         events: one, or those of a batch in order.
-        idempotency_key: as the body gives it, or the empty string; not yet checked.
+        idempotency_key: as the body gives it, not yet checked; None without one.
         wants_info: whether the answer is more than ``{}``.
     """
 
     events: tuple[EventRequest, ...]
-    idempotency_key: str = ""
+    idempotency_key: str | None = None
     wants_info: bool = False
 
     @property
@@ -160,7 +160,7 @@ def parse_event(body: bytes, *, max_data_bytes: int, max_event_name: int) -> Pub
             code="too_many_channels",
         )
     parsed = _checked(event, names, max_data_bytes=max_data_bytes, max_event_name=max_event_name)
-    return PublishRequest((parsed,), event.idempotency_key or "", parsed.info != _NO_INFO)
+    return PublishRequest((parsed,), event.idempotency_key, parsed.info != _NO_INFO)
 
 
 def parse_raw_event(
@@ -221,7 +221,7 @@ def parse_batch(body: bytes, *, max_data_bytes: int, max_event_name: int) -> Pub
                 f"batch[{index}]: {error.message}", status=status_of(error), code=error.code
             ) from error
     wants_info = any(event.info != _NO_INFO for event in events)
-    return PublishRequest(tuple(events), decoded.idempotency_key or "", wants_info)
+    return PublishRequest(tuple(events), decoded.idempotency_key, wants_info)
 
 
 def parse_attributes(info: str | None, allowed: Sequence[str]) -> Attributes:

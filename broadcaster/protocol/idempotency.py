@@ -49,19 +49,19 @@ class Attempt(NamedTuple):
         return _digest(part.encode() for part in parts)[:16]
 
 
-def parse_key(sent: Iterable[bytes], signed: str) -> str:
+def parse_key(sent: Iterable[bytes], signed: str | None) -> str:
     """
     Return the key of a request, or the empty string when it has none.
 
     Args:
         sent: the values of every header in `HEADERS`.
-        signed: the body's ``idempotency_key``, empty without one.
+        signed: the body's ``idempotency_key``.
 
     Raises:
         RequestRefused: it is no key, or there are two that differ.
     """
     keys = {value.decode("latin-1") for value in sent}
-    if signed:
+    if signed is not None:
         keys.add(signed)
     if len(keys) > 1:
         raise RequestRefused(

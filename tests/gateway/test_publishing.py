@@ -260,6 +260,7 @@ async def test_apps_do_not_share_keys(world: World) -> None:
         ({"idempotency-key": ""}, {}, "invalid_idempotency_key"),
         ({"idempotency-key": "k" * 129}, {}, "invalid_idempotency_key"),
         ({}, {"idempotency_key": "\u00e9"}, "invalid_idempotency_key"),
+        ({}, {"idempotency_key": ""}, "invalid_idempotency_key"),
         ({}, {"idempotency_key": 1}, "malformed_body"),
     ],
 )

@@ -24,7 +24,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from broadcaster import abroadcast
-from broadcaster.demo.events import ChatMessage, Order, OrderShipped, PackOrder
+from broadcaster.demo.events import ChatMessage, Order, OrderShipped, PackOrder, Waved
 from broadcaster.demo.people import NAME, Person, auth_endpoint, who
 from broadcaster.integrations.asgi import SocketIdMiddleware
 from broadcaster.settings import Settings, load_settings
@@ -64,6 +64,7 @@ def create_app(settings: Settings | None = None, *, anyone: bool = False) -> Sta
         Mount("/static", StaticFiles(directory=STATIC)),
         Route("/orders/{order_id:int}/ship", _ship, methods=["POST"]),
         Route("/chat/{room}", _say, methods=["POST"]),
+        Route("/wave/{user}", _wave, methods=["POST"]),
         Mount("/broadcasting", auth_endpoint(app, debug=settings.debug)),
     ]
     middleware = [
@@ -140,6 +141,17 @@ async def _say(request: Request) -> Response:
 
     await abroadcast(ChatMessage(room, message_id, text, person.as_member()), to_others=True)
     return JSONResponse({"id": message_id}, HTTPStatus.ACCEPTED)
+
+
+async def _wave(request: Request) -> Response:
+    person = who(request)
+    if not isinstance(person, Person):
+        return _refuse(HTTPStatus.UNAUTHORIZED, "send 'Authorization: Bearer <a name>'")
+    user = request.path_params["user"]
+    if NAME.fullmatch(user) is None:
+        return _refuse(HTTPStatus.BAD_REQUEST, "nobody has such a name")
+    await abroadcast(Waved(user, person.as_member()))
+    return JSONResponse({"to": user}, HTTPStatus.ACCEPTED)
 
 
 async def _read_object(request: Request) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from broadcaster import (
     PrivateChannel,
     ShouldBroadcast,
     ShouldBroadcastNow,
+    UserChannel,
     abroadcast,
 )
 
@@ -77,6 +78,22 @@ class ChatMessage(ShouldBroadcast):
     def broadcast_with(self) -> dict[str, Any]:
         """Return the message as the page shows it."""
         return {"id": self.id, "text": self.text, "user": self.user}
+
+
+@dataclass(frozen=True)
+class Waved(ShouldBroadcast):
+    """Somebody waves at a user, wherever that user is signed in."""
+
+    to: str
+    by: dict[str, str]
+
+    def broadcast_on(self) -> UserChannel:
+        """Every connection of that user, and no channel that anybody joins."""
+        return UserChannel(self.to)
+
+    def broadcast_with(self) -> dict[str, Any]:
+        """Return who waved."""
+        return {"by": self.by}
 
 
 class PackOrder(Job):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -115,9 +116,22 @@ async def test_a_chat_message_goes_to_the_others_in_the_room(
     assert '"name":"Ada"' in event.data["data"]
 
 
+async def test_a_wave_goes_to_the_user_and_to_no_room(
+    demo: httpx.AsyncClient, queue: RecordingApplication
+) -> None:
+    answer = await demo.post("/wave/grace", headers=ADA, json={})
+
+    assert answer.status_code == 202
+    (event,) = queue.payloads()
+    assert event.data["channels"] == ["#server-to-user-grace"]
+    assert event.data["name"] == "App\\Events\\Waved"
+    assert json.loads(event.data["data"]) == {"by": {"id": "ada", "name": "Ada"}}
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
+        ("/wave/Grace!", {}),
         ("/chat/lobby", {"id": HEX_ID, "text": ""}),
         ("/chat/lobby", {"id": HEX_ID, "text": "  "}),
         ("/chat/lobby", {"id": HEX_ID, "text": "x" * 501}),
@@ -149,7 +163,7 @@ async def test_a_body_that_is_no_json_is_refused(demo: httpx.AsyncClient, conten
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer Not A Name"}])
-@pytest.mark.parametrize("path", ["/orders/7/ship", "/chat/lobby"])
+@pytest.mark.parametrize("path", ["/orders/7/ship", "/chat/lobby", "/wave/grace"])
 async def test_who_says_no_name_may_do_nothing(
     demo: httpx.AsyncClient, queue: RecordingApplication, path: str, headers: dict[str, str]
 ) -> None:

@@ -1,4 +1,4 @@
-/** A room: who is here, what they say, who is typing. */
+/** A room: who is here, what they say, who is typing, who waves at whom. */
 
 import { $, avatar, bound, el, uniqueId } from "./dom.js";
 
@@ -11,9 +11,10 @@ const TYPING_SHOWN = 3000;
 export function startChat({ echo, user, request, onMembers }) {
   const members = new Map();
   const typing = new Map();
+  const wave = (member) => void request(`/wave/${member.id}`, {});
 
   const changed = () => {
-    showMembers([...members.values()], user);
+    showMembers([...members.values()], user, wave);
     onMembers([...members.values()]);
   };
 
@@ -47,6 +48,13 @@ export function startChat({ echo, user, request, onMembers }) {
       showTyping(typing);
     })
     .error((error) => addLine(el("li", { class: "arrival" }, `No entry: ${error.error ?? error.type}`)));
+
+  // For this user on whatever page they are: no channel to join, but a sign-in.
+  const { pusher } = echo.connector;
+  pusher.user.bind("App\\Events\\Waved", ({ by }) =>
+    addLine(el("li", { class: "arrival waved" }, `${by.name} waves at you`)),
+  );
+  echo.connector.signin();
 
   $("messages").append(el("li", { class: "empty" }, "Nothing said yet. Messages are not kept."));
   $("chat-form").addEventListener("submit", (event) => {
@@ -107,13 +115,27 @@ function addLine(line) {
   list.scrollTop = list.scrollHeight;
 }
 
-function showMembers(members, user) {
+function showMembers(members, user, wave) {
   $("members").replaceChildren(
     ...members.map((member) =>
-      el("li", { dataset: { user: member.id } }, avatar(member), member.id === user.id ? `${member.name} (you)` : member.name),
+      el(
+        "li",
+        { dataset: { user: member.id } },
+        avatar(member),
+        member.id === user.id ? `${member.name} (you)` : member.name,
+        member.id === user.id ? "" : waveButton(member, wave),
+      ),
     ),
   );
   $("member-count").textContent = members.length === 1 ? "1 person here" : `${members.length} people here`;
+}
+
+function waveButton(member, wave) {
+  return el(
+    "button",
+    { type: "button", class: "ghost small wave", "aria-label": `Wave at ${member.name}`, onclick: () => wave(member) },
+    "Wave",
+  );
 }
 
 function stopTyping(typing, id) {

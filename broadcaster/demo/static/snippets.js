@@ -33,6 +33,20 @@ class ChatMessage(ShouldBroadcast):
 
 await abroadcast(said, to_others=True)`;
 
+const WAVED = `@dataclass(frozen=True)
+class Waved(ShouldBroadcast):
+    to: str
+    by: dict
+
+    def broadcast_on(self):
+        return UserChannel(self.to)
+
+await abroadcast(Waved("grace", member))`;
+
+const SIGN_IN = `echo.connector.signin()
+echo.connector.pusher.user
+  .bind("App\\\\Events\\\\Waved", show)`;
+
 const OWN_ORDERS = `@channel("orders.{user_id}")
 def orders(user, user_id: str):
     return user.id == user_id`;
@@ -64,6 +78,9 @@ export function explain({ kind, name, channel = "", direction, transport }) {
   if (kind === "event") {
     return explainEvent(name);
   }
+  if (name.startsWith("pusher:signin") || channel.startsWith("#server-to-user-")) {
+    kind = "user";
+  }
   const room = channel.startsWith("presence-");
   const rule = room ? ROOM : channel.startsWith("private-") ? OWN_ORDERS : undefined;
   const rules = {
@@ -83,6 +100,10 @@ export function explain({ kind, name, channel = "", direction, transport }) {
           : "From here on the gateway delivers this channel to this socket.",
       python: rule,
       js: room ? JOIN : `echo.private("orders." + user.id)\n  .listen("OrderShipped", show)\n  .error(showRefusal)`,
+    },
+    user: {
+      why: "This connection belongs to a user from here on, so that events can be sent to them and others may watch them.",
+      js: SIGN_IN,
     },
     system: { why: "Keeping the connection: greeting, heartbeat, errors, closing.", js: CONNECT },
   };
@@ -104,6 +125,13 @@ function explainEvent(name) {
       js: `echo.private("orders." + user.id)\n  .listen("OrderShipped", show)`,
     };
   }
+  if (name.endsWith("Waved")) {
+    return {
+      why: "For a user and not for a channel: whoever signed in as them hears it, in every tab and on every gateway.",
+      python: WAVED,
+      js: SIGN_IN,
+    };
+  }
   return {
     why: "Sent to everyone in the room but the socket that said it: that one had shown the message already.",
     python: SAID,
@@ -121,6 +149,18 @@ function explainHttp(name, direction) {
       python: `${OWN_ORDERS}\n\n${ROOM}`,
       js: `bearerToken: user.id // a demo's idea of a login`,
     };
+  }
+  if (name.includes("/broadcasting/user-auth")) {
+    return {
+      why:
+        direction === "out"
+          ? "pusher-js asks the backend whose connection this is."
+          : "200 carries the signed user; the gateway checks it without asking anybody.",
+      js: SIGN_IN,
+    };
+  }
+  if (name.includes("/wave/")) {
+    return { why: "202: an event for one user is in the queue.", python: WAVED, js: POST };
   }
   return name.includes("/chat/")
     ? { why: "The message goes to the backend by HTTP; it comes back to the others as an event.", python: SAID, js: POST }

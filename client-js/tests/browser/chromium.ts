@@ -87,7 +87,7 @@ interface PageEcho {
   private(name: string): Listener;
   leave(name: string): void;
   socketId(): string;
-  connector: { pusher: { channel(name: string): { subscribed: boolean } | undefined } };
+  connector: { pusher: { channel(name: string): { subscribed: boolean } | undefined; user: { user_data: unknown } } };
 }
 
 declare global {

@@ -168,6 +168,19 @@ describeInBrowser("the demo in Chromium", () => {
     expect((await frames(reader)).filter(incoming)).toHaveLength(1);
   });
 
+  test("a wave reaches every tab of that user, and nobody else", async () => {
+    const [ada, grace] = [named("ada"), named("grace")];
+    const [waving, one, two] = [await open(ada), await open(grace), await open(grace)];
+    await Promise.all([one, two].map(({ page }) => page.waitForFunction(() => window.echo.connector.pusher.user.user_data)));
+
+    await waving.page.click(`#members [data-user="${grace}"] .wave`);
+
+    for (const { page } of [one, two]) {
+      await page.locator("#messages .waved", { hasText: /^Ada .* waves at you$/ }).waitFor();
+    }
+    expect(await waving.page.locator("#messages .waved").count()).toBe(0);
+  });
+
   test("to_others leaves out the tab that asked, and only that one", async () => {
     const ada = named("ada");
     const [sender, other] = [await open(ada), await open(ada)];

@@ -197,6 +197,11 @@ async def test_facts_outlive_the_gateway_that_found_them_out(
         async with connected(url, APP) as one, connected(url, APP) as two:
             await one.subscribe("presence-room", ADA)
             await two.subscribe("orders")
+
+            async def found_out() -> bool:
+                return await clients.aio.scard(clients.keys.nodes("told")) == len(ROOMS)
+
+            await eventually_async(found_out)
             os.kill(victim.pid, signal.SIGKILL)
     await clients.aio.delete(jobs)
 

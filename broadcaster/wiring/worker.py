@@ -93,8 +93,7 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
 
 
 def _warn_of_deaf_listeners(settings: Settings) -> None:
-    app = settings.app
-    if listeners and app is not None and not app.server_events:
+    if listeners and settings.apps and not any(app.server_events for app in settings.apps):
         _log.warning(
             "functions listen to events, but app.server_events is off: set it to true for the "
             "gateways, or they are never called",

@@ -77,7 +77,9 @@ class _Watched:
 
     def deliver(self, data: bytes) -> None:
         """See `Subscriber.deliver`."""
-        self._heard(self, last_said(data))
+        online = last_said(data)
+        if online is not None:
+            self._heard(self, online)
 
 
 class Watchlists:
@@ -221,10 +223,11 @@ class Watchlists:
         online = watched.user.user_id in snapshot.members
         joining = channel.joining.pop(watched, None)
         if joining is not None:
-            newer = [kept for kept in joining.frames if kept.version > snapshot.version]
-            if newer:
-                online = last_said(newer[-1].frame)
-            version = newer[-1].version if newer else snapshot.version
+            version = snapshot.version
+            for kept in joining.frames:
+                said = last_said(kept.frame)
+                if kept.version > version and said is not None:
+                    version, online = kept.version, said
             self._hub.add_member(channel, watched, version)
             self._know(watched, online=online)
             if not channel.stream.live:  # it may have fallen before the list was read

@@ -39,9 +39,11 @@ def is_online_list(name: str) -> bool:
     return name.startswith(ONLINE_PREFIX)
 
 
-def last_said(data: bytes) -> bool:
-    """Return whether the last of the joined frames in `data` is `CAME`."""
-    return data.endswith(CAME)  # which `LEFT` does not
+def last_said(data: bytes) -> bool | None:
+    """Return whether the last of the joined frames in `data` is `CAME`; None if it is neither."""
+    if data.endswith(LEFT):
+        return False
+    return True if data.endswith(CAME) else None
 
 
 def encode_watchlist_events(online: Sequence[str], offline: Sequence[str]) -> bytes:

@@ -53,7 +53,6 @@ def test_a_list_is_named_after_its_user_and_is_no_channel(user_id: str) -> None:
 def test_the_last_of_what_is_joined_counts() -> None:
     came, left = encode_text(CAME), encode_text(LEFT)
 
-    assert last_said(came)
-    assert not last_said(left)
-    assert last_said(left + came)
-    assert not last_said(came + left)
+    assert last_said(came) is last_said(left + came) is True
+    assert last_said(left) is last_said(came + left) is False
+    assert last_said(came + encode_text(b"{}")) is None

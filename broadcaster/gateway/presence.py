@@ -109,7 +109,7 @@ class Rosters:
     ) -> None:
         """Join `member`; the outcome reaches the connection's session."""
         presence = self._presence(channel)
-        presence.facts = connection.app.wants_facts
+        presence.facts |= connection.app.wants_facts
         self._enqueue(presence, JoinOp(connection, generation, member))
 
     def leave(self, topic: bytes, app_id: str, name: str, socket_id: str) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.contracts.presence import Refused, Snapshot
+from broadcaster.contracts.presence import Refused, Snapshot, Wanted
 from broadcaster.errors import LeaseLost
+from tests.drivers.redis.facts_world import emptied, short
 from tests.drivers.redis.presence_world import (
     APP,
     GRACE,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from broadcaster.drivers.redis.client import RedisClients
 
 pytestmark = pytest.mark.redis
+
+FACTS = Wanted(facts=True)
 
 
 @pytest.fixture(params=[pytest.param(World, id="redis")])
@@ -727,3 +730,62 @@ async def test_many_lists_are_read_together_in_the_order_asked_for(world: World)
     assert (list(snapshots[0].members), list(snapshots[449].members)) == (["ada"], ["eve"])
     assert snapshots[0] == await world.store.snapshot(APP, names[0])
     assert await world.store.snapshots(APP, []) == []
+
+
+# -- what is told of it -------------------------------------------------------------------
+
+
+async def test_the_first_connection_of_all_nodes_becomes_a_fact(world: World) -> None:
+    one, two = await world.lease("a"), await world.lease("b")
+
+    for lease in (one, two):
+        await world.store.occupy(lease, APP, {"orders": 1, "#connections": 1}, wanted=FACTS)
+    for count in (0, 1):
+        await world.store.occupy(one, APP, {"orders": count}, wanted=FACTS)
+
+    assert [short(fact) for fact in await emptied(world.clients)] == ["channel_occupied orders"]
+
+
+async def test_a_short_absence_and_registering_after_data_loss_are_no_facts(world: World) -> None:
+    lease = await world.lease("a")
+
+    for count in (1, 0, 1):
+        await world.store.occupy(lease, APP, {"orders": count}, wanted=FACTS, announce=False)
+
+    assert await emptied(world.clients) == []
+
+
+async def test_totals_over_all_nodes_are_answered_to_who_wants_counts(world: World) -> None:
+    one, two = await world.lease("a"), await world.lease("b")
+    counts = Wanted(counts=True)
+
+    first = await world.store.occupy(one, APP, {"orders": 2}, wanted=counts)
+    second = await world.store.occupy(two, APP, {"orders": 3, "news": 1}, wanted=counts)
+
+    assert first["orders"].connections == 2
+    assert {name: total.connections for name, total in second.items()} == {"orders": 5, "news": 1}
+    assert second["orders"].version > first["orders"].version
+    assert await world.store.occupy(two, APP, {"orders": 3}) == {}
+
+
+async def test_comings_and_goings_of_members_become_facts_where_they_are_wanted(
+    world: World,
+) -> None:
+    lease = await world.lease("a")
+    joins = [joining("1.1", "ada")._replace(facts=True), joining("1.2", "bob")]
+
+    await world.store.join_many(lease, joins, announce=True)
+    for join in joins:
+        await world.leave(lease, join.socket_id)
+
+    facts = [short(fact) for fact in await emptied(world.clients, (APP, ROOM))]
+    assert facts == [f"member_added {ROOM} ada", f"member_removed {ROOM} ada"]
+
+
+async def test_internal_names_are_counted_and_not_listed(world: World) -> None:
+    lease = await world.lease("a")
+
+    await world.store.occupy(lease, APP, {"#connections": 7, "orders": 1})
+
+    assert await world.store.counts(APP, ["#connections"]) == [7]
+    assert await world.store.occupied(APP) == {"orders": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -167,6 +168,25 @@ async def test_the_index_is_written_before_the_first_join_and_removed_after_the_
         "finish",
         "index_remove",
     ]
+
+
+async def test_the_outbox_is_looked_at_after_each_change_if_the_app_wants_facts(
+    world: World,
+) -> None:
+    silent, told = world.caller(), world.caller()
+    told.app = replace(APP, server_events=True)
+    world.subscribe(silent)
+    await world.settle()
+    before = list(world.woken)
+
+    world.subscribe(told)
+    await world.settle()
+    joined = list(world.woken)
+    world.unsubscribe(told)
+    await world.settle()
+
+    assert (before, joined) == ([], [(APP.id, NAME)])
+    assert world.woken == [(APP.id, NAME)] * 2
 
 
 async def test_a_leave_never_overtakes_its_join(world: World) -> None:

@@ -65,7 +65,13 @@ def document() -> Json:
             {"name": "health", "description": "For proxies and orchestrators; unsigned."},
         ],
         "security": [{"signature": []}],
-        "paths": {**_publishing(), **_asking(), **_users(), **_health()},
+        "paths": {
+            **_publishing(),
+            **_publishing_the_old_way(),
+            **_asking(),
+            **_users(),
+            **_health(),
+        },
         "components": {
             "securitySchemes": {
                 "signature": {
@@ -84,21 +90,6 @@ def document() -> Json:
 
 
 def _publishing() -> Json:
-    old_query = [
-        parameter(
-            "name",
-            "query",
-            {"type": "string", "minLength": 1, "maxLength": 200},
-            "The event's name.",
-            required=True,
-        ),
-        parameter(
-            "socket_id",
-            "query",
-            {"type": "string", "pattern": "^[0-9]{1,20}\\.[0-9]{1,20}$"},
-            "The connection that does not get the event.",
-        ),
-    ]
     return {
         "/apps/{app_id}/events": {
             "post": _signed(
@@ -127,6 +118,26 @@ def _publishing() -> Json:
                 refused=_PUBLISH,
             )
         },
+    }
+
+
+def _publishing_the_old_way() -> Json:
+    old_query = [
+        parameter(
+            "name",
+            "query",
+            {"type": "string", "minLength": 1, "maxLength": 200},
+            "The event's name.",
+            required=True,
+        ),
+        parameter(
+            "socket_id",
+            "query",
+            {"type": "string", "pattern": "^[0-9]{1,20}\\.[0-9]{1,20}$"},
+            "The connection that does not get the event.",
+        ),
+    ]
+    return {
         "/apps/{app_id}/channels/{channel}/events": {
             "post": {
                 **_signed(

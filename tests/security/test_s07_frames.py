@@ -92,16 +92,16 @@ MOUNTED_MAY_DIFFER = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in VIOLATIONS if name not in MOUNTED_MAY_DIFFER])
-async def test_s07_a_mounted_gateway_ends_it_too(name: str, any_gateway: RunningGateway) -> None:
-    data, code = VIOLATIONS[name]
+async def test_s07_a_mounted_gateway_ends_them_too(any_gateway: RunningGateway) -> None:
+    for name, (data, code) in VIOLATIONS.items():
+        if name in MOUNTED_MAY_DIFFER:
+            continue
+        async with raw_websocket(any_gateway) as client:
+            client.write(data)
+            got = await client.close_code()
 
-    async with raw_websocket(any_gateway) as client:
-        client.write(data)
-        got = await client.close_code()
-
-    # The library's own bounds are larger than ours, and its words are its own.
-    assert got in (code, 1002, 1007, 1009)
+        # The library's own bounds are larger than ours, and its words are its own.
+        assert got in (code, 1002, 1007, 1009), name
     await eventually(lambda: not any_gateway.node.connections)
 
 

@@ -159,7 +159,7 @@ def read_member(data: bytes) -> object:
     except ProtocolError as error:
         outcome.append(refused(error))
     else:
-        assert member.user_id
+        # An empty id is judged with the other limits of members.
         member.user_id.encode()
         json.loads(member.data)
         outcome.append("member")

@@ -9,7 +9,7 @@ anything else, within 5 minutes of the fact     `Retry` after a pause that grows
 anything else after that                        `Fail`: kept with the failed jobs
 its address is not one that may be asked        `Fail` at once
 not tried now (see `broadcaster.webhooks.receiver`)  `Release`, which uses up no try
-the app has no such endpoint any more           `Done`, and the log says so
+the app has no such endpoint, for 5 minutes     `Done`, and the log says so
 ==============================================  ==========================================
 
 A job is tried at least once, however old it is: a fact that waited while all gateways
@@ -113,14 +113,7 @@ class DeliveryRunner:
             return Release(job_id, token, UNKNOWN_SECONDS)
         webhook = None if app is None else find_webhook(app, url, fact)
         if app is None or webhook is None:
-            _log.warning(
-                "%s is not sent to %s: app %s has no such webhook any more",
-                fact.name,
-                shown_url(url),
-                shown(fact.app_id),
-                extra={"event": "webhook_dropped", "app": fact.app_id, "channel": fact.channel},
-            )
-            return Done(job_id, token)
+            return self._unknown(reserved, fact, url)
         found = webhook
 
         async def send(facts: Sequence[Fact]) -> Accepted | Refused:
@@ -193,6 +186,21 @@ class DeliveryRunner:
             },
         )
         return outcome
+
+    def _unknown(self, reserved: Reserved, fact: Fact, url: str) -> Settlement:
+        """Leave it to a gateway that knows the endpoint: settings differ while they are changed."""
+        clock, random = self._chances.clock, self._chances.random
+        pause = next_try(fact, attempt=reserved.attempts + 1, now=clock(), chance=random())
+        if pause is not None:
+            return Retry(reserved.id, reserved.token, pause)
+        _log.warning(
+            "%s is not sent to %s: app %s has no such webhook any more",
+            fact.name,
+            shown_url(url),
+            shown(fact.app_id),
+            extra={"event": "webhook_dropped", "app": fact.app_id, "channel": fact.channel},
+        )
+        return Done(reserved.id, reserved.token)
 
     def _again(self, reserved: Reserved, fact: Fact, url: str, refused: Refused) -> Settlement:
         attempt = reserved.attempts + 1

@@ -9,6 +9,7 @@ pushes what waits already, which does nothing.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from broadcaster.contracts.queue import Done, Fail, NewJob, Release, Retry
@@ -25,10 +26,10 @@ from broadcaster.protocol.fact_jobs import (
 )
 from broadcaster.protocol.facts import FACT_JOB
 from broadcaster.protocol.payload import decode_payload
-from broadcaster.protocol.webhooks import receivers
+from broadcaster.protocol.webhooks import next_try, receivers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from broadcaster.contracts.apps import AppProvider
     from broadcaster.contracts.queue import Queue, Reserved, Settlement
@@ -49,9 +50,18 @@ class FactRunner:
         apps: who has which endpoints.
         queue: where the jobs for them go.
         events: the queue of jobs for listeners.
+        clock: Unix seconds.
     """
 
-    def __init__(self, apps: AppProvider, queue: Queue, *, events: str) -> None:
+    def __init__(
+        self,
+        apps: AppProvider,
+        queue: Queue,
+        *,
+        events: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
         self._apps = apps
         self._queue = queue
         self._events = events
@@ -70,13 +80,7 @@ class FactRunner:
         if app is None and not self._apps.settled:  # a moment later it may be known
             return Release(job_id, token, AWAY_SECONDS)
         if app is None:
-            _log.warning(
-                "%s of app %s is told to nobody: there is no such app any more",
-                fact.name,
-                shown(fact.app_id),
-                extra={"event": "fact_dropped", "app": fact.app_id},
-            )
-            return Done(job_id, token)
+            return self._unknown(reserved, fact)
         try:
             await self._queue.apush(self._jobs(app, fact))
         except DriverUnavailable:  # said by the worker, whose steps fail too
@@ -95,6 +99,20 @@ class FactRunner:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _unknown(self, reserved: Reserved, fact: Fact) -> Settlement:
+        """Leave it to a gateway that knows the app: settings differ while they are changed."""
+        now = self._clock()
+        pause = next_try(fact, attempt=reserved.attempts + 1, now=now, chance=0.5)
+        if pause is not None:
+            return Retry(reserved.id, reserved.token, pause)
+        _log.warning(
+            "%s of app %s is told to nobody: there is no such app any more",
+            fact.name,
+            shown(fact.app_id),
+            extra={"event": "fact_dropped", "app": fact.app_id},
+        )
+        return Done(reserved.id, reserved.token)
 
     def _jobs(self, app: App, fact: Fact) -> list[NewJob]:
         jobs = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import replace
@@ -10,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pusher import Pusher  # type: ignore[import-untyped]  # it has no types
 
+from broadcaster.contracts.queue import NewJob
+from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.protocol.app import Webhook
-from broadcaster.protocol.fact_jobs import WEBHOOK_QUEUE
+from broadcaster.protocol.fact_jobs import (
+    WEBHOOK_QUEUE,
+    Delivery,
+    delivery_id,
+    encode_delivery,
+)
 from broadcaster.protocol.facts import FACT_QUEUE
 from tests.polling import eventually, eventually_async
 from tests.webhooks.receiving import HANG, Received, WebhookReceiver, receiving
@@ -181,8 +189,6 @@ async def test_a_private_address_is_refused_at_once_unless_it_is_allowed(
 async def test_what_failed_can_be_sent_again_by_hand(
     world: WebhookWorld, receiver: WebhookReceiver
 ) -> None:
-    from broadcaster.drivers.redis.failed import RedisFailedJobs
-
     receiver.answer = lambda _: 503
     async with world.service(Webhook(url=receiver.url)):
         await world.put(fact(time_ms=int((time.time() - 400) * 1000)))
@@ -190,7 +196,7 @@ async def test_what_failed_can_be_sent_again_by_hand(
         receiver.answer = lambda _: 200
         (job,) = await world.failed()
 
-        assert RedisFailedJobs(world.clients).retry([job.id]) == 1
+        assert await asyncio.to_thread(RedisFailedJobs(world.clients).retry, [job.id]) == 1
         await receiver.got(2)
         await world.nothing_waits()
         assert await world.failed() == []
@@ -219,23 +225,39 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else(
 async def test_a_webhook_whose_endpoint_is_gone_is_dropped_and_said(
     world: WebhookWorld, receiver: WebhookReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    receiver.answer = lambda _: 500
-    async with world.service(Webhook(url=receiver.url)):
-        await world.put(fact())
-        await receiver.got(1)
+    old = fact(time_ms=int((time.time() - 400) * 1000))
+    body = encode_delivery(Delivery(url=receiver.url, fact=old))
+    await world.queue.apush([NewJob(delivery_id(old, receiver.url), WEBHOOK_QUEUE, body)])
+
     async with world.service(app=replace(APP, webhooks=())):
         await world.nothing_waits()
 
-    assert len(receiver.requests) == 1
+    assert receiver.requests == []
     assert "app '1234' has no such webhook any more" in caplog.text
     assert await world.failed() == []
+
+
+async def test_a_gateway_with_older_settings_leaves_a_new_endpoint_to_others(
+    world: WebhookWorld, receiver: WebhookReceiver
+) -> None:
+    one = fact()
+    body = encode_delivery(Delivery(url=receiver.url, fact=one))
+    await world.queue.apush([NewJob(delivery_id(one, receiver.url), WEBHOOK_QUEUE, body)])
+
+    async def given_back() -> bool:
+        return (await world.sizes()).delayed == 1
+
+    async with world.service(app=replace(APP, webhooks=())):
+        await eventually_async(given_back)
+    async with world.service(Webhook(url=receiver.url)):
+        await receiver.got(1)
 
 
 async def test_nothing_of_an_unknown_app_is_told(
     world: WebhookWorld, receiver: WebhookReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with world.service(Webhook(url=receiver.url)):
-        await world.put(fact(app_id="999"))
+        await world.put(fact(app_id="999", time_ms=int((time.time() - 400) * 1000)))
         await world.nothing_waits()
 
     assert receiver.requests == []

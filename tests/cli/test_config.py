@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,6 +57,54 @@ def test_programs_get_json() -> None:
     assert table["app.secret"]["value"] == "********"
     assert table["app.limits.allowed_origins"]["value"] == ["*"]
     assert table["gateway.port"] == {"value": 8080, "source": "default"}
+
+
+APPS = """
+[[apps]]
+id = "shop"
+key = "shop-key"
+secret = "hunter2-secret"
+grant_key = "hunter2hunter2hunter2hunter2hunter2"
+encryption_key = "bW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW1tbW0="
+
+[apps.limits]
+max_connections = 5
+
+[[apps.webhooks]]
+url = "https://shop.example/hooks"
+headers = { X-Token = "hunter2" }
+
+[[apps]]
+id = "blog"
+key = "blog-key"
+secret = "hunter2"
+enabled = false
+"""
+
+
+def test_several_apps_are_shown_below_their_secrets_masked(tmp_path: Path) -> None:
+    (tmp_path / "broadcaster.toml").write_text(APPS)
+
+    result = show()
+
+    assert "hunter2" not in result.output
+    assert "bW1t" not in result.output
+    assert re.search(r"^apps +shop, blog +broadcaster\.toml$", result.stdout, re.MULTILINE)
+    shop = result.stdout.partition("apps #1\n")[2].partition("apps #2\n")[0]
+    said = dict(line.split(maxsplit=1) for line in shop.splitlines())
+    assert said["secret"] == said["grant_key"] == said["encryption_key"] == "********"
+    assert said["webhooks"] == "https://shop.example/hooks"
+    assert said["limits"] == "max_connections = 5"
+    assert "several apps are configured (shop, blog) and none is chosen" in result.stderr
+
+
+def test_programs_get_them_as_a_list(tmp_path: Path) -> None:
+    (tmp_path / "broadcaster.toml").write_text(APPS)
+
+    shop, blog = json.loads(show("--json").stdout)["apps"]["value"]
+
+    assert (shop["id"], shop["enabled"], shop["limits"]) == ("shop", True, {"max_connections": 5})
+    assert (blog["id"], blog["enabled"], blog["secret"]) == ("blog", False, "********")
 
 
 def test_an_incomplete_set_of_credentials_is_mentioned() -> None:

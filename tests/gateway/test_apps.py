@@ -92,7 +92,10 @@ class World:
         self.directory = AppDirectory(static, self.shelf, topic=TOPIC)
         self.told: list[tuple[str, App | None]] = []
         self.wanted: list[bytes] = []
-        self.directory.follow(lambda *change: self.told.append(change), self.wanted.append)
+        self.directory.follow(self.changed, self.wanted.append)
+
+    def changed(self, app_id: str, app: App | None) -> None:
+        self.told.append((app_id, app))
 
 
 @asynccontextmanager

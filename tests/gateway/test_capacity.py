@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import sys
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import httpx
 import pytest
 
 from broadcaster.contracts.apps import App, AppLimits
 from broadcaster.errors import DriverUnavailable
 from broadcaster.gateway.capacity import Capacity, room_for_sockets
 from broadcaster.gateway.census import CONNECTIONS, Census
+from broadcaster.protocol.signing import sign_request
+from broadcaster.testing.client import connected
+from tests.gateway.processes import environment, free_port
 from tests.gateway.world import APP
 from tests.polling import eventually, eventually_async
 
@@ -190,3 +196,60 @@ async def test_a_full_process_says_so_and_goes_on(start_gateway: StartGateway) -
             assert await connects(gateway, APP) == (4100, "Over capacity: try again in a moment")
             await gateway.publish("orders", "still-here")
             await first.next("still-here")
+
+
+@pytest.mark.process
+async def test_a_process_with_few_files_keeps_some_for_redis_and_http(
+    redis_url: str, prefix: str
+) -> None:
+    """200 open files leave room for 150 sockets; the next ones are told, and publishing goes on."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", 'ulimit -n 200 && exec "$0" "$@"', sys.executable),
+        *("-m", "broadcaster", "serve", "--port", str(port), "--log-level", "error"),
+        env=environment(redis_url, prefix),
+    )
+    try:
+        async with AsyncExitStack() as stack:
+            http = await stack.enter_async_context(
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10)
+            )
+            await eventually_async(partial(is_ready, http), within=20)
+            url = f"ws://127.0.0.1:{port}"
+            clients = [
+                await stack.enter_async_context(connected(url, APP, established=False))
+                for _ in range(160)
+            ]
+            await eventually(lambda: all(client.frames for client in clients), within=20)
+            first, last = clients[0], clients[-1]
+            refused = [client for client in clients if client.frames[0].event == "pusher:error"]
+            codes = {(await client.wait_closed())[0] for client in refused}
+            await first.subscribe("orders")
+            body = b'{"name":"still-here","channel":"orders","data":"{}"}'
+            path = f"/apps/{APP.id}/events"
+            params = sign_request(
+                APP.key,
+                APP.secret,
+                method="POST",
+                path=path,
+                body=body,
+                params={},
+                now=time.time(),
+            )
+            answer = await http.post(path, params=params, content=body)
+            await first.next("still-here")
+    finally:
+        process.terminate()
+        await process.wait()
+
+    assert answer.status_code == 200
+    assert last in refused
+    assert codes == {4100}
+    assert 5 <= len(refused) <= 15
+
+
+async def is_ready(http: httpx.AsyncClient) -> bool:
+    try:
+        return (await http.get("/ready")).status_code == 200
+    except httpx.TransportError:
+        return False

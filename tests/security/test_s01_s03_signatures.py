@@ -137,8 +137,15 @@ async def test_s03_nothing_of_another_app_opens_anything(gateway: RunningGateway
             assert (answer["type"], answer["status"]) == ("AuthError", 401)
 
 
-READS = ["/channels", "/channels/orders", "/channels/presence-x/users"]
-WRITES = ["/events", "/batch_events", "/users/1/terminate_connections"]
+READS = ["/channels", "/channels/orders", "/channels/presence-x/users", "/connections"]
+WRITES = [
+    "/events",
+    "/batch_events",
+    "/channels/orders/events",
+    "/users/1/terminate_connections",
+]
+# Without an app in its path, as PyPI's `pusher` asks: the key alone says whose it is.
+ALIAS = "/users/1/terminate_connections"
 
 
 @pytest.mark.parametrize("route", READS + WRITES)
@@ -175,3 +182,19 @@ async def test_s03_every_signed_route_wants_this_app_s_own_signature(
     ):
         assert await ask(app, path=path) == (401, {"code", "message"})
         assert await ask(app, path=path, signed=False) == (401, {"code", "message"})
+
+
+async def test_s03_the_route_without_an_app_wants_the_signature_of_the_key_s_own_app(
+    gateway: RunningGateway,
+) -> None:
+    for app in (
+        STRANGER,
+        App(id=APP.id, key=APP.key, secret=STRANGER.secret),
+        App(id=APP.id, key=STRANGER.key, secret=APP.secret),
+    ):
+        params = sign_request(
+            app.key, app.secret, method="POST", path=ALIAS, body=b"{}", params={}, now=time.time()
+        )
+        answer = await gateway.http.post(ALIAS, params=params, content=b"{}")
+        assert answer.status_code == 401
+    assert (await gateway.http.post(ALIAS, content=b"{}")).status_code == 401

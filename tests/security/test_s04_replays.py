@@ -90,3 +90,19 @@ async def test_s04_an_empty_body_may_have_its_md5(gateway: RunningGateway) -> No
     with_md5 = signed_params(path, method="GET")
 
     assert (await gateway.http.get(path, params=with_md5)).status_code == 200
+
+
+async def test_s04_a_request_sent_twice_with_a_key_is_delivered_once(
+    gateway: RunningGateway,
+) -> None:
+    """A replay within the window brings the key along: the header, or the signed body's."""
+    body = event_body(1, idempotency_key="once")
+    query = urlencode(signed_params(EVENTS, body))
+    async with gateway.connect() as client:
+        await client.subscribe("orders")
+        answers = [await ask(gateway, query, body) for _ in range(3)]
+        await gateway.publish("orders", "after")
+        await client.next("after")
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert client.received("e") == [1]

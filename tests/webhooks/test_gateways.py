@@ -59,6 +59,25 @@ async def test_a_client_event_is_told_with_who_sent_it(
     }
 
 
+async def test_who_comes_and_goes_is_told_once(
+    world: WebhookWorld, receiver: WebhookReceiver
+) -> None:
+    async with serving(world, {"url": receiver.url, "batch": True}) as gateway:
+        url = f"ws://127.0.0.1:{gateway.port}"
+        async with connected(url, APP) as client, connected(url, APP) as tab:
+            for one in (client, tab):
+                await one.subscribe("presence-room", {"user_id": "ada"})
+            await eventually(lambda: len(receiver.events) == 2, within=15)
+        await eventually(lambda: len(receiver.events) == 4, within=15)
+        await world.nothing_waits()
+
+    names = [event["name"] for event in receiver.events]
+    assert sorted(names[:2]) == ["channel_occupied", "member_added"]
+    assert sorted(names[2:]) == ["channel_vacated", "member_removed"]
+    assert {event["channel"] for event in receiver.events} == {"presence-room"}
+    assert {event.get("user_id") for event in receiver.events} == {None, "ada"}
+
+
 async def test_a_killed_gateway_loses_no_webhook(
     world: WebhookWorld, receiver: WebhookReceiver
 ) -> None:

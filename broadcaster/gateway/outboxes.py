@@ -44,6 +44,7 @@ class Outboxes:
         self._sink = sink
         self._token = secrets.token_hex(8)
         self._wanted: dict[Source, None] = {}
+        self._delayed: set[Source] = set()
         self._event = asyncio.Event()
         self._idle = asyncio.Event()
         self._wait = PERIOD_SECONDS
@@ -77,11 +78,7 @@ class Outboxes:
                 await self._idle.wait()
 
     async def _round(self) -> None:
-        settled = await self._store.settle()
-        if settled.wait is not None:
-            self._wait = min(self._wait, max(settled.wait, 0.01))
-        if settled.facts:
-            self._wanted[None] = None
+        await self._settle()
         while self._wanted:
             some = [source for source, _ in zip(self._wanted, range(SOURCES_AT_ONCE), strict=False)]
             for source in some:  # before the first call: what comes during it wakes us again
@@ -89,6 +86,18 @@ class Outboxes:
             await self._empty(some)
         if not self._event.is_set():
             self._idle.set()
+
+    async def _settle(self) -> None:
+        try:
+            settled = await self._store.settle()
+        except DriverRefused as error:  # the channels' outboxes need nothing of it
+            _log.warning("facts wait: %s", error, extra={"event": "facts_wait"})
+            self._wait = REFUSED_SECONDS
+            return
+        if settled.wait is not None:
+            self._wait = min(self._wait, max(settled.wait, 0.01))
+        if settled.facts:
+            self._wanted[None] = None
 
     async def _empty(self, sources: Sequence[Source]) -> None:
         """Empty some outboxes; one that Redis refuses does not hold the others up."""
@@ -133,7 +142,13 @@ class Outboxes:
             self._later(min(page.busy, PERIOD_SECONDS), source)
 
     def _later(self, delay: float, source: Source) -> None:
-        asyncio.get_running_loop().call_later(delay, self.wake, source)
+        def again() -> None:
+            self._delayed.discard(source)
+            self.wake(source)
+
+        if source not in self._delayed:
+            self._delayed.add(source)
+            asyncio.get_running_loop().call_later(delay, again)
 
 
 def _pause(error: DriverError) -> float:

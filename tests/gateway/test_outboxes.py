@@ -33,10 +33,13 @@ class Store:
         self.busy: dict[Source, float] = {}
         self.lost: dict[Source, int] = {}
         self.wait: float | None = None
+        self.settle_fault: DriverError | None = None
         self.settles = 0
 
     async def settle(self) -> Settled:
         self.settles += 1
+        if self.settle_fault is not None:
+            raise self.settle_fault
         return Settled(self.wait, len(self.waiting.get(None, [])))
 
     async def step(
@@ -156,6 +159,28 @@ async def test_an_outbox_that_redis_refuses_does_not_hold_the_others_up(
         await eventually(lambda: sink.channels == ["b", "a"])
 
     assert "facts wait: WRONGTYPE" in caplog.text
+
+
+async def test_channels_are_emptied_though_redis_refuses_what_is_due() -> None:
+    store, sink = Store(), Sink()
+    store.waiting, store.settle_fault = {ROOM: [b"a"]}, DriverRefused("WRONGTYPE")
+
+    async with running(store, sink) as outboxes:
+        outboxes.wake(ROOM)
+        await eventually(lambda: sink.channels == ["a"])
+
+
+async def test_a_refused_outbox_has_one_timer_however_often_it_is_woken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outboxes, timers = Outboxes(Store(), Sink()), list[float]()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_later", lambda delay, _: timers.append(delay))
+
+    for source in (ROOM, ROOM, None, ROOM):
+        outboxes._later(5.0, source)
+
+    assert timers == [5.0, 5.0]
 
 
 async def test_an_outbox_that_another_node_empties_is_looked_at_again() -> None:

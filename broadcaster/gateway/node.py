@@ -92,58 +92,62 @@ class Node:
         self.facts = Facts(stores.facts)
         self._tasks = TaskOwner()
         self._subscriptions = stores.subscriptions(self)
-        presence = stores.presence
         self._lease = LeaseKeeper(
-            presence, options.name, seconds=options.lease_seconds, now=self.now
-        )
-        self._outboxes = Outboxes(stores.outbox, stores.facts)
-        self._occupancy = Occupancy(
-            self.hub, presence, self._lease, wanted=wanted_by(apps), wake=self._outboxes.wake
-        )
-        self._capacity = Capacity(
-            self.census,
-            presence,
-            sockets=lambda: len(self.connections) + len(self.sniffers),
-            ceiling=options.max_connections,
+            stores.presence, options.name, seconds=options.lease_seconds, now=self.now
         )
         self._relays = Relays(stores.broker, self.facts.tell)
-        self._rosters = Rosters(
-            self.hub,
-            presence,
-            self._lease,
-            self._tasks,
-            grace=options.presence_grace,
-            wake=self._outboxes.wake,
-        )
-        self._last_events = LastEvents(
-            self.hub,
-            stores.history,
-            self._tasks,
-            tell=self.facts.tell,
-            wants_facts=lambda app_id: (app := apps.by_id(app_id)) is not None and app.wants_facts,
-        )
-        self._subscribing = Subscribing(self.hub, self._rosters, self.trace, stores.topic)
         self._revocations = Revocations(
             stores.revocations,
             topic=stores.control,
             want=self._subscriptions.want,
             connections=lambda: self.connections,
         )
-        self.users = Users(
-            self.hub,
-            presence,
-            self._lease,
-            self._tasks,
-            revocations=self._revocations,
-            trace=self.trace,
-            topic=stores.topic,
-            grace=options.presence_grace,
-        )
+        self._keep_count()
+        self._keep_channels()
         self._verification = Verification(
             verifier, apps, self._revocations, stores.public_keys, debug=options.debug
         )
         self.verify = self._verification.verify
         self.hold = self._verification.hold
+        self._keepalive = Keepalive(self)
+        self._lease.attach(self)
+        apps.follow(self._app_changed, self._subscriptions.want)
+
+    def _keep_count(self) -> None:
+        presence, tasks, grace = self._stores.presence, self._tasks, self.options.presence_grace
+        self._outboxes = Outboxes(self._stores.outbox, self._stores.facts)
+        wake = self._outboxes.wake
+        self._occupancy = Occupancy(
+            self.hub, presence, self._lease, wanted=wanted_by(self._apps), wake=wake
+        )
+        self._capacity = Capacity(
+            self.census,
+            presence,
+            sockets=lambda: len(self.connections) + len(self.sniffers),
+            ceiling=self.options.max_connections,
+        )
+        self._rosters = Rosters(self.hub, presence, self._lease, tasks, grace=grace, wake=wake)
+        self.users = Users(
+            self.hub,
+            presence,
+            self._lease,
+            tasks,
+            revocations=self._revocations,
+            trace=self.trace,
+            topic=self._stores.topic,
+            grace=grace,
+        )
+
+    def _keep_channels(self) -> None:
+        stores, by_id = self._stores, self._apps.by_id
+        self._last_events = LastEvents(
+            self.hub,
+            stores.history,
+            self._tasks,
+            tell=self.facts.tell,
+            wants_facts=lambda app_id: (app := by_id(app_id)) is not None and app.wants_facts,
+        )
+        self._subscribing = Subscribing(self.hub, self._rosters, self.trace, stores.topic)
         self._checker = Checker(
             self.hub,
             stores.history,
@@ -152,9 +156,6 @@ class Node:
             recount=self._occupancy.changed,
             ready=self._revocations.fresh,
         )
-        self._keepalive = Keepalive(self)
-        self._lease.attach(self)
-        apps.follow(self._app_changed, self._subscriptions.want)
 
     # -- life -------------------------------------------------------------------------
 

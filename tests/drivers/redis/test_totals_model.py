@@ -8,6 +8,7 @@ is what the model expects, in its order per channel.
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
@@ -26,10 +27,14 @@ from hypothesis.stateful import (
 
 from broadcaster.contracts.presence import Lease, Wanted
 from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.facts import QueuedFacts
 from broadcaster.drivers.redis.leases import node_name
 from broadcaster.drivers.redis.outbox import RedisOutbox
+from broadcaster.drivers.redis.presence import RedisPresence
+from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import LeaseLost
-from tests.drivers.redis.facts_world import emptied
+from broadcaster.gateway.outboxes import Outboxes
+from tests.drivers.redis.facts_world import Told, emptied
 from tests.drivers.redis.presence_world import APP, World
 
 if TYPE_CHECKING:
@@ -260,3 +265,48 @@ def test_totals_agree_with_their_model(redis_url: str) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_nodes_at_the_same_time_tell_every_transition_once(
+    clients: RedisClients, seed: int
+) -> None:
+    """Three nodes count, die and begin anew; three gateways empty the outbox into the queue."""
+    world, told = World(clients), Told(clients)
+    chance = random.Random(seed)
+    store = RedisPresence(clients, sweep_after=0.0, vacate_grace=0.0)
+    sinks = [Outboxes(RedisOutbox(clients), QueuedFacts(RedisQueue(clients))) for _ in "abc"]
+    emptying = [asyncio.create_task(sink.run()) for sink in sinks]
+
+    async def live(node: str) -> None:
+        lease = await world.lease(node)
+        for _ in range(80):
+            channel, count = chance.choice("xyz"), chance.choice([0, 0, 1, 2])
+            await store.occupy(lease, APP, {channel: count}, wanted=FACTS)
+            chance.choice(sinks).wake()
+            if chance.random() < 0.1:
+                await store.retire(lease)
+                lease = await world.lease(node, lease.epoch + chance.choice([1, 100]))
+        await store.occupy(lease, APP, {"x": 0, "y": 1, "z": 0}, wanted=FACTS)
+
+    async def interfere() -> None:
+        for _ in range(80):
+            await store.sweep()
+
+    await asyncio.gather(*(live(node) for node in "abc"), interfere(), interfere())
+    for _ in range(10):  # a step sweeps some of the dead
+        await store.sweep()
+    await told.until("channel_occupied y")
+    for sink in sinks:
+        sink.wake()
+        await sink.settled(within=10)
+    for task in emptying:
+        task.cancel()
+    await asyncio.gather(*emptying, return_exceptions=True)
+
+    facts = await told.look()
+    for channel, last in (("x", "vacated"), ("y", "occupied"), ("z", "vacated")):
+        mine = [fact.split("_")[1].split()[0] for fact in facts if fact.endswith(channel)]
+        assert mine == (["occupied", "vacated"] * len(mine))[: len(mine)]
+        assert mine[-1:] in ([], [last])
+    assert await store.counts(APP, ["x", "y", "z"]) == [0, 3, 0]

@@ -26,7 +26,7 @@ FORBIDDEN = {
     ),
 }
 NPM_HOST = "https://registry.npmjs.org/"
-BINARY = {".png", ".ico", ".jpg", ".woff2", ".gz", ".whl"}
+BINARY = {".bin", ".png", ".ico", ".jpg", ".woff2", ".gz", ".whl"}
 
 
 def repository_files() -> list[Path]:

@@ -10,7 +10,7 @@ from broadcaster.hub.stream import Stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broadcaster.hub.last_event import LastEvent
+    from broadcaster.hub.last_event import Given, LastEvent
 
 MAX_BUFFERED = 2_000
 
@@ -100,6 +100,7 @@ class LocalChannel:
         joining: connections whose presence join is under way.
         waiting: joins that wait for the stream to go live, oldest first.
         last: the reading of a cache channel's last event, while somebody waits for it.
+        given: who was given it, until the stream is past it.
     """
 
     __slots__ = (
@@ -109,6 +110,7 @@ class LocalChannel:
         "ahead",
         "app_id",
         "counted",
+        "given",
         "joining",
         "last",
         "name",
@@ -131,6 +133,7 @@ class LocalChannel:
         self.joining: dict[Subscriber, Joining] = {}
         self.waiting: dict[Subscriber, Callable[[], None]] = {}
         self.last: LastEvent | None = None
+        self.given: Given | None = None
         self._writes: list[Callable[[bytes], None]] | None = None
         self._pending: list[bytes] = []
         self._excluded: list[tuple[int, str]] = []
@@ -173,6 +176,8 @@ class LocalChannel:
             self.last.waiting.pop(subscriber, None)
             if not self.last.waiting:
                 self.last = None
+        if self.given is not None:
+            self.given.subscribers.pop(subscriber, None)
         if subscriber not in self.subscribers:
             return False
         del self.subscribers[subscriber]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from broadcaster.hub.channel import Count, LocalChannel
-from broadcaster.hub.last_event import LastEvent, Outcome
+from broadcaster.hub.last_event import Given, LastEvent, Outcome
 from broadcaster.hub.stream import State
 from broadcaster.protocol.envelope import Envelope, Flag, Position
 from broadcaster.protocol.messages import encode_resync
@@ -138,9 +138,10 @@ class Hub:
         last.answered(found)
         if not last.fits(channel.stream.known):
             return Outcome.AHEAD
+        let_in = list(last.waiting)
+        self._let_in(channel, last, None if found is None else found.frame)
         if found is not None:
-            channel.stream.told(found.event_id)
-        self._let_in(channel, last, last.frame)
+            self._note_given(channel, let_in, found)
         return Outcome.GIVEN
 
     def doubt(self, channel: LocalChannel, last: LastEvent) -> None:
@@ -156,6 +157,28 @@ class Hub:
         if channel.last is last:
             channel.last = None
         self.close_if_empty(channel)
+
+    def _note_given(
+        self, channel: LocalChannel, let_in: Sequence[Subscriber], found: Envelope
+    ) -> None:
+        given = channel.given
+        if given is None or given.position.event_id != found.event_id:
+            new = Given(Position(found.offset, found.event_id), channel.stream.generation)
+            if given is not None and given.generation == new.generation:
+                new.subscribers.update(given.subscribers)
+            channel.given = given = new
+        for subscriber in let_in:
+            if subscriber in channel.subscribers or subscriber in channel.joining:
+                given.subscribers[subscriber] = None
+
+    def _but_who_was_given(self, channel: LocalChannel, envelope: Envelope) -> tuple[str, ...]:
+        """Return who knows `envelope`, or a later one, as the last event."""
+        given = channel.given
+        if given is None or envelope.flags & _EPHEMERAL:
+            return ()
+        if given.passed_by(envelope):
+            channel.given = None
+        return given.knowing(envelope)
 
     def _read_again(self, channel: LocalChannel) -> None:
         """Ask for the last event anew: the stream was checked, an older answer may lie."""
@@ -196,6 +219,8 @@ class Hub:
         outcome = channel.stream.checked(last, history)
         self._admit(channel)
         if outcome.gap is not None:
+            if channel.given is not None and channel.given.generation != channel.stream.generation:
+                channel.given = None  # offsets may have begun anew
             self._append(channel, encode_text(encode_resync(channel.name, outcome.gap)))
         for envelope in outcome.deliver:
             self._deliver(channel, envelope)
@@ -210,12 +235,14 @@ class Hub:
             proceed()
 
     def _deliver(self, channel: LocalChannel, envelope: Envelope) -> None:
-        excluded = (envelope.excluded,) if envelope.excluded else ()
+        excluded: tuple[str, ...] = (envelope.excluded,) if envelope.excluded else ()
         if envelope.flags & _PRESENCE:
             self._deliver_presence(channel, envelope, excluded)
         elif envelope.flags & _COUNT:
             self.count(channel, envelope.offset, envelope.frame)
         else:
+            if channel.given is not None:
+                excluded += self._but_who_was_given(channel, envelope)
             self._append(channel, encode_text(envelope.frame), excluded=excluded)
             if channel.last is not None and not envelope.flags & _EPHEMERAL:
                 self._let_in(channel, channel.last, envelope.frame)

@@ -17,6 +17,9 @@ the answer is ahead of the stream              nothing yet: what it found is on 
 What is on its way arrives, or the pub/sub connection falls and the stream is checked. Should
 neither happen, the owner asks for a check (`Hub.doubt`): it brings the stream to where Redis
 is. What is ahead even then is no part of the channel's history, and taken as it is.
+
+A check too may be ahead of the stream: where Redis was is then known, and what led there is
+still on its way. `Given` keeps that from those who were given the last event already.
 """
 
 from __future__ import annotations
@@ -39,6 +42,33 @@ class Outcome(Enum):
     UNWANTED = "unwanted"  # nobody waits for it any more, or a check asks again
     AHEAD = "ahead"  # of the stream
     GIVEN = "given"
+
+
+class Given:
+    """
+    Who was given the event at `position` as the last one, until the stream is past it.
+
+    Offsets are compared: they rise as long as the subscription stands (`generation`), and
+    after that as long as no gap shows.
+    """
+
+    __slots__ = ("generation", "position", "subscribers")
+
+    def __init__(self, position: Position, generation: int) -> None:
+        self.position = position
+        self.generation = generation
+        self.subscribers: dict[Subscriber, None] = {}
+
+    def knowing(self, envelope: Envelope) -> tuple[str, ...]:
+        """Return the socket ids of those who must not see `envelope` any more."""
+        position = self.position
+        if envelope.offset < position.offset or envelope.event_id == position.event_id:
+            return tuple(subscriber.socket_id for subscriber in self.subscribers)
+        return ()
+
+    def passed_by(self, envelope: Envelope) -> bool:
+        """Whether the stream is past the position with `envelope`."""
+        return envelope.offset >= self.position.offset
 
 
 class LastEvent:
@@ -81,6 +111,6 @@ class LastEvent:
         return found.offset < known.offset or found.event_id == self._doubted
 
     @property
-    def frame(self) -> bytes | None:
-        """The frame of what was found."""
-        return None if self._found is None else self._found.frame
+    def found(self) -> Envelope | None:
+        """What Redis had."""
+        return self._found

@@ -86,16 +86,6 @@ class Stream:
         """Up to where everything was delivered or is no business of who is here."""
         return self.position or self._baseline
 
-    def told(self, event_id: bytes) -> None:
-        """
-        Who is here was given the event `event_id` otherwise.
-
-        If it is the last one known and still on its way, it is not delivered again.
-        """
-        known = self.known
-        if known is not None and known.event_id == event_id:
-            self.position = known
-
     def doubt(self) -> None:
         """Compare with Redis although nothing seems to be missing."""
         if self.state is State.LIVE:

@@ -123,6 +123,49 @@ def test_what_was_given_and_is_still_on_its_way_is_not_delivered_again(world: Wo
     assert texts(b"".join(peer.writes)) == [b"event 4;"]
 
 
+def test_others_get_what_one_was_given_and_what_led_to_it(world: World) -> None:
+    """The check knew of events that are still on their way."""
+    older = Peer("9.9")
+    world.hub.add(world.channel, older)
+    peer = world.want()
+    world.answer(event(3))
+
+    for number in (2, 3, 4):
+        world.hub.received(TOPIC, event(number))
+    world.owner.end_tick()
+
+    assert texts(b"".join(older.writes)) == [b"event 2;", b"event 3;", b"event 4;"]
+    assert texts(b"".join(peer.writes)) == [b"event 4;"]
+    assert world.channel.given is None
+
+
+def test_who_was_given_an_event_and_left_is_forgotten(world: World) -> None:
+    world.hub.add(world.channel, Peer("9.9"))
+    peer = world.want()
+    world.answer(event(3))
+    assert world.channel.given is not None
+
+    world.hub.remove(TOPIC, peer)
+
+    assert world.channel.given.subscribers == {}
+
+
+def test_after_a_gap_in_a_new_life_of_the_subscription_nothing_is_kept_from_anybody(
+    world: World,
+) -> None:
+    """Offsets begin anew when the data is lost."""
+    peer = world.want()
+    world.answer(event(3))
+    world.hub.interrupted()
+    world.hub.acknowledged(TOPIC)
+
+    world.hub.checked(world.channel, START, [])
+    world.hub.received(TOPIC, event(1))
+    world.owner.end_tick()
+
+    assert texts(b"".join(peer.writes))[-1] == b"event 1;"
+
+
 def test_client_events_are_no_last_event(world: World) -> None:
     world.want()
 

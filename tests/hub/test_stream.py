@@ -472,29 +472,7 @@ def test_every_message_that_nothing_explains_costs_two_checks_at_most() -> None:
     assert stream.received(event(2))
 
 
-# -- what is given otherwise ----------------------------------------------------------
-
-
-def test_the_last_event_known_from_a_check_is_not_delivered_after_it_was_given() -> None:
-    stream = Stream()
-    stream.acknowledged()
-    stream.checked(at(3), [])
-
-    stream.told(event(3).event_id)
-
-    assert not stream.received(event(3))
-    assert stream.received(event(4))
-
-
-def test_what_is_not_the_last_event_known_changes_nothing() -> None:
-    stream = Stream()
-    stream.told(event(1).event_id)
-    stream.acknowledged()
-    stream.checked(at(3), [])
-
-    stream.told(event(2).event_id)
-
-    assert stream.received(event(3))
+# -- doubts ---------------------------------------------------------------------------
 
 
 def test_a_doubted_stream_is_checked_and_loses_nothing() -> None:

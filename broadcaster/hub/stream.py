@@ -60,6 +60,7 @@ class Stream:
     __slots__ = (
         "_baseline",
         "_doubted",
+        "_floor",
         "_held",
         "_overflowed",
         "generation",
@@ -74,6 +75,7 @@ class Stream:
         self._baseline: Position | None = None
         self._held: list[Envelope] = []
         self._overflowed = False
+        self._floor = 0  # after a gap: offset up to which everything was delivered before it
         self._doubted = NO_ID  # a held message that the last check could not place
 
     @property
@@ -97,6 +99,7 @@ class Stream:
         self.generation += 1
         self._held.clear()
         self._overflowed = False
+        self._floor = 0
 
     def acknowledged(self) -> None:
         """SUBSCRIBE was acknowledged: hold what arrives until `checked`."""
@@ -119,14 +122,16 @@ class Stream:
         if envelope.flags & _TRANSIENT:
             return True
         position = self.position
-        if position is None or envelope.previous_id == position.event_id:
-            self.position = Position(envelope.offset, envelope.event_id)
-            return True
-        if envelope.event_id == position.event_id:
+        if position is None:
+            if envelope.offset <= self._floor:
+                return False
+        elif envelope.previous_id != position.event_id:
+            if envelope.event_id != position.event_id:
+                self.state = State.CHECKING
+                self._hold(envelope)
             return False
-        self.state = State.CHECKING
-        self._hold(envelope)
-        return False
+        self.position = Position(envelope.offset, envelope.event_id)
+        return True
 
     def needs_history(self, last: Position) -> bool:
         """Whether a check that found `last` needs the history to fill what was missed."""
@@ -160,11 +165,12 @@ class Stream:
             )
         missed = _missed(known, history)
         if missed is None:
+            gap = _cause(known, last)
             self.position = None
             self._baseline = last
-            return self._release(
-                held, seen=set(), missed=[], gap=_cause(known, last), again=overflowed
-            )
+            # What came before may still be on its way, if a check was ahead of it.
+            self._floor = known.offset if gap == "history_trimmed" else 0
+            return self._release(held, seen=set(), missed=[], gap=gap, again=overflowed)
         self.position = known
         seen = {known.event_id, *(envelope.event_id for envelope in history)}
         return self._release(held, seen=seen, missed=missed, gap=None, again=overflowed)

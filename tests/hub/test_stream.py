@@ -491,3 +491,26 @@ def test_a_stream_that_is_not_live_is_checked_anyway() -> None:
     stream.doubt()
 
     assert stream.state is State.OPENING
+
+
+def test_what_was_delivered_before_a_gap_is_not_delivered_after_it() -> None:
+    """The history was ahead of what was on its way, and then trimmed."""
+    stream = live(1)
+    stream.doubt()
+    assert numbers(stream.checked(at(3), [event(2), event(3)])) == [2, 3]
+    stream.received(event(2))
+
+    outcome = stream.checked(at(4), [])
+
+    assert (outcome.gap, outcome.deliver) == ("history_trimmed", [])
+    assert [stream.received(event(number)) for number in (3, 4, 5)] == [False, True, True]
+
+
+def test_after_lost_data_offsets_begin_anew() -> None:
+    stream = live(1, 2, 3)
+    assert not stream.received(event(1, previous=0))
+
+    outcome = stream.checked(at(1), [event(1)])
+
+    assert outcome.gap == "data_lost"
+    assert stream.received(event(2))

@@ -5,14 +5,15 @@ uvicorn bounds neither the size of a head nor the time it may take, collects tra
 without end, and waits for a body whose request has long been answered. `Sniffer` sees to
 the head of a connection's first request; this sees to everything after it. What a body
 may be is the business of who reads it. Without httptools uvicorn uses h11, which bounds
-sizes itself.
+sizes itself, but not times.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,13 +43,60 @@ def http_protocol(node: Node, **arguments: Any) -> asyncio.Protocol:
     return _build(node, **arguments)
 
 
-def _plain(node: Node, **arguments: Any) -> asyncio.Protocol:
-    del node
-    build: Callable[..., asyncio.Protocol] = AutoHTTPProtocol
-    return build(**arguments)
+class PatientH11(H11Protocol):
+    """
+    For installations without httptools.
+
+    Attributes:
+        since: when the present head began, or a little after the body did.
+    """
+
+    def __init__(self, node: Node, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._node = node
+        self._under_way: object = None
+        self.since = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        """Watch what is not complete by now."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """What came behind the request may be the beginning of another."""
+        super().on_response_complete()
+        self._watch()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Take an upgrade; uvicorn would pass one by HTTP/1.0 on as one by 1.1."""
+        if event.http_version == b"1.1":
+            self._node.sniffers.discard(self)
+            super().handle_websocket_upgrade(event)
+        else:
+            self.send_400_response("An upgrade needs HTTP/1.1.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._node.sniffers.discard(self)
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """End a connection whose request took too long."""
+        self.transport.abort()
+
+    def _watch(self) -> None:
+        state = self.conn.their_state
+        in_head = state is h11.IDLE and bool(self.conn.trailing_data[0])
+        if not (in_head or state is h11.SEND_BODY):
+            self._under_way = None
+            self._node.sniffers.discard(self)
+        elif self._under_way is not state:
+            self._under_way = state
+            self.since = self._node.now() + (0.0 if in_head else BODY_SECONDS)
+            self._node.sniffers.add(self)
 
 
-_build: Callable[..., asyncio.Protocol] = _plain
+_build: Callable[..., asyncio.Protocol] = PatientH11
 
 try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol

@@ -77,6 +77,7 @@ OWNER: dict[str, tuple[str, ...]] = {
     ),
     "uvloop": ("broadcaster.cli",),
     "httptools": ("broadcaster.gateway.sniff",),
+    "h11": ("broadcaster.gateway.http_protocol",),
     "starlette": (
         "broadcaster.gateway",
         "broadcaster.integrations",

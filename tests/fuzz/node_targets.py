@@ -173,7 +173,8 @@ def replies(reader: Reader, chunks: list[bytes]) -> list[str]:
         try:
             while (reply := reader.gets()) is not NOTHING:
                 found.append(re.sub(r"\w*ReplyError", "ReplyError", repr(reply)))
-        except (BrokenStream, hiredis.ProtocolError):
+        # (TypeError: hiredis makes a set of what cannot be in one)
+        except (BrokenStream, hiredis.ProtocolError, TypeError):
             return [*found, "broken"]
     return found
 

@@ -26,6 +26,7 @@ from broadcaster.errors import AddressRefused, ConfigurationError, DriverUnavail
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.fact_jobs import read_delivery
 from broadcaster.protocol.webhooks import (
+    GIVE_UP_SECONDS,
     ends_at,
     find_webhook,
     is_accepted,
@@ -126,8 +127,8 @@ class DeliveryRunner:
         match outcome:
             case Accepted():
                 return Done(job_id, token)
-            case Postponed(delay):
-                return self._postpone(reserved, fact, url, delay)
+            case Postponed():
+                return self._postpone(reserved, fact, url, outcome)
             case Refused():
                 return self._again(reserved, fact, url, outcome)
 
@@ -211,15 +212,14 @@ class DeliveryRunner:
             return _given_up(reserved, fact, url, refused)
         return Retry(reserved.id, reserved.token, pause)
 
-    def _postpone(self, reserved: Reserved, fact: Fact, url: str, delay: float) -> Settlement:
-        if delay > 0:
-            delay += self._chances.random()
-        if self._chances.clock() > ends_at(fact) and delay > 0:
-            # A try of its own is due to a job that had none; a second time it has waited enough.
-            if reserved.attempts > 0:
-                down = Refused("receiver_down", "the receiver has failed too often to be asked")
-                return _given_up(reserved, fact, url, down)
-            return Retry(reserved.id, reserved.token, delay)
+    def _postpone(self, reserved: Reserved, fact: Fact, url: str, wait: Postponed) -> Settlement:
+        down = wait.down_for
+        over = self._chances.clock() > ends_at(fact)
+        # What was never tried waits for the receiver as long as a new fact would.
+        if down is not None and over and (reserved.attempts > 0 or down > GIVE_UP_SECONDS):
+            text = f"not tried now: the receiver has accepted nothing for {down:.0f} s"
+            return _given_up(reserved, fact, url, Refused("receiver_down", text))
+        delay = wait.delay + self._chances.random() if wait.delay else 0.0
         if reserved.alone:  # a retry ends the quarantine of what a killed process held
             return Retry(reserved.id, reserved.token, delay)
         return Release(reserved.id, reserved.token, delay)

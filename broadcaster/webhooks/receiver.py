@@ -53,9 +53,15 @@ class Refused(NamedTuple):
 
 
 class Postponed(NamedTuple):
-    """Nothing was tried; it is to come again after `delay` seconds."""
+    """
+    Nothing was tried; it is to come again after `delay` seconds.
+
+    Attributes:
+        down_for: seconds since the receiver is down; None if it is not that which is waited for.
+    """
 
     delay: float
+    down_for: float | None = None
 
 
 Outcome = Accepted | Refused | Postponed
@@ -78,6 +84,7 @@ class Receiver:
         self._held = 0
         self._failures = 0
         self._rests_until = 0.0
+        self._down_since = 0.0
         self._trying = False
         self._open: _Batch | None = None
 
@@ -99,7 +106,7 @@ class Receiver:
             send: makes one request of facts; does not raise but when it is cancelled.
         """
         if (rest := self._rest()) is not None:
-            return Postponed(rest)
+            return rest
         if self._held >= MAX_HELD:
             return Postponed(BUSY_SECONDS)
         self._held += 1
@@ -120,7 +127,7 @@ class Receiver:
                     await batch.gathered(self._gather)
                     self._close(batch)
                 rest = self._rest()
-                outcome = Postponed(rest) if rest is not None else await self._try(batch, send)
+                outcome = await self._try(batch, send) if rest is None else rest
         finally:
             self._close(batch)
             batch.end(outcome)
@@ -142,18 +149,20 @@ class Receiver:
             return outcome
         self._failures += 1
         if (over := self._failures - PATIENCE) >= 0:
+            if over == 0:
+                self._down_since = self._now()
             rest = min(FIRST_REST * 2.0 ** min(over, 30), LONGEST_REST)
             self._rests_until = self._now() + rest
         return outcome
 
-    def _rest(self) -> float | None:
+    def _rest(self) -> Postponed | None:
         """Return for how long nothing may be sent, or None if it may."""
         if self._failures < PATIENCE:
             return None
-        left = self._rests_until - self._now()
-        if left > 0:
-            return left
-        return BUSY_SECONDS if self._trying else None
+        now = self._now()
+        if now < self._rests_until:
+            return Postponed(self._rests_until - now, now - self._down_since)
+        return Postponed(BUSY_SECONDS) if self._trying else None
 
 
 class _Batch:

@@ -94,8 +94,9 @@ async def test_who_fails_in_a_row_is_left_alone_then_tried_once(line: Line) -> N
     receiver = line.receiver()
     await line.fail(receiver, PATIENCE)
 
-    assert await receiver.deliver(fact(), line.send, batch=False) == Postponed(1.0)
-    line.now += 1.0
+    line.now += 0.25
+    assert await receiver.deliver(fact(), line.send, batch=False) == Postponed(0.75, 0.25)
+    line.now += 0.75
     (trying,) = deliver(line, receiver, "trial")
     await eventually(lambda: line.sent[-1] == ["trial"])
     assert await receiver.deliver(fact(), line.send, batch=False) == Postponed(1.0)
@@ -127,7 +128,7 @@ async def test_those_who_wait_are_postponed_when_it_goes_down(line: Line) -> Non
     tasks = deliver(line, receiver, "a", "b", "c")
     line.results.put_nowait(NO)
 
-    assert await asyncio.gather(*tasks) == [NO, Postponed(1.0), Postponed(1.0)]
+    assert await asyncio.gather(*tasks) == [NO, Postponed(1.0, 0.0), Postponed(1.0, 0.0)]
 
 
 async def test_one_success_forgets_the_failures(line: Line) -> None:

@@ -85,6 +85,16 @@ def test_sources_are_asked_in_order(tmp_path: Path) -> None:
     assert settings.sources["queue.lease"] == "default"
 
 
+def test_receivers_may_be_on_this_machine_where_dev_runs_and_nowhere_else(tmp_path: Path) -> None:
+    assert not load(tmp_path).webhooks.allow_private
+
+    write_dev(tmp_path)
+
+    assert load(tmp_path).webhooks.allow_private
+    env = {"BROADCASTER_WEBHOOKS__ALLOW_PRIVATE": "false"}
+    assert not load(tmp_path, env).webhooks.allow_private
+
+
 def test_pyproject_is_read_where_there_is_no_file_of_our_own(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[tool.broadcaster]\nimports = ["shop.jobs"]\n[tool.broadcaster.history]\nevents = 5\n'

@@ -138,6 +138,7 @@ class Session:
         "_deaf_until",
         "_generation",
         "_held",
+        "_signed_out",
         "_verify",
         "due_at",
         "renew_at",
@@ -154,6 +155,7 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}
         self.user: User | None = None
         self.signed_in_at: float | None = None
+        self._signed_out: str | None = None  # id of the user whose sign-in was revoked
         self._authorized = False
         self._generation = 0
         self._held: dict[str, Held] = {}
@@ -251,21 +253,23 @@ class Session:
         """Close the connection if its user had signed in before `at`, by the store's clock."""
         if self.signed_in_at is None or self.signed_in_at >= at:
             return []
-        return [Close(UNAUTHORIZED, TERMINATED)]
+        return [Close(UNAUTHORIZED, "The connections of this user were terminated")]
 
     def revoke(self, is_revoked: IsRevoked) -> list[Effect]:
         """End the subscriptions, and the sign-in, that `is_revoked` says yes to."""
         effects: list[Effect] = []
         for name, subscription in list(self.subscriptions.items()):
             user_id = subscription.user_id
-            if user_id is not None and is_revoked(user_id, name, subscription.issued_at):
+            if user_id is None or name.startswith(USER_CHANNEL_PREFIX):
+                continue  # a user's own channel stands and falls with the sign-in
+            if is_revoked(user_id, name, subscription.issued_at):
                 effects += self.end(name, "auth_revoked", REVOKED)
         user = self.user
-        if user is not None and is_revoked(
-            user.id, USER_CHANNEL_PREFIX + user.id, self.signed_in_at
-        ):
-            self.user = self.signed_in_at = None
+        own = USER_CHANNEL_PREFIX + user.id if user is not None else ""
+        if user is not None and is_revoked(user.id, own, self.signed_in_at):
+            self._signed_out, self.user, self.signed_in_at = user.id, None, None
             effects += [
+                *self.end(own, "auth_revoked", REVOKED),
                 SignOut(),
                 error_reply("Signed out: the sign-in was revoked", SIGN_IN_REFUSED),
             ]
@@ -367,6 +371,8 @@ class Session:
             return sign_in_refused(error.code, str(error))
         if self.user is not None and self.user.id != user.id:
             return sign_in_refused("another_user", "this connection belongs to another user")
+        if user.id == self._signed_out:  # the signature says no age: it may be the same
+            return sign_in_refused("auth_revoked", SIGNED_OUT)
         if self.user is None:
             self.user = user
         return [SignIn(self.user, messages.encode_signin_success(message.user_data))]
@@ -390,5 +396,5 @@ class Session:
 
 
 REVOKED = "The authorization for this channel was revoked"
-TERMINATED = "The connections of this user were terminated"
+SIGNED_OUT = "it was revoked on this connection: connect anew"
 _NOTHING_PROVED = Verified()

@@ -215,6 +215,12 @@ async def signed_out(world: World) -> None:
     await world.gateway.node._stores.revocations.add(APP.id, [later])
 
 
+async def signed_in_again(world: World) -> None:
+    """As if the first sign-in had been revoked, without its own row's answer."""
+    world.connection().session._signed_out = "ada"
+    await world.client.sign_in({"id": "ada"}, wait=False)
+
+
 async def terminated(world: World) -> None:
     await world.client.sign_in({"id": "ada"})
     await world.gateway.node._stores.revocations.aterminate(APP.id, "ada")
@@ -342,6 +348,7 @@ CASES: dict[str, Case] = {
     "a watchlist with something that is no id": watching(["a", 7]),
     "a watchlist that is no list": watching("a"),
     "a user whose sign-in is revoked": Case(signed_out),
+    "a sign-in again as the user whose sign-in was revoked": Case(signed_in_again),
     "a user whose connections are terminated": Case(terminated),
     "nobody who vouches for the connection in time": Case(
         unauthorized, {"authorization_timeout": 30.0}

@@ -678,6 +678,32 @@ def test_a_revoked_user_is_signed_out() -> None:
     assert session.signed_in_at is None
 
 
+def test_the_channel_of_a_user_stands_and_falls_with_the_sign_in() -> None:
+    """It is no older than that: a user who is signed in must not be deaf."""
+    session = signed_in(at=5.0)
+    take(session, subscribe("#server-to-user-ada"))
+
+    effects = session.revoke(lambda _user, _channel, issued_at: issued_at is None)
+
+    assert effects == []
+    assert "#server-to-user-ada" in session.subscriptions
+
+
+def test_a_sign_in_that_was_revoked_is_not_taken_again() -> None:
+    """A signature of a sign-in says no age, so the same one could be sent again."""
+    session = signed_in(at=5.0)
+    session.revoke(lambda *_: True)
+
+    replay = take(session, sign_in('{"id":"ada"}'))
+    other = take(session, sign_in('{"id":"bob"}'))
+
+    assert "was revoked" in reply_of(replay)["data"]["message"]
+    assert replay[1] == Denied(
+        "", "auth_revoked", "it was revoked on this connection: connect anew"
+    )
+    assert sign_in_of(other).user.id == "bob"
+
+
 @pytest.mark.parametrize(
     ("message", "authorized"),
     [

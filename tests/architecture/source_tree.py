@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,12 @@ def is_ours(name: str) -> bool:
 
 
 def load(root: Path = PROJECT) -> dict[str, Module]:
-    """Parse every module of the project under `root`, by dotted name."""
+    """Return every module of the project under `root`, parsed once, by dotted name."""
+    return dict(_parsed(root))
+
+
+@cache
+def _parsed(root: Path) -> dict[str, Module]:
     paths = {}
     for folder, package in PACKAGES:
         base = root / folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -33,13 +34,18 @@ CHANNEL = "private-orders.42"
 
 def jwk_of(algorithm: str, kid: str | None = "k1", **changes: Any) -> dict[str, Any]:
     """The public key of `key_pair(algorithm)` as a JWK; None takes a field away."""
-    private: Any = load_pem_private_key(key_pair(algorithm)[0].encode(), None)
     kind: Any = {"R": RSAAlgorithm, "P": RSAAlgorithm, "E": ECAlgorithm}[algorithm[0]]
     if algorithm == "EdDSA":
         kind = OKPAlgorithm
-    jwk = {**kind.to_jwk(private.public_key(), as_dict=True), "kid": kid, **changes}
+    jwk = {**kind.to_jwk(public_key(algorithm), as_dict=True), "kid": kid, **changes}
     jwk.pop("key_ops", None) if "key_ops" not in changes else None
     return {name: value for name, value in jwk.items() if value is not None}
+
+
+@cache
+def public_key(algorithm: str) -> Any:
+    """To load a private key costs as much as a hundred other steps of these tests."""
+    return load_pem_private_key(key_pair(algorithm)[0].encode(), None).public_key()
 
 
 def document(*keys: dict[str, Any]) -> bytes:

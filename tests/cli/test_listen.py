@@ -151,8 +151,12 @@ async def test_subscriptions_are_signed_and_pings_answered(stub: Stub) -> None:
 
 @pytest.mark.parametrize("code", [4200, 4100, 1000, 1001, 1012])
 async def test_a_connection_that_ends_is_made_again(
-    stub: Stub, code: int, capsys: pytest.CaptureFixture[str]
+    stub: Stub,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("broadcaster.cli.listen._MAX_DELAY", 0.01)
     stub.closes = [(code, "later")]
     stub.events = [{"event": "x", "data": "1"}]
 

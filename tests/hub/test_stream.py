@@ -439,7 +439,7 @@ class StreamMachine(RuleBasedStateMachine):
 
 
 TestStream = StreamMachine.TestCase
-TestStream.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestStream.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 def test_a_message_that_no_history_explains_is_dropped_at_its_second_check() -> None:

@@ -171,14 +171,16 @@ class Watchlists:
                 if any(watched.online is not None for watched in unread):
                     await self._lease.confirm()  # what Redis lost is known then
                 await self._read_all(unread)
-            except DriverError as error:
+            except Exception as error:
+                for watched, always in unread.items():
+                    if self._watched.get(watched.topic) is watched:
+                        self._read(watched, always=always)
+                if not isinstance(error, DriverError):
+                    raise
                 refused = isinstance(error, DriverRefused)
                 if refused:
                     _log.warning("watchlists wait: %s", error, extra={"event": "refused"})
                 await asyncio.sleep(REFUSED_SECONDS if refused else RETRY_SECONDS)
-                for watched, always in unread.items():
-                    if self._watched.get(watched.topic) is watched:
-                        self._read(watched, always=always)
 
     async def _read_all(self, unread: dict[_Watched, bool]) -> None:
         by_app: dict[str, list[_Watched]] = {}
@@ -241,7 +243,7 @@ class Watchlists:
 
     def _know(self, watched: _Watched, *, online: bool) -> None:
         watched.online = online
-        for watcher in watched.watchers:
+        for watcher in list(watched.watchers):  # what is written may close one of them
             watcher.unknown -= 1
             if not watcher.unknown:
                 self._greet(watcher)

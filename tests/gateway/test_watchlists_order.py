@@ -308,3 +308,32 @@ async def test_who_forgets_twice_or_never_watched_harms_nobody(world: World) -> 
     world.lists.forget(cast("Any", watcher))
 
     assert world.hub.channels == {}
+
+
+async def test_a_watcher_who_is_closed_by_what_it_is_told_stops_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.store.lists["#online-ada"] = (1, True)
+    slow, other = world.watch("ada"), world.watch("ada")
+
+    def over_its_bound(_frame: bytes) -> None:
+        world.lists.forget(cast("Any", slow))
+
+    monkeypatch.setattr(slow, "send", over_its_bound)
+    world.acknowledge("ada")
+    await world.read(1)
+
+    assert other.told == [[("online", ["ada"])]]
+
+
+async def test_what_was_to_be_read_is_read_although_a_bug_ended_the_task(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broadcaster.gateway.tasks.RESTART_SECONDS", 0.001)
+    world.store.failures = [cast("Any", RuntimeError("bug"))]
+    world.store.lists["#online-ada"] = (1, True)
+    watcher = world.watch("ada")
+    world.acknowledge("ada")
+    await eventually(lambda: watcher.told)
+
+    assert watcher.told == [[("online", ["ada"])]]

@@ -17,7 +17,7 @@ class FactSink(Protocol):
     Takes facts and keeps them until everybody who wants them was told.
 
     Putting a fact twice tells it once, as long as it waits; after that it may be told again
-    under the same id.
+    under the same id. A fact too long for the queue is told to nobody, and the log says so.
     """
 
     async def put(self, facts: Sequence[Fact]) -> None:

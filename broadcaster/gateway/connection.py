@@ -52,6 +52,7 @@ CLOSE_SECONDS = 2.0
 # Beside what the app's limits allow: pings, sign-in, coming back to every channel twice.
 MESSAGES_A_SECOND, MESSAGES_AT_ONCE = 100, 2_000
 MAX_REFUSALS = 100
+FREE_REFUSALS = 10
 
 
 class Outlet(Protocol):
@@ -141,6 +142,11 @@ class Connection:
         if self.refusals >= MAX_REFUSALS:
             cause = f"{MAX_REFUSALS} messages of this connection were refused"
             self.close(close_codes.TOO_MUCH, cause)
+
+    @property
+    def is_distrusted(self) -> bool:
+        """Whether so much of it was refused that it has to wait for its turns."""
+        return self.refusals >= FREE_REFUSALS
 
     def pause_writing(self) -> None:
         """The peer reads more slowly than we write."""

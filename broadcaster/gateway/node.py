@@ -308,6 +308,10 @@ class Node:
         for connection in list(self.census.of(app_id)):
             connection.follow(app)
 
+    def later(self, delay: float, callback: Callable[[], None]) -> None:
+        """Call `callback` after `delay` seconds, unless the node is closed before."""
+        self._tasks.later(delay, callback)
+
     # -- HubOwner ---------------------------------------------------------------------
 
     def call_soon(self, callback: Callable[[], None]) -> None:

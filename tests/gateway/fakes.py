@@ -41,6 +41,7 @@ class FakeTransport(asyncio.Transport):
         self.unsent = 0
         self.closed = False
         self.aborted = False
+        self.reading = True
         self.protocol: asyncio.BaseProtocol | None = None
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
@@ -54,6 +55,12 @@ class FakeTransport(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def is_closing(self) -> bool:
         return self.closed or self.aborted
@@ -74,6 +81,7 @@ class FakeNode:
         self.connections: set[Connection] = set()
         self.sniffers: set[Sniffer] = set()
         self.said: list[tuple[Any, ...]] = []
+        self.timers: list[tuple[float, Callable[[], None]]] = []
         self.upgrades: list[Upgrade] = []
         self.proved = Verified()
 
@@ -96,6 +104,16 @@ class FakeNode:
 
     def verify(self, *_: object) -> Verified:
         return self.proved
+
+    def later(self, delay: float, callback: Callable[[], None]) -> None:
+        self.timers.append((delay, callback))
+
+    def fire(self) -> float:
+        """Let the one timer that is set go off; return how long it would have taken."""
+        ((delay, callback),) = self.timers
+        self.timers.clear()
+        callback()
+        return delay
 
     def join(self, connection: Connection, join: Join) -> None:
         self.said.append(("join", join.channel.name))

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.gateway.connection import MAX_REFUSALS, MESSAGES_A_SECOND, MESSAGES_AT_ONCE
+from broadcaster.gateway.connection import (
+    FREE_REFUSALS,
+    MAX_REFUSALS,
+    MESSAGES_A_SECOND,
+    MESSAGES_AT_ONCE,
+)
+from broadcaster.gateway.socket import DISTRUSTED_PAUSE, DISTRUSTED_TURN, TURN
 from broadcaster.protocol import close_codes, websocket
 from broadcaster.protocol.messages import PONG
 from broadcaster.protocol.websocket import encode_close, encode_control, encode_text
@@ -31,6 +37,11 @@ class World:
         before = len(self.transport.written)
         self.socket.data_received(b"".join(frames))
         return self.transport.written[before:]
+
+    def settle(self) -> None:
+        """Let every turn come."""
+        while self.node.timers:
+            self.node.fire()
 
     def pause(self, backlog: int) -> None:
         """The peer does not read, and this much waits for it."""
@@ -100,10 +111,63 @@ def test_more_messages_than_clients_need_close_the_connection(world: World) -> N
 
 
 def test_refused_messages_are_counted_and_end_at_a_bound(world: World) -> None:
-    written = world.feed(client_frame(b"{") * 200)
+    world.feed(client_frame(b"{") * 200)
+    world.settle()
 
+    written = world.transport.written
     assert written.count(b"Invalid message") == MAX_REFUSALS
     assert close_code(close_codes.TOO_MUCH, written)
+    assert world.transport.reading, "the peer's close can be read"
+
+
+def test_messages_of_one_read_are_taken_in_turns_and_in_order(world: World) -> None:
+    """While one peer's messages are taken, everybody else waits."""
+    pings = [client_frame(b"%d" % number, websocket.PING) for number in range(2 * TURN + 1)]
+    pongs = [encode_control(websocket.PONG, b"%d" % number) for number in range(2 * TURN + 1)]
+
+    assert world.feed(*pings) == b"".join(pongs[:TURN])
+    assert not world.transport.reading
+    assert world.node.fire() == 0.0
+    assert not world.transport.reading
+    world.settle()
+
+    assert world.transport.written == b"".join(pongs)
+    assert world.transport.reading
+
+
+def test_who_was_refused_before_gets_few_turns_and_waits_in_between(world: World) -> None:
+    world.feed(client_frame(b"{") * FREE_REFUSALS)
+    assert world.transport.reading
+
+    written = world.feed(client_frame(PING) * (DISTRUSTED_TURN + 1))
+
+    assert written == encode_text(PONG) * DISTRUSTED_TURN
+    assert not world.transport.reading
+    assert world.node.fire() == DISTRUSTED_PAUSE
+    assert world.transport.written.endswith(encode_text(PONG) * (DISTRUSTED_TURN + 1))
+    assert world.transport.reading
+
+
+def test_what_waits_for_its_turn_is_dropped_once_the_connection_closes(world: World) -> None:
+    world.feed(client_frame(PING) * (TURN + 1))
+    world.socket.close(close_codes.RECONNECT)
+    before = world.transport.written
+
+    world.settle()
+
+    assert world.transport.written == before
+    assert world.transport.reading, "the peer's close can be read"
+
+
+def test_a_turn_that_comes_after_the_socket_is_gone_does_nothing(world: World) -> None:
+    world.feed(client_frame(PING) * (TURN + 1))
+    world.transport.abort()
+    world.socket.connection_lost(None)
+    before = world.transport.written
+
+    world.settle()
+
+    assert world.transport.written == before
 
 
 def test_a_client_event_over_the_rate_is_dropped_and_not_held_against_the_client(

@@ -55,8 +55,9 @@ class Facts:
             try:
                 await self._sink.put(batch)
             except DriverError as error:
-                _log.warning("facts wait: %s", error, extra={"event": "facts_wait"})
                 refused = isinstance(error, DriverRefused)
+                if refused:
+                    _log.warning("facts wait: %s", error, extra={"event": "facts_wait"})
                 await asyncio.sleep(REFUSED_SECONDS if refused else RETRY_SECONDS)
                 continue
             for _ in batch:

@@ -67,9 +67,11 @@ class Outboxes:
             try:
                 await self._round()
             except DriverError as error:
-                _log.warning("facts wait: %s", error, extra={"event": "facts_wait"})
+                refused = isinstance(error, DriverRefused)
+                if refused:
+                    _log.warning("facts wait: %s", error, extra={"event": "facts_wait"})
                 self._event.set()
-                await asyncio.sleep(_pause(error))
+                await asyncio.sleep(REFUSED_SECONDS if refused else RETRY_SECONDS)
 
     async def settled(self, *, within: float) -> None:
         """Wait until what was woken is queued, for `within` seconds at most."""
@@ -149,7 +151,3 @@ class Outboxes:
         if source not in self._delayed:
             self._delayed.add(source)
             asyncio.get_running_loop().call_later(delay, again)
-
-
-def _pause(error: DriverError) -> float:
-    return REFUSED_SECONDS if isinstance(error, DriverRefused) else RETRY_SECONDS

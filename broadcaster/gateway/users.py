@@ -15,7 +15,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from broadcaster.errors import DriverError
+from broadcaster.errors import DriverError, DriverRefused
 from broadcaster.gateway.online import OnlineUsers
 from broadcaster.gateway.watchlists import Watchlists
 from broadcaster.protocol.channels import USER_CHANNEL_PREFIX
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("broadcaster.gateway")
 
 RETRY_SECONDS = 0.2
+REFUSED_SECONDS = 5.0
 
 
 class _SignedIn:
@@ -174,8 +175,11 @@ class Users:
             for app_id, waiting in by_app.items():
                 try:
                     await self._time(app_id, waiting)
-                except DriverError as error:
-                    _log.warning("sign-ins wait: %s", error, extra={"event": "retry"})
+                except DriverRefused as error:  # the other apps need not wait
+                    fields = {"event": "refused", "app": app_id}
+                    _log.warning("sign-ins wait: %s", error, extra=fields)
+                    self._tasks.later(REFUSED_SECONDS, self._event.set)
+                except DriverError:
                     await asyncio.sleep(RETRY_SECONDS)
                     self._event.set()
 

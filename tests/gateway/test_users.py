@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broadcaster.drivers.redis.revocations import RedisRevocations
+from broadcaster.errors import DriverError, DriverRefused, DriverUnavailable
 from broadcaster.protocol.app import AppLimits
 from broadcaster.protocol.revocation import revocation
 from broadcaster.protocol.signing import sign_channel
@@ -18,6 +19,8 @@ from tests.gateway.world import APP, running_gateway
 from tests.polling import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.testing.client import PusherClient
     from tests.faults import FaultyServer
@@ -42,6 +45,31 @@ def limited(**limits: Any) -> Any:
 async def said(client: PusherClient, event: str = "hello") -> list[Any]:
     await client.settle()
     return client.received(event)
+
+
+@pytest.mark.parametrize("failure", [DriverUnavailable("away"), DriverRefused("wrong type")])
+async def test_a_sign_in_waits_for_a_store_that_fails(
+    gateway: RunningGateway,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    failure: DriverError,
+) -> None:
+    """While Redis is away the log is not filled with what the probe says already."""
+    monkeypatch.setattr("broadcaster.gateway.users.REFUSED_SECONDS", 0.01)
+    real, failures = RedisRevocations.moments, [failure, failure]
+
+    async def moments(store: RedisRevocations, app_id: str, user_ids: Sequence[str]) -> list[float]:
+        if failures:
+            raise failures.pop()
+        return await real(store, app_id, user_ids)
+
+    monkeypatch.setattr(RedisRevocations, "moments", moments)
+    async with gateway.connect() as ada:
+        await ada.sign_in({"id": "ada"})
+
+        refused = isinstance(failure, DriverRefused)
+        assert failures == []
+        assert caplog.text.count("sign-ins wait") == (2 if refused else 0)
 
 
 # -- sent to a user -------------------------------------------------------------------

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("broadcaster.redis")
 
 MAX_KEPT = 100_000
+MOMENTS_AT_ONCE = 1_000  # in one script, which nothing else gets past
 # A node that is cut off for longer has lost its clients too.
 TERMINATION_SECONDS = 86_400.0
 _VERSION = b"version"
@@ -92,9 +93,13 @@ class RedisRevocations:
         """See `RevocationStore.moments`."""
         key = self._clients.keys.of_app(app_id, "revoked")
         names = [_name(user_id, CONNECTIONS) for user_id in user_ids]
-        call = Call(load_script("sign_in_moments"), [key], names)
-        [reply] = await arun_many(self._clients.aio, [call], repeat_lost=True)
-        return [float(moment) for moment in reply]
+        script = load_script("sign_in_moments")
+        calls = [
+            Call(script, [key], names[first : first + MOMENTS_AT_ONCE])
+            for first in range(0, len(names), MOMENTS_AT_ONCE)
+        ]
+        replies = await arun_many(self._clients.aio, calls, repeat_lost=True)
+        return [float(moment) for reply in replies for moment in reply]
 
     def _termination(self, app_id: str, user_id: str) -> Call:
         message = encode_terminated(user_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.drivers.redis.revocations import RedisRevocations
+from broadcaster.drivers.redis.revocations import MOMENTS_AT_ONCE, RedisRevocations
 from broadcaster.errors import DriverError, DriverUnavailable, MalformedMessage
 from broadcaster.protocol.envelope import Flag, decode_envelope
 from broadcaster.protocol.revocation import CONNECTIONS, Revocation, decode_revoked
@@ -200,6 +200,19 @@ async def test_a_clock_that_steps_back_changes_no_order(store: RedisRevocations)
 
     (kept,) = (await store.read(APP)).items
     assert now + 499 < moment < kept.at
+
+
+async def test_many_moments_come_in_the_order_of_the_users(store: RedisRevocations) -> None:
+    now = time.time()
+    last = 2 * MOMENTS_AT_ONCE
+    users = [str(number) for number in range(last + 1)]
+    await store.add(APP, [Revocation(str(last), CONNECTIONS, now + 500, now + 900)])
+
+    moments = await store.moments(APP, users)
+
+    assert len(moments) == len(users)
+    assert [user for user, at in zip(users, moments, strict=True) if at > now + 400] == [str(last)]
+    assert await store.moments(APP, []) == []
 
 
 @pytest.mark.parametrize("user_id", ["", "a b", "x" * 129, "a\n"])

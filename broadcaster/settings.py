@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from broadcaster.contracts.apps import App, AppLimits, Webhook
 from broadcaster.contracts.history import HistoryLimits
 from broadcaster.errors import ConfigurationError, NotConfigured
+from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_apps import choose, read_apps, same_app, single_app
 from broadcaster.settings_sources import (
     DEV,
     Found,
     Layer,
     dev_layer,
-    did_you_mean,
     environment_layers,
     file_layer,
     pick_app,

@@ -28,7 +28,7 @@ from broadcaster.protocol.app_table import (
 )
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.jwks import check_jwks_url
-from broadcaster.settings_sources import did_you_mean
+from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_values import refusal
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ credentials it names, in order of preference. Nothing is converted here.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from dotenv import dotenv_values
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
+from broadcaster.protocol.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -98,12 +98,6 @@ def environment_name(path: str) -> str:
     if path in (*CREDENTIALS, *COMPANIONS, "app.jwks_url"):
         return PREFIX + path.replace(".", "_").upper()
     return PREFIX + path.replace(".", "__").upper()
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` - did you mean 'x'?`` or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" - did you mean {close[0]!r}?" if close else ""
 
 
 def environment_layers(

@@ -19,8 +19,9 @@ from broadcaster.drivers.redis.apps import RedisApps
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.errors import ConfigurationError, DriverError
 from broadcaster.protocol.app_table import LIMIT_TYPES, parse_app
+from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings import load_settings
-from broadcaster.settings_sources import Found, did_you_mean
+from broadcaster.settings_sources import Found
 from broadcaster.settings_values import convert
 
 if TYPE_CHECKING:

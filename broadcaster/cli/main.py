@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from broadcaster.errors import BroadcasterError
-from broadcaster.settings_sources import did_you_mean
+from broadcaster.protocol.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

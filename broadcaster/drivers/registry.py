@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.errors import UnknownDriver
+from broadcaster.protocol.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +32,7 @@ def load(table: Mapping[str, str], name: str) -> Any:
     """
     target = table.get(name)
     if target is None:
-        close = difflib.get_close_matches(name, table, n=1)
-        hint = f" - did you mean {close[0]!r}?" if close else "."
+        hint = did_you_mean(name, table) or "."
         raise UnknownDriver(f"there is no driver {name!r}{hint} Known are: {', '.join(table)}")
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import re
 from dataclasses import replace
 from types import MappingProxyType
@@ -27,6 +26,7 @@ from broadcaster.protocol.app import LIMIT_RANGES, App, AppLimits
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.jwks import check_jwks_url
 from broadcaster.protocol.origins import origin_problem
+from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.protocol.webhooks import parse_webhook
 
 if TYPE_CHECKING:
@@ -189,8 +189,7 @@ def check_names(
     names = list(known)
     for name in table:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-            hint = f" - did you mean {above + close[0]!r}?" if close else ""
+            hint = did_you_mean(name, names, above=above)
             raise ConfigurationError(f"{where}: unknown setting {shown(above + name)}{hint}")
 
 

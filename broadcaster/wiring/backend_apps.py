@@ -10,7 +10,7 @@ from broadcaster import context
 from broadcaster.errors import ConfigurationError, NotConfigured
 from broadcaster.protocol.app_table import parse_app
 from broadcaster.protocol.channels import shown
-from broadcaster.settings_sources import did_you_mean
+from broadcaster.protocol.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broadcaster.errors import MalformedMessage
 from broadcaster.gateway.answers import Answer
+from broadcaster.gateway.census import CONNECTIONS
 from broadcaster.protocol import http_api
 from broadcaster.protocol.envelope import decode_envelope
 from broadcaster.protocol.http_query import (
@@ -22,14 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from broadcaster.contracts.apps import App
-    from broadcaster.contracts.history import History
+    from broadcaster.contracts.history import Cached, History
     from broadcaster.contracts.presence import PresenceStore
     from broadcaster.gateway.answers import Request
     from broadcaster.protocol.http_api import EventRequest
-
-
-# The pseudo channel under which all connections of an app are counted.
-CONNECTIONS = "#connections"
 
 
 class Reading:
@@ -80,9 +78,7 @@ class Reading:
         }
         if info.cache:
             [cached] = await self._history.cached(app_id, [channel.name])
-            attributes["cache"] = cached and http_api.describe_cache(
-                decode_envelope(cached.envelope).frame, cached.ttl
-            )
+            attributes["cache"] = None if cached is None else _describe_cache(cached)
         return Answer(200, http_api.encode_channel(attributes, occupied=connections > 0))
 
     async def users(self, request: Request) -> Answer:
@@ -129,3 +125,11 @@ class Reading:
             }
             for event in events
         ]
+
+
+def _describe_cache(cached: Cached) -> dict[str, object] | None:
+    """Return what a cache channel keeps; what is no event counts as none, as for subscribers."""
+    try:
+        return http_api.describe_cache(decode_envelope(cached.envelope).frame, cached.ttl)
+    except MalformedMessage:
+        return None

@@ -23,7 +23,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
-from broadcaster.errors import InvalidSignature, ProtocolError, RequestRefused
+from broadcaster.errors import (
+    InvalidSignature,
+    MalformedMessage,
+    ProtocolError,
+    RequestRefused,
+)
 from broadcaster.protocol.channels import (
     ChannelKind,
     ChannelName,
@@ -294,8 +299,16 @@ def encode_channel(attributes: Mapping[str, object], *, occupied: bool) -> bytes
 
 
 def describe_cache(frame: bytes, ttl: int) -> dict[str, object]:
-    """Return ``{"data": str, "ttl": seconds}`` of the event that a cache channel keeps."""
-    return {"data": _decode_frame.decode(frame).data, "ttl": ttl}
+    """
+    Return ``{"data": str, "ttl": seconds}`` of the event that a cache channel keeps.
+
+    Raises:
+        MalformedMessage: `frame` is that of no event.
+    """
+    try:
+        return {"data": _decode_frame.decode(frame).data, "ttl": ttl}
+    except (ValueError, RecursionError) as error:
+        raise MalformedMessage(f"the kept frame is that of no event: {str(error)[:80]}") from error
 
 
 def encode_connections(count: int) -> bytes:

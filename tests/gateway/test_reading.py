@@ -42,6 +42,18 @@ async def test_an_empty_cache_is_null(world: World) -> None:
     assert response.content == b'{"occupied":false,"cache":null}'
 
 
+@pytest.mark.parametrize("frame", [b"[]", b"", b"\xff", b'{"data":1}'])
+async def test_what_is_no_event_in_a_cache_counts_as_none(world: World, frame: bytes) -> None:
+    """Whoever writes that to Redis is no gateway; it is not the fault of who asks."""
+    strange = encode_envelope(Envelope(Flag.NONE, 1, 0, NO_ID, NO_ID, "", frame))
+    for envelope in (strange, b"garbage"):
+        world.cache.kept["cache-a"] = Cached(envelope, 60)
+
+        response = await world.call("GET", f"{CHANNELS}/cache-a", params={"info": "cache"})
+
+        assert response.json() == {"occupied": False, "cache": None}
+
+
 async def test_all_attributes_may_be_asked_at_once(world: World) -> None:
     world.presence.connections["presence-cache-a"] = 3
     world.presence.members["presence-cache-a"] = {"1": "{}"}

@@ -146,8 +146,11 @@ class Occupancy:
             changed, self._changed = self._changed, {}
             try:
                 await self._write(changed)
-            except DriverError as error:
+            except Exception as error:
                 self._changed = {**changed, **self._changed}
+                if not isinstance(error, DriverError):
+                    self._event.set()
+                    raise
                 if isinstance(error, LeaseLost):
                     self._lease.wake()
                 refused = isinstance(error, DriverRefused)

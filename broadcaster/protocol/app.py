@@ -62,6 +62,9 @@ class AppLimits:
     allowed_origins: tuple[str, ...] = ("*",)
 
 
+# App ids that would spell keys of other things in Redis.
+RESERVED_IDS = frozenset({"q", "node", "nodes"})
+
 # Inclusive. Numbers without an entry may be anything from 0 up.
 LIMIT_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {

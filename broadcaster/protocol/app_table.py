@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_type_hints
 
 from broadcaster.errors import ConfigurationError
-from broadcaster.protocol.app import LIMIT_RANGES, App, AppLimits
+from broadcaster.protocol.app import LIMIT_RANGES, RESERVED_IDS, App, AppLimits
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.jwks import check_jwks_url
 from broadcaster.protocol.origins import origin_problem
@@ -47,8 +47,6 @@ MAX_WEBHOOKS = 10
 MAX_SECRET = 256
 
 _PLAIN = re.compile(r"[-A-Za-z0-9_]{1,64}")
-# App ids that would spell keys of other things.
-_TAKEN = frozenset({"q", "node", "nodes"})
 LIMIT_TYPES: Mapping[str, object] = MappingProxyType(get_type_hints(AppLimits))
 _NO_LIMITS = AppLimits()
 
@@ -126,8 +124,8 @@ def parse_webhooks(value: object, where: str) -> tuple[Webhook, ...]:
 
 def id_problem(text: str) -> str:
     """Return what is wrong with an app id, as the end of a sentence, or nothing."""
-    if not _PLAIN.fullmatch(text) or text in _TAKEN:
-        return "must be letters, digits, '-' or '_'"
+    if not _PLAIN.fullmatch(text) or text in RESERVED_IDS:
+        return f"must be letters, digits, '-' or '_', and none of {', '.join(sorted(RESERVED_IDS))}"
     return ""
 
 

@@ -15,6 +15,7 @@ from broadcaster.errors import DriverRefused
 from broadcaster.gateway import occupancy
 from broadcaster.gateway.census import CONNECTIONS
 from broadcaster.gateway.occupancy import Occupancy, wanted_by
+from broadcaster.gateway.tasks import TaskOwner
 from broadcaster.hub.hub import Hub
 from broadcaster.protocol.app import AppLimits
 from broadcaster.protocol.messages import encode_subscription_count
@@ -71,6 +72,33 @@ async def test_counts_that_redis_refuses_are_kept_and_written_later(
 
     assert store.written == [("1", {"a": 2})]
     assert "counts not written: WRONGTYPE" in caplog.text
+
+
+async def test_counts_are_written_although_a_bug_ended_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("broadcaster.gateway.tasks.RESTART_SECONDS", 0.0)
+    store, wanted = CountingStore(), [RuntimeError("bug")]
+
+    def wanted_by(_app_id: str) -> Wanted:
+        if wanted:
+            raise wanted.pop()
+        return NOTHING
+
+    counts = Occupancy(
+        cast("Any", SimpleNamespace(channels={b"1:a": ["one"]})),
+        cast("Any", store),
+        cast("Any", HeldLease()),
+        wanted=wanted_by,
+        wake=lambda: None,
+    )
+    tasks = TaskOwner()
+    tasks.keep(counts.run, "occupancy")
+    counts.changed(cast("Any", SimpleNamespace(topic=b"1:a", app_id="1", name="a")))
+    await eventually(lambda: store.calls)
+    await tasks.aclose()
+
+    assert [call[1] for call in store.calls] == [{"a": 1}]
 
 
 class CountingStore:

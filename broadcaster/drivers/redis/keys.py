@@ -24,12 +24,12 @@ from __future__ import annotations
 import re
 
 from broadcaster.errors import ConfigurationError
+from broadcaster.protocol.app import RESERVED_IDS
 from broadcaster.protocol.channels import shown
 
 _PREFIX = re.compile(r"[-A-Za-z0-9_.:/]{1,64}")
 _NAME = re.compile(r"[-A-Za-z0-9_.@]{1,128}")
 _CHANNEL = re.compile(r"#?[-a-zA-Z0-9_=@,.;]{1,200}")
-_RESERVED = frozenset({"q", "node", "nodes"})
 
 
 class Keys:
@@ -92,7 +92,7 @@ class Keys:
 
 
 def _app(app_id: str) -> str:
-    if app_id in _RESERVED or not _NAME.fullmatch(app_id):
+    if app_id in RESERVED_IDS or not _NAME.fullmatch(app_id):
         raise ConfigurationError(f"app id {shown(app_id)} cannot be part of a Redis key")
     return app_id
 

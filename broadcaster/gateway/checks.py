@@ -45,7 +45,8 @@ class Checker:
         done: called with each channel that was checked.
         recount: writes a channel's count again: the one written here may have come to Redis
             after a newer one.
-        ready: awaited first; returns when the app's revocations are known.
+        is_ready: whether the revocations of an app are known. While they are not, its channels
+            wait for `resume`, and nobody else does.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class Checker:
         register: Callable[[str, Mapping[str, int]], Awaitable[None]],
         done: Callable[[LocalChannel], None],
         recount: Callable[[LocalChannel], None],
-        ready: Callable[[str], Awaitable[None]],
+        is_ready: Callable[[str], bool],
     ) -> None:
         self._hub = hub
         self._history = history
         self._register_counts = register
         self._done = done
-        self._ready = ready
+        self._is_ready = is_ready
         self._recount = recount
         self._wanted: dict[LocalChannel, None] = {}
         self._batch = BATCH
@@ -73,6 +74,12 @@ class Checker:
         """Check `channel` soon."""
         self._wanted[channel] = None
         self._event.set()
+
+    def resume(self, app_id: str) -> None:
+        """Check the channels of an app that has become ready."""
+        for channel in self._hub.channels.values():
+            if channel.app_id == app_id and channel.stream.state is State.CHECKING:
+                self.want(channel)
 
     async def run(self) -> None:
         """Check until cancelled; while Redis is away, keep asking."""
@@ -115,7 +122,8 @@ class Checker:
         for asked in batch:
             by_app.setdefault(asked.channel.app_id, []).append(asked)
         for app_id, group in by_app.items():
-            await self._ready(app_id)
+            if not self._is_ready(app_id):
+                continue
             await self._register(app_id, group)
             positions = await self._history.positions(app_id, [a.channel.name for a in group])
             for asked, last in zip(group, positions, strict=True):

@@ -154,8 +154,9 @@ class Node:
             register=self._occupancy.register,
             done=self._channel_checked,
             recount=self._occupancy.changed,
-            ready=self._revocations.fresh,
+            is_ready=self._revocations.is_fresh,
         )
+        self._revocations.on_fresh(self._checker.resume)
 
     # -- life -------------------------------------------------------------------------
 

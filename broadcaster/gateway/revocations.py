@@ -2,8 +2,8 @@
 Revocations as this node knows them: in memory, in step with the store.
 
 A new revocation comes as a control message and takes effect in that tick. What was missed
-is read again after every acknowledgement of the control topic, and before any channel
-counts as joined or continuous after it (`fresh`): no event slips through in between. A poll
+is read again after every acknowledgement of the control topic, and before any channel of the
+app counts as joined or continuous after it (`is_fresh`): no event slips through in between. A poll
 every `POLL_SECONDS` is the net below. Whatever the store has lost and this node remembers
 is written back.
 """
@@ -40,7 +40,7 @@ class _Known:
     def __init__(self) -> None:
         self.table = RevocationTable()
         self.version: bytes | None = None
-        self.fresh = asyncio.Event()
+        self.fresh = False
         self.generation = 0  # of the subscription to the control topic
         self.unread = False
 
@@ -74,6 +74,11 @@ class Revocations:
         self._apps: dict[str, _Known] = {}
         self._app_of: dict[bytes, str] = {}
         self._event = asyncio.Event()
+        self._on_fresh: Callable[[str], None] = _nobody
+
+    def on_fresh(self, tell: Callable[[str], None]) -> None:
+        """Call `tell` with the id of an app whenever `is_fresh` becomes true of it."""
+        self._on_fresh = tell
 
     def open(self, app_id: str) -> None:
         """Keep the revocations of an app from now on; called for each of its connections."""
@@ -103,11 +108,10 @@ class Revocations:
         if known is not None and user is not None:
             connection.act(connection.session.terminate(known.table.terminated_at(user.id)))
 
-    async def fresh(self, app_id: str) -> None:
-        """Return when everything that was revoked before now, or nearly, is known."""
+    def is_fresh(self, app_id: str) -> bool:
+        """Whether everything that was revoked before now, or nearly, is known."""
         known = self._apps.get(app_id)
-        if known is not None:
-            await known.fresh.wait()
+        return known is None or known.fresh
 
     # -- what pub/sub says ------------------------------------------------------------
 
@@ -136,7 +140,7 @@ class Revocations:
         """Control messages may be missed from now on."""
         for known in self._apps.values():
             known.generation += 1
-            known.fresh.clear()
+            known.fresh = False
 
     # -- task -------------------------------------------------------------------------
 
@@ -177,7 +181,8 @@ class Revocations:
         known.version = stored.version
         self._learn(app_id, stored.items)
         if known.generation == generation:  # what was read is what was said until now
-            known.fresh.set()
+            known.fresh = True
+            self._on_fresh(app_id)
         await self._write_back(app_id, known, stored.items)
 
     async def _write_back(self, app_id: str, known: _Known, stored: Sequence[Revocation]) -> None:
@@ -204,3 +209,7 @@ class Revocations:
             if connection.app.id == app_id and connection.closing_at is None:
                 connection.act(connection.session.revoke(ends))
                 self.recheck(connection)
+
+
+def _nobody(app_id: str) -> None:
+    del app_id

@@ -46,29 +46,26 @@ class Store:
         return [START for _ in channels]
 
 
-async def known(app_id: str) -> None:
-    """Every revocation is."""
-
-
 class World:
     def __init__(self) -> None:
         self.hub = Hub(Owner())
         self.store = Store()
         self.recounted: list[str] = []
         self.checked: list[LocalChannel] = []
+        self.unready: set[str] = set()
         self.checker = Checker(
             self.hub,
             cast("History", self.store),
             register=self.store.register,
             done=self.checked.append,
             recount=lambda channel: self.recounted.append(channel.name),
-            ready=known,
+            is_ready=lambda app_id: app_id not in self.unready,
         )
 
-    def opened(self, peer: Peer, name: str = "orders") -> LocalChannel:
+    def opened(self, peer: Peer, name: str = "orders", app_id: str = "1") -> LocalChannel:
         """A channel with one who waits, whose subscription was acknowledged."""
         topic = f"t:{name}".encode()
-        channel = self.hub.open(topic, "1", name)
+        channel = self.hub.open(topic, app_id, name)
         channel.waiting[peer] = lambda: self.hub.add(channel, peer)
         self.hub.acknowledged(topic)
         self.checker.want(channel)
@@ -135,3 +132,22 @@ async def test_a_channel_that_cannot_be_checked_is_left_alone_when_nobody_wants_
     running.cancel()
 
     assert world.store.asked_for.count("orders") <= 1
+
+
+async def test_an_app_whose_revocations_are_not_known_holds_up_no_other() -> None:
+    world = World()
+    world.store.gate.set()
+    world.unready.add("1")
+    waiting = world.opened(Peer("1.1"), "orders")
+    other = world.opened(Peer("2.2"), "news", app_id="2")
+    running = asyncio.create_task(world.checker.run())
+    await eventually(lambda: other in world.checked)
+    before = list(world.checked)
+
+    world.unready.clear()
+    world.checker.resume("1")
+    await eventually(lambda: waiting in world.checked)
+    running.cancel()
+
+    assert before == [other]
+    assert world.checked == [other, waiting]

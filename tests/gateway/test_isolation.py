@@ -13,6 +13,7 @@ import pytest
 from broadcaster.contracts.apps import App, AppLimits, StaticApps, Webhook
 from broadcaster.protocol.signing import sign_channel, sign_request, sign_user
 from broadcaster.settings import Settings, WebhookSettings
+from broadcaster.testing.client import SUCCEEDED
 from broadcaster.wiring.webhooks import WebhookService
 from tests.gateway.world import APP
 from tests.polling import eventually
@@ -270,3 +271,18 @@ async def test_a_full_app_does_not_keep_another_out(start_gateway: StartGateway)
         await eventually(lambda: gateway.node.census.count(BLOG.id) == 2)
 
     assert code == 4100
+
+
+async def test_an_app_whose_revocations_cannot_be_read_does_not_hold_another_up(
+    pair: Pair, clients: RedisClients
+) -> None:
+    revoked = clients.keys.of_app(SHOP.id, "revoked")
+    await clients.aio.set(revoked, "no hash")
+    async with pair.shop.connect() as shop, pair.blog.connect() as blog:
+        await shop.subscribe("orders", wait=False)
+        await blog.subscribe("orders")
+        before = shop.received(SUCCEEDED)
+        await clients.aio.delete(revoked)
+        await shop.next(SUCCEEDED, channel="orders")
+
+    assert before == []

@@ -189,12 +189,15 @@ class AppDirectory:
                 self._changed(app_id, now)
 
     def _parsed(self, app_id: str, table: AppTable) -> App | None:
+        known = self._by_id.get(app_id)
+        if known is not None and self._tables.get(app_id) == table:
+            return known  # to read ten thousand tables anew would hold up everybody
         try:
             return parse_app(table, where="an app of Redis", base=self._base)
         except ConfigurationError as error:
             # Written by a newer program, perhaps: what is known of it goes on.
             _log.error("%s", error, extra={"event": "app_unreadable", "app": app_id})
-            return self._by_id.get(app_id)
+            return known
 
 
 def _nobody(app_id: str, app: App | None) -> None:

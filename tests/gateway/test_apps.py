@@ -234,6 +234,19 @@ async def test_a_table_that_cannot_be_read_leaves_the_app_as_it_was() -> None:
         assert world.directory.by_id("shop") == app_of(SHOP)
 
 
+async def test_only_what_changed_is_read_anew() -> None:
+    """There may be ten thousand apps, and nothing else happens while they are read."""
+    async with running(World(SHOP, table("blog"))) as world:
+        blog = world.directory.by_id("blog")
+        world.shelf.set(table(enabled=False), table("blog"))
+
+        world.directory.told()
+        await eventually(lambda: world.told)
+
+        assert [app_id for app_id, _ in world.told] == ["shop"]
+        assert world.directory.by_id("blog") is blog
+
+
 async def test_limits_that_are_not_said_are_the_server_s() -> None:
     shelf = Shelf(table(limits={"max_channels": 3}))
     directory = AppDirectory([], shelf, base=AppLimits(max_channels=9, presence_members=7))

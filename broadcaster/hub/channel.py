@@ -229,15 +229,17 @@ class LocalChannel:
         self, excluded: list[tuple[int, str]], pending: list[bytes], data: bytes
     ) -> None:
         """Flush when some frames skip a connection; the cached list stays valid."""
-        ids = {socket_id for _, socket_id in excluded}
-        skipping = [s for s in self.subscribers if s.socket_id in ids]
-        others = [s for s in self.subscribers if s.socket_id not in ids]
+        left_out: dict[str, set[int]] = {}
+        for index, socket_id in excluded:
+            left_out.setdefault(socket_id, set()).add(index)
+        skipping = [s for s in self.subscribers if s.socket_id in left_out]
+        others = [s for s in self.subscribers if s.socket_id not in left_out]
         paused = [s for s in others if s.paused]
         fan_out([s.write for s in others if not s.paused], data)
         for subscriber in paused:
             subscriber.deliver(data)
         for subscriber in skipping:
-            left_out = {index for index, socket_id in excluded if socket_id == subscriber.socket_id}
-            own = b"".join(frame for i, frame in enumerate(pending) if i not in left_out)
+            skipped = left_out[subscriber.socket_id]
+            own = b"".join([frame for i, frame in enumerate(pending) if i not in skipped])
             if own:
                 (subscriber.deliver if subscriber.paused else subscriber.write)(own)

@@ -107,6 +107,32 @@ def test_a_socket_excluded_from_everything_is_not_written_to() -> None:
     assert (sender.writes, other.writes) == ([b"b"], [b"a", b"b"])
 
 
+class CountedPeer(Peer):
+    """Counts how often it is asked for its id."""
+
+    asked = 0
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "socket_id":
+            CountedPeer.asked += 1
+        return super().__getattribute__(name)
+
+
+def test_who_is_left_out_is_looked_up_and_not_searched_for() -> None:
+    """Ten thousand who were given the last event of a cache channel are left out together."""
+    peers = [CountedPeer(f"{number}.1") for number in range(100)]
+    channel, ids = channel_of(*peers), tuple(peer.socket_id for peer in peers)
+    for frame in (b"a", b"b", b"c"):
+        channel.append(frame, excluded=ids)
+    channel.append(b"d")
+    CountedPeer.asked = 0
+
+    channel.flush()
+
+    assert [peer.writes for peer in peers] == [[b"d"]] * 100
+    assert CountedPeer.asked <= 4 * len(peers)
+
+
 def test_exclusion_and_pausing_go_together() -> None:
     sender, slow = Peer("1.1", paused=True), Peer("2.2", paused=True)
     channel = channel_of(sender, slow)

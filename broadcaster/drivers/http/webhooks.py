@@ -15,6 +15,7 @@ import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -176,9 +177,11 @@ class _GuardedNetwork(httpcore.AsyncNetworkBackend):
         if not found:
             raise httpcore.ConnectError(f"{shown(host)} has no address")
         address, why = next(iter(verdicts.items()))
+        private = why_refused(address, replace(self._rules, private=True), host=host) is None
         raise AddressRefused(
             f"no request is sent to {shown(host)}: its address {address} is {why}; if that is "
-            f"meant, set webhooks.allowed to [{host!r}] or a network, or webhooks.allow_private"
+            f"meant, set webhooks.allowed to [{host!r}] or a network"
+            f"{', or webhooks.allow_private' if private else ''}"
         )
 
 

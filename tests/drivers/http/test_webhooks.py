@@ -90,13 +90,22 @@ async def test_this_machine_is_refused_however_it_is_written(
         assert "webhooks.allowed" in raised.value.message
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "10.0.0.1", "fd00:ec2::254", "fe80::1%1"])
-async def test_a_name_that_leads_inside_is_refused(address: str) -> None:
+@pytest.mark.parametrize(
+    ("address", "private"),
+    [
+        *(("169.254.169.254", False), ("10.0.0.1", True)),
+        *(("fd00:ec2::254", True), ("fe80::1%1", False)),
+    ],
+)
+async def test_a_name_that_leads_inside_is_refused(address: str, *, private: bool) -> None:
     sender = HttpWebhooks(AddressRules(), resolve=FakeDns([address]))
 
-    with pytest.raises(AddressRefused, match=r"no request is sent to 'meta\.example'"):
+    with pytest.raises(AddressRefused, match=r"no request is sent to 'meta\.example'") as caught:
         await sender.post("http://meta.example/latest", HEADERS, b"{}")
     await sender.aclose()
+
+    # Only what would help is offered.
+    assert ("webhooks.allow_private" in caught.value.message) is private
 
 
 async def test_the_address_that_was_checked_is_the_one_connected_to(

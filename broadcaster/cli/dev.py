@@ -43,6 +43,8 @@ WATCHED = frozenset(
     {"connected", "disconnected", "subscribed", "unsubscribed", "delivered", "published"}
     | {"client_event", "job_started", "job_done", "job_retry", "job_failed"}
 )
+# Where settings are; what changes there concerns the gateway too.
+SETTINGS_FILES = ("broadcaster.toml", "pyproject.toml", ".env")
 # Lines that come before the panel are shown after it.
 EARLY_LINES = 500
 RETRY = "then: broadcaster failed retry all"
@@ -59,7 +61,7 @@ class Display:
     Shows what children say, one line for each event, once the panel was shown.
 
     Attributes:
-        reloads: whether a change of code starts application and worker again.
+        reloads: whether a change of code or settings starts children again.
         stop: set when everything is to end.
         refusal: why the application cannot be started, when that ends everything.
     """
@@ -261,16 +263,17 @@ async def _keep_server(server: EmbeddedServer | None, display: Display) -> None:
 
 
 async def _reload(children: Sequence[Child], display: Display) -> None:
-    """Start application and worker again when Python code or settings here change."""
+    """Start application and worker again when Python code here changes, all when settings do."""
     try:
         from watchfiles import PythonFilter, awatch
     except ImportError:
         display.say("reload_off", "no reload on changes: pip install watchfiles", level="warning")
         return
-    watched = PythonFilter(extra_extensions=("broadcaster.toml",))
+    watched = PythonFilter(extra_extensions=SETTINGS_FILES)
     async for changes in awatch(Path.cwd(), watch_filter=watched):
         names = sorted({Path(path).name for _, path in changes})
-        again = [child for child in children if child.reloaded]
+        settings = not set(SETTINGS_FILES).isdisjoint(names)
+        again = [child for child in children if child.reloaded or settings]
         which = " and ".join(child.name for child in again)
         display.say("reloading", f"{', '.join(names)} changed; starting {which} again")
         await asyncio.gather(*(child.restart() for child in again))

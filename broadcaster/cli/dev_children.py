@@ -58,7 +58,7 @@ class Child:
         arguments: for `broadcaster.cli.tether`.
         environment: set for this child besides what it inherits.
         grace: seconds between being asked to stop and being made to.
-        reloaded: whether it starts again when code changes.
+        reloaded: whether it starts again when code changes, not only when settings do.
     """
 
     name: str

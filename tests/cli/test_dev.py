@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from tests.cli.dev_process import PATIENCE, Dev, clean_environment, command, gone
@@ -206,6 +207,30 @@ def test_an_application_is_served_and_reloaded(tmp_path: Path, start: Callable[.
 
     dev.until(lambda: text_at(url) == "another size")
     assert dev.said("shop.py changed")
+
+
+def test_a_change_of_settings_concerns_the_gateway_too(
+    tmp_path: Path, start: Callable[..., Dev]
+) -> None:
+    write_app(tmp_path, "one")
+    dev = start(tmp_path, "shop:app", "--json")
+    dev.until(lambda: text_at(dev.ready["app_url"]) == "one")
+
+    (tmp_path / ".env").write_text("BLOG_SECRET=a-secret\n")
+    dev.until(lambda: dev.said(".env changed"))
+    (tmp_path / "broadcaster.toml").write_text(
+        '[[apps]]\nid = "blog"\nkey = "blog-key"\nsecret_env = "BLOG_SECRET"\n'
+    )
+
+    def blog_is_served() -> bool:
+        url = dev.ready["gateway_url"].replace("http", "ws")
+        try:
+            with connect(f"{url}/app/blog-key?protocol=7", open_timeout=PATIENCE) as socket:
+                return "connection_established" in str(socket.recv(timeout=PATIENCE))
+        except (OSError, WebSocketException):
+            return False
+
+    dev.until(blog_is_served)
 
 
 def write_app(folder: Path, text: str) -> None:

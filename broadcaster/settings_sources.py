@@ -214,21 +214,27 @@ def pick_app(layers: Iterable[Layer], listed: Collection[str] = ()) -> tuple[dic
     """
     Return the first complete set of credentials, or nothing and why there is none.
 
-    An id alone is complete if it is one of `listed`, the ids of ``[[apps]]``. A grant or
-    encryption key is taken only from the layer that the set is from.
+    An id alone is complete if it is one of `listed`, the ids of ``[[apps]]``. If it is none
+    of them, only a set with this id is taken: a slip must not choose another app. A grant
+    or encryption key is taken only from the layer that the set is from.
     """
     incomplete: list[str] = []
+    alone: dict[str, Found] = {}
     for layer in layers:
         for owner, owned in layer.credentials.items():
             missing = [path for path in CREDENTIALS if path not in owned]
             if not missing:
+                if alone and alone["app.id"].value != owned["app.id"].value:
+                    continue
                 beside = {path: layer.values[path] for path in COMPANIONS if path in layer.values}
                 return {**owned, **beside}, ""
-            if "app.id" in owned and owned["app.id"].value in listed and len(owned) == 1:
-                return dict(owned), ""
+            if listed and not alone and list(owned) == ["app.id"]:
+                alone = dict(owned)
+                if owned["app.id"].value in listed:
+                    return alone, ""
             names = ", ".join(_credential_name(owner, path) for path in missing)
             incomplete.append(f"the set of {owner} lacks {names}")
-    return {}, "; ".join(incomplete)
+    return alone, "; ".join(incomplete)
 
 
 def _credential_name(owner: str, path: str) -> str:

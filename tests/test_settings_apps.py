@@ -304,6 +304,21 @@ def test_a_choice_of_nobody_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("text", [SHOP, SHOP + BLOG, SINGLE + SHOP])
+def test_an_id_of_nobody_chooses_no_other_app(tmp_path: Path, text: str) -> None:
+    write_dev(tmp_path)
+
+    message = refused(tmp_path, text, {"BROADCASTER_APP_ID": "blgo"})
+
+    assert message.startswith("no app has the id 'blgo' (from environment BROADCASTER_APP_ID)")
+
+
+def test_an_id_alone_may_be_that_of_a_complete_set(tmp_path: Path) -> None:
+    settings = load(tmp_path, SINGLE + SHOP, {"BROADCASTER_APP_ID": "one"})
+
+    assert settings.require_app().key == "one-key"
+
+
 def test_an_id_of_nobody_is_an_incomplete_set(tmp_path: Path) -> None:
     """As it is without [[apps]]: a set that lacks its key and secret."""
     settings = load(tmp_path, "", {"BROADCASTER_APP_ID": "7"})

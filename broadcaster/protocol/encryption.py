@@ -30,8 +30,9 @@ def require_encryption_key(app: App) -> bytes:
     if app.encryption_key is None:
         raise NotConfigured(
             f"app {app.id} has no encryption key, which encrypted channels need: set "
-            "BROADCASTER_APP_ENCRYPTION_KEY (app.encryption_key) to 32 random bytes in Base64, as "
-            "`openssl rand -base64 32` prints them, in the backend and where the auth endpoint runs"
+            "BROADCASTER_APP_ENCRYPTION_KEY (app.encryption_key; encryption_key of an app in "
+            "[[apps]]) to 32 random bytes in Base64, as `openssl rand -base64 32` prints them, in "
+            "the backend and where the auth endpoint runs"
         )
     return app.encryption_key
 
@@ -50,11 +51,6 @@ def channel_secret(channel: str, master_key: bytes) -> bytes:
 def encode_sealed(nonce: bytes, ciphertext: bytes) -> str:
     """Return the data of an encrypted event; `ciphertext` is a secretbox without its nonce."""
     return _SEALED % (b64encode(nonce).decode(), b64encode(ciphertext).decode())
-
-
-def sealed_size(size: int) -> int:
-    """Return how many bytes `size` bytes of data take when they are encrypted."""
-    return _OVERHEAD + 4 * -(-(size + TAG_BYTES) // 3)
 
 
 def largest_plain(limit: int) -> int:

@@ -109,8 +109,3 @@ class LastEvent:
         if known is None or found.event_id == known.event_id:
             return True
         return found.offset < known.offset or found.event_id == self._doubted
-
-    @property
-    def found(self) -> Envelope | None:
-        """What Redis had."""
-        return self._found

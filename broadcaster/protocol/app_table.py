@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_type_hints
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.app import LIMIT_RANGES, RESERVED_IDS, App, AppLimits
 from broadcaster.protocol.channels import shown
+from broadcaster.protocol.encryption import KEY_BYTES
 from broadcaster.protocol.jwks import check_jwks_url
 from broadcaster.protocol.origins import origin_problem
 from broadcaster.protocol.suggestion import did_you_mean
@@ -42,7 +43,6 @@ FIELDS = (
 )
 SECRETS = frozenset({"secret", "grant_key", "encryption_key"})
 GRANT_KEY_BYTES = 32
-ENCRYPTION_KEY_BYTES = 32
 MAX_WEBHOOKS = 10
 MAX_SECRET = 256
 
@@ -151,11 +151,11 @@ def grant_key_problem(text: str, secret: str) -> str:
 def encryption_key_problem(text: str) -> str:
     """Return what is wrong with a master key of encrypted channels, or nothing."""
     try:
-        if len(base64.b64decode(text, validate=True)) == ENCRYPTION_KEY_BYTES:
+        if len(base64.b64decode(text, validate=True)) == KEY_BYTES:
             return ""
     except (binascii.Error, ValueError):
         pass
-    return f"must be {ENCRYPTION_KEY_BYTES} bytes in Base64 (`openssl rand -base64 32` makes one)"
+    return f"must be {KEY_BYTES} bytes in Base64 (`openssl rand -base64 32` makes one)"
 
 
 def limit_problem(name: str, value: object) -> str:

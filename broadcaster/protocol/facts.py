@@ -22,15 +22,11 @@ Source: Pusher Channels, "Webhooks".
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
-from broadcaster.errors import MalformedMessage
-
-CHANNEL_OCCUPIED = "channel_occupied"
-CHANNEL_VACATED = "channel_vacated"
 MEMBER_ADDED = "member_added"
 MEMBER_REMOVED = "member_removed"
 CLIENT_EVENT = "client_event"
@@ -46,15 +42,7 @@ FactName = Literal[
     "cache_miss",
     "subscription_count",
 ]
-FACT_NAMES: tuple[FactName, ...] = (
-    "channel_occupied",
-    "channel_vacated",
-    "member_added",
-    "member_removed",
-    "client_event",
-    "cache_miss",
-    "subscription_count",
-)
+FACT_NAMES: tuple[FactName, ...] = get_args(FactName)
 
 FACT_JOB = "broadcaster.fact"
 """The built-in job that carries one fact; `Payload.job` of such a one."""
@@ -92,29 +80,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subscription_count: int | None = None
 
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Fact).decode
-
-
 def fact_id(*parts: str | int) -> str:
     """Return the id of the fact that `parts` tell from all others of the server."""
     text = "\0".join(str(part) for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def encode_fact(fact: Fact) -> bytes:
-    """Return `fact` as JSON, UTF-8."""
-    return _encode(fact)
-
-
-def decode_fact(body: bytes) -> Fact:
-    """
-    Read what `encode_fact` wrote.
-
-    Raises:
-        MalformedMessage: it is something else.
-    """
-    try:
-        return _decode(body)
-    except (ValueError, RecursionError) as error:
-        raise MalformedMessage(f"this is no fact: {str(error)[:200]}") from error

@@ -7,7 +7,7 @@ The handshake is read before, by `broadcaster.gateway.sniff`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from broadcaster.errors import WebSocketViolation
 from broadcaster.gateway.connection import Connection
@@ -20,23 +20,20 @@ if TYPE_CHECKING:
 
 # Messages of one connection that are taken at once, and the pause between the turns of those
 # that were refused something before.
-TURN = 100
+TURN = 16
 DISTRUSTED_TURN = 4
 DISTRUSTED_PAUSE = 0.05
-
-Event: TypeAlias = tuple[int, bytes]
 
 
 class Socket(Connection, asyncio.Protocol):
     """A `Connection` that reads its frames from a transport of asyncio's."""
 
-    __slots__ = ("_reader", "_transport", "_unread")
+    __slots__ = ("_reader", "_transport")
 
     def __init__(self, node: Node, app: App, socket_id: str, transport: asyncio.Transport) -> None:
         super().__init__(node, app, socket_id, transport)
         self._transport = transport
         self._reader = websocket.FrameReader(app.limits.max_frame_bytes)
-        self._unread: list[Event] = []
 
     def data_received(self, data: bytes) -> None:
         """Read frames; a violation closes with the code that RFC 6455 gives it."""
@@ -44,44 +41,37 @@ class Socket(Connection, asyncio.Protocol):
             if b"\x88" in data:
                 self._transport.close()
             return
-        try:
-            events = self._reader.feed(data)
-        except WebSocketViolation as error:
-            self.violated(error)
-            return
-        if not events:
-            return
-        self.heard(len(events))
-        if self._unread:
-            self._unread += events
-        else:
-            self._take(events)
+        self._take(data)
 
-    def _take(self, events: list[Event]) -> None:
+    def _take(self, data: bytes) -> None:
         """
         Take messages in turns: one peer must not keep the others waiting.
 
-        What is left over stays here, and nothing more is read until it is taken. Peers whose
-        messages were refused before get few at a time, with a pause in between.
+        What is left over is not even parsed, and nothing more is read until its turn comes.
+        Peers whose messages were refused before get few at a time, with a pause in between.
         """
-        turn = DISTRUSTED_TURN if self.is_distrusted else TURN
-        for opcode, payload in events[:turn]:
+        distrusted = self.is_distrusted
+        try:
+            events = self._reader.feed(data, DISTRUSTED_TURN if distrusted else TURN)
+        except WebSocketViolation as error:
+            self.violated(error)
+            return
+        if events:
+            self.heard(len(events))
+        for opcode, payload in events:
             if self.closing_at is not None:
-                break
+                return
             self._take_one(opcode, payload)
-        self._unread = events[turn:] if self.closing_at is None else []
-        if self._unread:
+        if self._reader.more and self.closing_at is None:
             self._transport.pause_reading()
             self._node.later(DISTRUSTED_PAUSE if self.is_distrusted else 0.0, self._go_on)
 
     def _go_on(self) -> None:
-        events, self._unread = self._unread, []
         if self._transport.is_closing():
             return
+        self._transport.resume_reading()
         if self.closing_at is None:
-            self._take(events)
-        if not self._unread:
-            self._transport.resume_reading()
+            self._take(b"")
 
     def _take_one(self, opcode: int, payload: bytes) -> None:
         if opcode == websocket.TEXT:

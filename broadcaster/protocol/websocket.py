@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import sys
 from base64 import b64encode
 from typing import NamedTuple
 
@@ -191,19 +192,27 @@ class FrameReader:
 
     Memory is bounded by `limit` (one message) plus one read. After it raised, a reader is
     of no further use.
+
+    Attributes:
+        more: whether the last call stopped at its bound, so that another may find more.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_limit", "_size")
+    __slots__ = ("_buffer", "_fragments", "_limit", "_size", "more")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffer = b""
         self._fragments: list[bytes] | None = None
         self._size = 0
+        self.more = False
 
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+    def feed(self, data: bytes, most: int = sys.maxsize) -> list[tuple[int, bytes]]:
         """
         Take what was read from the socket and return what it completes.
+
+        Args:
+            data: may be empty, to go on after a call that stopped at its bound.
+            most: events to return at most.
 
         Raises:
             WebSocketViolation: with the code to close with. Events that came before the
@@ -214,6 +223,7 @@ class FrameReader:
             self._buffer = b""
         events: list[tuple[int, bytes]] = []
         start, end = 0, len(data)
+        self.more = False
         while start < end:
             header = _read_header(data, start, end)
             if header is None:
@@ -229,6 +239,9 @@ class FrameReader:
                 events.append(event)
                 if event[0] == CLOSE:
                     return events
+                if len(events) >= most:
+                    self.more = start < end
+                    break
         if start < end:
             self._buffer = data[start:] if start else data
         return events

@@ -102,8 +102,10 @@ def test_more_messages_than_clients_need_close_the_connection(world: World) -> N
     rate = MESSAGES_A_SECOND + 2 * APP.limits.client_event_rate
 
     world.feed(ping * at_once)
+    world.settle()
     world.node.time += 1
     world.feed(ping * rate)
+    world.settle()
     assert world.socket.closing_at is None
 
     written = world.feed(ping)

@@ -10,7 +10,7 @@ help:
 	@echo "make check   format, lint and types"
 	@echo "make build   wheel and sdist in dist/"
 	@echo "make bench   benchmarks, as ratios to a relay written in C"
-	@echo "make fuzz    a million inputs for every parser"
+	@echo "make fuzz    a million inputs for the parsers"
 	@echo "make hostile what a thousand hostile connections do to the others"
 	@echo "make clean   remove caches and build results"
 

@@ -42,6 +42,7 @@ def test_the_limits_on_the_page_are_the_ones_in_the_code() -> None:
         "messages of a connection": f"{connection.MESSAGES_A_SECOND + 2 * limits.client_event_rate}"
         f" a second, and {connection.MESSAGES_AT_ONCE + 2 * limits.max_channels:,} at once",
         "refused messages": f"| {connection.MAX_REFUSALS} |",
+        "a connection is heard slowly": f"| after {connection.FREE_REFUSALS} refused messages |",
         "client events": f"{limits.client_event_rate} a second",
         "channels of a connection": f"{limits.max_channels:,}",
         "what waits for a reader": f"{limits.max_backlog_bytes >> 20} MiB, or "

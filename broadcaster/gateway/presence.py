@@ -299,7 +299,8 @@ class Rosters:
         connection.joined(presence.name, op.generation, _member_list(presence, answer))
         for frame in joining.after(answer.version, connection.socket_id):
             connection.send_raw(frame)
-        self._hub.add_member(channel, connection, answer.version)
+        if connection.session.is_current(presence.name, op.generation):  # else it was too slow
+            self._hub.add_member(channel, connection, answer.version)
 
     async def _leave(self, presence: _Presence, op: LeaveOp) -> None:
         presence.members.pop(op.socket_id, None)

@@ -264,6 +264,34 @@ async def test_who_could_not_be_kept_up_to_date_while_joining_is_closed(world: W
     assert close_code(close_codes.SLOW_CONSUMER, transport.written)
 
 
+async def test_who_is_closed_by_the_list_is_not_left_behind_in_the_channel(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader so slow that the list of members is more than may wait for it."""
+    other, caller = world.caller(), world.caller()
+    world.subscribe(other)
+    await world.settle()
+
+    def closing(_connection: object) -> None:
+        caller.session.subscriptions.clear()
+        world.hub.remove(TOPIC, caller)
+        world.rosters.leave(TOPIC, APP.id, NAME, caller.socket_id)
+
+    def slow_consumer(_connection: object) -> None:
+        caller.close(close_codes.SLOW_CONSUMER)
+
+    monkeypatch.setattr(world.node, "closing", closing)
+    monkeypatch.setattr(world.node, "slow_consumer", slow_consumer)
+    caller.paused = True
+    cast("FakeTransport", caller._outlet).unsent = APP.limits.max_backlog_bytes
+    world.subscribe(caller)
+
+    calls = await world.settle()
+
+    assert calls == ["index_add", "join 1.1", "join 2.1", "leave 2.1"]
+    assert list(world.hub.channels[TOPIC].subscribers) == [other]
+
+
 # -- registering everything again -----------------------------------------------------
 
 

@@ -251,8 +251,10 @@ class Connection:
     # -- effects ----------------------------------------------------------------------
 
     def act(self, effects: Sequence[Effect]) -> None:
-        """Carry out what the session decided."""
+        """Carry out what the session decided, until something of it closes the connection."""
         for effect in effects:
+            if self.closing_at is not None:
+                return
             if isinstance(effect, Reply):
                 self.send(effect.frame)
                 if messages.is_refusal(effect.frame):

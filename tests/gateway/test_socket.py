@@ -15,7 +15,9 @@ from broadcaster.gateway.connection import (
 )
 from broadcaster.gateway.socket import DISTRUSTED_PAUSE, DISTRUSTED_TURN, TURN
 from broadcaster.protocol import close_codes, websocket
-from broadcaster.protocol.messages import PONG
+from broadcaster.protocol.channels import parse_channel
+from broadcaster.protocol.effects import Join, Reply
+from broadcaster.protocol.messages import PONG, encode_error
 from broadcaster.protocol.websocket import encode_close, encode_control, encode_text
 from tests.gateway.fakes import FakeNode, FakeTransport, client_frame, close_code
 from tests.gateway.world import APP
@@ -201,6 +203,20 @@ def test_what_the_session_decides_is_carried_out(world: World) -> None:
         ("leave", "private-a"),
     ]
     assert world.transport.written.endswith(encode_text(b"success"))
+
+
+def test_nothing_is_carried_out_once_something_of_it_has_closed_the_connection(
+    world: World,
+) -> None:
+    """Subscriptions that waited for keys are decided together: some refused, some joined."""
+    world.socket.refusals = MAX_REFUSALS - 1
+    refused = encode_error(None, "no")
+    join = Join(parse_channel("private-a"), 1, None)
+
+    world.socket.act([Reply(refused), join])
+
+    assert close_code(close_codes.TOO_MUCH, world.transport.written)
+    assert world.node.said == [("closing",)]
 
 
 def test_what_is_pending_for_the_tick_is_written_before_an_answer(world: World) -> None:

@@ -35,7 +35,7 @@ from broadcaster.protocol.webhooks import (
     webhook_body,
     webhook_headers,
 )
-from broadcaster.webhooks.receiver import Accepted, Postponed, Receiver, Refused
+from broadcaster.webhooks.receiver import Accepted, Postponed, Receiver, Refused, Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,6 +78,7 @@ class DeliveryRunner:
     Args:
         apps: whose secret signs, and whether the endpoint is still one.
         sender: makes the requests.
+        places: jobs that are run at once, of all receivers together.
         at_once: requests to one receiver at once.
         gather: seconds in which facts for a batch are gathered.
     """
@@ -88,12 +89,14 @@ class DeliveryRunner:
         sender: WebhookSender,
         chances: Chances,
         *,
+        places: int,
         at_once: int,
         gather: float,
     ) -> None:
         self._apps = apps
         self._sender = sender
         self._chances = chances
+        self._room = Room(places)
         self._at_once = at_once
         self._gather = gather
         self._receivers: dict[tuple[str, str], Receiver] = {}
@@ -149,7 +152,7 @@ class DeliveryRunner:
             if len(self._receivers) >= MAX_RECEIVERS:
                 self._receivers = {k: r for k, r in self._receivers.items() if not r.idle}
             receiver = self._receivers[key] = Receiver(
-                at_once=self._at_once, gather=self._gather, now=self._chances.monotonic
+                self._room, at_once=self._at_once, gather=self._gather, now=self._chances.monotonic
             )
         return receiver
 

@@ -2,8 +2,8 @@
 One receiver as this process sees it: how much it is sent at once, and when it is left alone.
 
 - At most `at_once` requests are under way. What comes meanwhile waits here, up to
-  `MAX_HELD`; the rest goes back to the queue for a second, so that a slow receiver does
-  not use up the room of the others.
+  `MAX_HELD` and a share of the `Room` that is left; the rest goes back to the queue for a
+  second, so that slow receivers, however many, do not use up the room of the others.
 - After `PATIENCE` failures in a row it counts as down: nothing is sent for a while that
   grows up to `LONGEST_REST`, then one request tries, and the first success ends it.
 - Facts for a receiver that takes batches are gathered for a moment, or for as long as it
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Send = Callable[[Sequence[Fact]], Awaitable["Accepted | Refused"]]
 
 MAX_HELD = 200
+SHARE = 4
 BUSY_SECONDS = 1.0
 PATIENCE = 5
 FIRST_REST = 1.0
@@ -67,17 +68,38 @@ class Postponed(NamedTuple):
 Outcome = Accepted | Refused | Postponed
 
 
+class Room:
+    """
+    Places for facts that are here to be sent, of all receivers together.
+
+    One may have as many as a `SHARE`-th of what it leaves free, and one at least: each slow
+    receiver takes a fifth of what it finds, so there is room for whoever comes.
+    """
+
+    def __init__(self, places: int) -> None:
+        self.free = places
+
+    @property
+    def share(self) -> int:
+        """Return how many one receiver may have just now."""
+        return max(1, self.free // SHARE)
+
+
 class Receiver:
     """
     Paces what one endpoint is sent.
 
     Args:
+        room: shared with the other receivers.
         at_once: requests under way at once.
         gather: seconds in which facts are gathered, where it takes batches.
         now: monotonic seconds.
     """
 
-    def __init__(self, *, at_once: int, gather: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self, room: Room, *, at_once: int, gather: float, now: Callable[[], float]
+    ) -> None:
+        self._room = room
         self._slots = asyncio.Semaphore(at_once)
         self._gather = gather
         self._now = now
@@ -107,15 +129,17 @@ class Receiver:
         """
         if (rest := self._rest()) is not None:
             return rest
-        if self._held >= MAX_HELD:
+        if self._held >= min(MAX_HELD, self._room.share):
             return Postponed(BUSY_SECONDS)
         self._held += 1
+        self._room.free -= 1
         try:
             if batch and self._open is not None and self._open.takes(fact):
                 return await self._open.join(fact)
             return await self._lead(_Batch(fact), send, gathers=batch)
         finally:
             self._held -= 1
+            self._room.free += 1
 
     async def _lead(self, batch: _Batch, send: Send, *, gathers: bool) -> Outcome:
         outcome: Outcome = Postponed(0.0)  # for those behind, if this one is cancelled

@@ -97,6 +97,7 @@ class WebhookService:
             self._apps,
             self._sender,
             Chances(time.time, time.monotonic, random.random),
+            places=WEBHOOKS_AT_ONCE,
             at_once=self._settings.webhooks.concurrency,
             gather=self._settings.webhooks.batch_seconds,
         )

@@ -35,7 +35,7 @@ class World:
         self.sent: list[bytes] = []
         chances = Chances(lambda: self.now, lambda: self.now, lambda: 0.5)
         apps = StaticApps(replace(APP, webhooks=(Webhook(url=URL),)))
-        self.runner = DeliveryRunner(apps, self, chances, at_once=10, gather=0.0)
+        self.runner = DeliveryRunner(apps, self, chances, places=1_000, at_once=10, gather=0.0)
 
     async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
         assert url == URL

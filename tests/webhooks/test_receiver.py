@@ -17,6 +17,7 @@ from broadcaster.webhooks.receiver import (
     Postponed,
     Receiver,
     Refused,
+    Room,
 )
 from tests.polling import eventually
 from tests.webhooks.webhook_world import fact
@@ -36,13 +37,14 @@ class Line:
         self.sent: list[list[str]] = []
         self.results: asyncio.Queue[Accepted | Refused] = asyncio.Queue()
         self.now = 100.0
+        self.room = Room(1_000)
 
     async def send(self, facts: Sequence[Fact]) -> Accepted | Refused:
         self.sent.append([one.channel for one in facts])
         return await self.results.get()
 
     def receiver(self, *, at_once: int = 2, gather: float = 0.0) -> Receiver:
-        return Receiver(at_once=at_once, gather=gather, now=lambda: self.now)
+        return Receiver(self.room, at_once=at_once, gather=gather, now=lambda: self.now)
 
     async def fail(self, receiver: Receiver, times: int) -> None:
         for _ in range(times):
@@ -88,6 +90,23 @@ async def test_what_does_not_fit_goes_back_to_the_queue(line: Line) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert receiver.idle
+
+
+async def test_slow_receivers_leave_room_for_one_that_is_not(line: Line) -> None:
+    """However many they are: otherwise one app could hold up the webhooks of all."""
+    tasks: list[asyncio.Task[Outcome]] = []
+    for receiver in [line.receiver() for _ in range(20)]:
+        tasks += deliver(line, receiver, *(f"c{number}" for number in range(100)))
+    await eventually(lambda: sum(not task.done() for task in tasks) == 1_000 - line.room.free)
+    fast, told = line.receiver(), Line()
+    told.results.put_nowait(Accepted())
+
+    assert line.room.free > 0
+    assert await fast.deliver(fact("other"), told.send, batch=False) == Accepted()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert line.room.free == 1_000
 
 
 async def test_who_fails_in_a_row_is_left_alone_then_tried_once(line: Line) -> None:

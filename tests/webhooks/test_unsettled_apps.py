@@ -40,7 +40,9 @@ async def test_nothing_is_dropped_before_the_apps_are_known(
     body = encode_payload(Payload(id=happened.id, job=FACT_JOB, data=msgspec.to_builtins(happened)))
     delivery = encode_delivery(Delivery(url="https://shop.example/hooks", fact=happened))
     facts = FactRunner(directory(read=read), NOBODY, events="default")
-    deliveries = DeliveryRunner(directory(read=read), NOBODY, CHANCES, at_once=1, gather=0.0)
+    deliveries = DeliveryRunner(
+        directory(read=read), NOBODY, CHANCES, places=9, at_once=1, gather=0.0
+    )
 
     settlements = [
         await facts.run(FACT_QUEUE, Reserved("1", body, 1, 0, alone=False), None),

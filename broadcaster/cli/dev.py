@@ -274,6 +274,6 @@ async def _reload(children: Sequence[Child], display: Display) -> None:
         names = sorted({Path(path).name for _, path in changes})
         settings = not set(SETTINGS_FILES).isdisjoint(names)
         again = [child for child in children if child.reloaded or settings]
-        which = " and ".join(child.name for child in again)
+        which = ", ".join(child.name for child in again)
         display.say("reloading", f"{', '.join(names)} changed; starting {which} again")
         await asyncio.gather(*(child.restart() for child in again))

@@ -35,11 +35,12 @@ _random = random.SystemRandom()
 
 
 class Refusal(NamedTuple):
-    """Why a socket is closed at once, and the app it meant, if any."""
+    """Why a socket is closed at once, the app it meant, if any, and what only the log says."""
 
     code: CloseCode
     message: str
     app: App = NOBODY
+    cause: str = ""
 
 
 class Admission:
@@ -71,7 +72,7 @@ class Admission:
             return _refuse(close_codes.PATH_NOT_FOUND, f"no sockets at {shown(path)}")
         app = self._apps.by_key(path[len(self._start) :])
         if app is None and not self._apps.settled:  # a moment later it may be known
-            return _refuse(close_codes.OVER_CAPACITY)
+            return _wait("the apps in Redis are not known yet")
         if app is None:
             return _refuse(close_codes.UNKNOWN_APP, f"key {shown(path[len(self._start) :])}")
         if not app.enabled:
@@ -86,7 +87,7 @@ class Admission:
                 app,
             )
         if draining or is_full(app):
-            return Refusal(close_codes.OVER_CAPACITY, close_codes.OVER_CAPACITY.message, app)
+            return _wait("this gateway is stopping" if draining else _which_limit(app), app)
         return app
 
     @staticmethod
@@ -110,6 +111,17 @@ def _check_protocol(query: str) -> Refusal | None:
     if not _PROTOCOL.fullmatch(protocol) or not _OLDEST <= int(protocol) <= _NEWEST:
         return _refuse(close_codes.UNSUPPORTED_PROTOCOL, f"protocol {shown(protocol)}")
     return None
+
+
+def _wait(cause: str, app: App = NOBODY) -> Refusal:
+    over = close_codes.OVER_CAPACITY
+    return Refusal(over, over.message, app, cause)
+
+
+def _which_limit(app: App) -> str:
+    most = app.limits.max_connections
+    ours = f"app {app.id} has its {most} connections (max_connections), or " if most else ""
+    return f"{ours}this process holds all the sockets it may (gateway.max_connections)"
 
 
 def _refuse(code: CloseCode, detail: str = "") -> Refusal:

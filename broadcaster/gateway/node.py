@@ -246,7 +246,7 @@ class Node:
         if isinstance(verdict, Refusal):
             connection.write(response)
             connection.refuse(verdict.code, verdict.message)
-            self.trace.refused(connection, verdict.code, verdict.message)
+            self.trace.refused(connection, verdict.code, verdict.message, verdict.cause)
         else:
             self._revocations.open(app.id)
             self.census.came(connection)

@@ -53,9 +53,12 @@ class Trace:
         if self.on:
             _log.debug("disconnected", extra=_of(connection, "disconnected"))
 
-    def refused(self, connection: Connection, code: CloseCode, message: str) -> None:
-        """A client was sent away at once."""
-        _log.info("refused with %d: %s", code.code, message, extra=_of(connection, "refused"))
+    def refused(
+        self, connection: Connection, code: CloseCode, message: str, cause: str = ""
+    ) -> None:
+        """A client was sent away at once; `cause` is for whoever runs the server."""
+        why = f"{message} ({cause})" if cause else message
+        _log.info("refused with %d: %s", code.code, why, extra=_of(connection, "refused"))
 
     def subscribed(self, connection: Connection, join: Join) -> None:
         """A client is in a channel."""

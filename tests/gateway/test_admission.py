@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from broadcaster.contracts.apps import App, StaticApps
+from broadcaster.contracts.apps import App, AppLimits, StaticApps
 from broadcaster.gateway.admission import NOBODY, Admission, Refusal
 from broadcaster.protocol import close_codes
 from broadcaster.protocol.websocket import Upgrade
@@ -133,6 +133,23 @@ def test_a_draining_process_sends_newcomers_elsewhere() -> None:
 
     assert isinstance(verdict, Refusal)
     assert verdict.code is close_codes.OVER_CAPACITY
+
+
+def test_the_log_says_what_there_is_no_room_in() -> None:
+    limited = replace(APP, limits=AppLimits(max_connections=7))
+
+    causes = [
+        verdict.cause
+        for verdict in (decide(full=True), decide(app=limited, full=True), decide(draining=True))
+        if isinstance(verdict, Refusal)
+    ]
+
+    assert causes == [
+        "this process holds all the sockets it may (gateway.max_connections)",
+        "app 1 has its 7 connections (max_connections), or "
+        + "this process holds all the sockets it may (gateway.max_connections)",
+        "this gateway is stopping",
+    ]
 
 
 def test_what_is_wrong_for_good_is_said_also_while_draining() -> None:

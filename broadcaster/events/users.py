@@ -47,6 +47,7 @@ def online(user_id: str | int) -> bool:
     Return whether a user is online: signed in on at least one connection.
 
     A user who has just gone is online for the rest of the grace (`gateway.presence_grace`).
+    Nobody is where watchlists are off (`app.limits.watchlist` is 0): gateways do not say then.
 
     Args:
         user_id: the ``id`` that their sign-ins name; ``42`` and ``"42"`` are one.

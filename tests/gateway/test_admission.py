@@ -146,8 +146,10 @@ def test_the_log_says_what_there_is_no_room_in() -> None:
 
     assert causes == [
         "this process holds all the sockets it may (gateway.max_connections)",
-        "app 1 has its 7 connections (max_connections), or "
-        + "this process holds all the sockets it may (gateway.max_connections)",
+        (
+            "app 1 has its 7 connections (max_connections), or "
+            "this process holds all the sockets it may (gateway.max_connections)"
+        ),
         "this gateway is stopping",
     ]
 

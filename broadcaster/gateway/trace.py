@@ -32,7 +32,7 @@ _log = logging.getLogger("broadcaster.gateway")
 _DIGEST = re.compile(r"(?<![0-9a-f])([0-9a-f]{8})[0-9a-f]{56}(?![0-9a-f])")
 _CUT = r"\1..."
 
-DENIALS_A_SECOND, DENIALS_AT_ONCE = 20, 200
+LINES_A_SECOND, LINES_AT_ONCE = 20, 200
 
 
 class Trace:
@@ -40,8 +40,8 @@ class Trace:
 
     def __init__(self) -> None:
         self.on = _log.isEnabledFor(logging.DEBUG)
-        self._denials = TokenBucket(DENIALS_A_SECOND, burst=DENIALS_AT_ONCE)
-        self._unsaid = 0
+        self._denials = _Flood("%d more were denied", "denied")
+        self._refusals = _Flood("%d more were refused", "refused")
 
     def connected(self, connection: Connection) -> None:
         """A client connected."""
@@ -56,7 +56,14 @@ class Trace:
     def refused(
         self, connection: Connection, code: CloseCode, message: str, cause: str = ""
     ) -> None:
-        """A client was sent away at once; `cause` is for whoever runs the server."""
+        """
+        A client was sent away at once; a flood is counted instead of told.
+
+        Args:
+            cause: for whoever runs the server.
+        """
+        if not self._refusals.passes(connection.opened_at):
+            return
         why = f"{message} ({cause})" if cause else message
         _log.info("refused with %d: %s", code.code, why, extra=_of(connection, "refused"))
 
@@ -81,12 +88,8 @@ class Trace:
 
     def denied(self, connection: Connection, denied: Denied, now: float) -> None:
         """A subscription or sign-in was refused; a flood is counted instead of told."""
-        if not self._denials.take(now):
-            self._unsaid += 1
+        if not self._denials.passes(now):
             return
-        if self._unsaid:
-            _log.info("%d more were denied", self._unsaid, extra={"event": "denied"})
-            self._unsaid = 0
         what = f"subscription to {denied.channel[:200]!a}" if denied.channel else "sign-in"
         _log.info(
             "%s denied: %s",
@@ -127,6 +130,32 @@ class Trace:
                 "dur_ms": round(waited, 1),
             },
         )
+
+
+class _Flood:
+    """
+    Lets so many lines a second pass, and says with the next one how many did not.
+
+    Args:
+        rest: the line that says it.
+        event: its name.
+    """
+
+    def __init__(self, rest: str, event: str) -> None:
+        self._rest = rest
+        self._event = event
+        self._lines = TokenBucket(LINES_A_SECOND, burst=LINES_AT_ONCE)
+        self._unsaid = 0
+
+    def passes(self, now: float) -> bool:
+        """Whether one more line may be written now."""
+        if not self._lines.take(now):
+            self._unsaid += 1
+            return False
+        if self._unsaid:
+            _log.info(self._rest, self._unsaid, extra={"event": self._event})
+            self._unsaid = 0
+        return True
 
 
 def _without_secrets(cause: str, secret: str) -> str:

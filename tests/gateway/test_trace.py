@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.gateway.trace import Trace
+from broadcaster.gateway.trace import LINES_A_SECOND, LINES_AT_ONCE, Trace
 from broadcaster.hub.channel import LocalChannel
+from broadcaster.protocol.close_codes import OVER_CAPACITY
+from broadcaster.protocol.effects import Denied
 from broadcaster.protocol.envelope import NO_ID, Envelope
+from tests.gateway.fakes import FakeNode, FakeTransport
 from tests.hub.subscribers import Peer
 
 if TYPE_CHECKING:
@@ -44,3 +47,28 @@ def test_a_socket_left_out_that_is_not_here_changes_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert delivery(caplog, "9.9") == ("Shipped -> 2 sockets of orders", 2)
+
+
+@pytest.mark.parametrize("what", ["denied", "refused"])
+def test_a_flood_is_counted_instead_of_told(caplog: pytest.LogCaptureFixture, what: str) -> None:
+    """Clients of a full server come back every second, all of them."""
+    node, trace = FakeNode(), Trace()
+
+    def happens() -> None:
+        connection = node.connection(FakeTransport())
+        if what == "denied":
+            trace.denied(connection, Denied("private-a", "no", "not yours"), node.now())
+        else:
+            trace.refused(connection, OVER_CAPACITY, OVER_CAPACITY.message)
+
+    for _ in range(LINES_AT_ONCE + 1_000):
+        happens()
+    told = len(caplog.records)
+    node.time += 1
+    for _ in range(LINES_A_SECOND + 5):
+        happens()
+    later = [record.getMessage() for record in caplog.records[told:]]
+
+    assert told == LINES_AT_ONCE
+    assert later[0] == f"1000 more were {what}"
+    assert len(later) == 1 + LINES_A_SECOND

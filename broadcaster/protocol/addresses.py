@@ -34,8 +34,13 @@ _PRIVATE = {
     "fc00::/7": "a private network",
     "100.64.0.0/10": "a network of a provider (CGNAT)",
 }
-# What only naming it in "allowed" opens.
+# What only naming it in "allowed" opens. The first four lie among private or public addresses,
+# and what answers there hands out credentials: AWS, Google Cloud, Alibaba Cloud, Azure.
 _SPECIAL = {
+    "fd00:ec2::254/128": "the metadata service of a cloud",
+    "fd20:ce::254/128": "the metadata service of a cloud",
+    "100.100.100.200/32": "the metadata service of a cloud",
+    "168.63.129.16/32": "the host of a cloud's virtual machines",
     "0.0.0.0/8": "no host of its own",
     "169.254.0.0/16": "link-local, where clouds keep credentials",
     "192.0.0.0/24": "reserved",
@@ -122,12 +127,12 @@ def _why(address: Address, rules: AddressRules) -> str | None:
         inner = _embedded(address)
         if inner is not None:
             return _why(inner, rules)
-    for network, why in _PRIVATE_NETWORKS:
-        if address in network:
-            return None if rules.private else why
     for network, why in _SPECIAL_NETWORKS:
         if address in network:
             return why
+    for network, why in _PRIVATE_NETWORKS:
+        if address in network:
+            return None if rules.private else why
     if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_IPV6:
         return "link-local" if address.is_link_local else "no public address"
     return None

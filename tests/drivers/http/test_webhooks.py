@@ -94,7 +94,7 @@ async def test_this_machine_is_refused_however_it_is_written(
     ("address", "private"),
     [
         *(("169.254.169.254", False), ("10.0.0.1", True)),
-        *(("fd00:ec2::254", True), ("fe80::1%1", False)),
+        *(("fd00::1", True), ("fd00:ec2::254", False), ("fe80::1%1", False)),
     ],
 )
 async def test_a_name_that_leads_inside_is_refused(address: str, *, private: bool) -> None:

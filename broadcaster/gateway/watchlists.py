@@ -109,6 +109,8 @@ class Watchlists:
         self._watchers: dict[Connection, _Watcher] = {}
         self._dirty: dict[_Watcher, None] = {}
         self._unread: dict[_Watched, bool] = {}  # True: believe it whatever its version
+        self._resting: set[_Watched] = set()  # their lists were refused a moment ago
+        self._said = ""
         self._event = asyncio.Event()
 
     # -- what the node says, synchronously --------------------------------------------
@@ -177,10 +179,7 @@ class Watchlists:
                         self._read(watched, always=always)
                 if not isinstance(error, DriverError):
                     raise
-                refused = isinstance(error, DriverRefused)
-                if refused:
-                    _log.warning("watchlists wait: %s", error, extra={"event": "refused"})
-                await asyncio.sleep(REFUSED_SECONDS if refused else RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _read_all(self, unread: dict[_Watched, bool]) -> None:
         by_app: dict[str, list[_Watched]] = {}
@@ -188,12 +187,40 @@ class Watchlists:
             by_app.setdefault(watched.user.app_id, []).append(watched)
         for app_id, all_of_app in by_app.items():
             for first in range(0, len(all_of_app), BATCH):
-                some = all_of_app[first : first + BATCH]
-                snapshots = await self._store.snapshots(app_id, [one.name for one in some])
-                for watched, snapshot in zip(some, snapshots, strict=True):
-                    channel = self._hub.channels.get(watched.topic)
-                    if self._watched.get(watched.topic) is watched and channel is not None:
-                        self._believe(channel, watched, snapshot, always=unread[watched])
+                await self._read_some(app_id, all_of_app[first : first + BATCH], unread)
+
+    async def _read_some(
+        self, app_id: str, some: Sequence[_Watched], unread: dict[_Watched, bool]
+    ) -> None:
+        """Read some lists of one app; one that Redis refuses does not hold the others up."""
+        try:
+            snapshots = await self._store.snapshots(app_id, [one.name for one in some])
+        except DriverRefused as error:
+            if len(some) > 1:
+                for one in some:
+                    await self._read_some(app_id, [one], unread)
+            else:
+                self._refused(some[0], error, always=unread[some[0]])
+            return
+        for watched, snapshot in zip(some, snapshots, strict=True):
+            channel = self._hub.channels.get(watched.topic)
+            if self._watched.get(watched.topic) is watched and channel is not None:
+                self._believe(channel, watched, snapshot, always=unread[watched])
+
+    def _refused(self, watched: _Watched, error: DriverRefused, *, always: bool) -> None:
+        """Read a list again later."""
+        level = logging.DEBUG if self._said == error.message else logging.WARNING
+        _log.log(level, "watchlists wait: %s", error, extra={"event": "refused"})
+        self._said = error.message
+
+        def again() -> None:
+            self._resting.discard(watched)
+            if self._watched.get(watched.topic) is watched:
+                self._read(watched, always=always)
+
+        if watched not in self._resting:
+            self._resting.add(watched)
+            self._tasks.later(REFUSED_SECONDS, again)
 
     def _read(self, watched: _Watched, *, always: bool = False) -> None:
         self._unread[watched] = always or self._unread.get(watched, False)

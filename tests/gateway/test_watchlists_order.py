@@ -48,6 +48,7 @@ class ListStore:
         self.gate = asyncio.Event()
         self.gate.set()
         self.failures: list[DriverError] = []
+        self.broken = ""
 
     async def snapshots(self, _app_id: str, names: Sequence[str]) -> list[Snapshot]:
         self.reads += 1
@@ -55,6 +56,8 @@ class ListStore:
         await self.gate.wait()
         if self.failures:
             raise self.failures.pop(0)
+        if self.broken in names:
+            raise DriverRefused("wrong type")
         return answers
 
     def _snapshot(self, name: str) -> Snapshot:
@@ -337,3 +340,19 @@ async def test_what_was_to_be_read_is_read_although_a_bug_ended_the_task(
     await eventually(lambda: watcher.told)
 
     assert watcher.told == [[("online", ["ada"])]]
+
+
+async def test_a_list_that_is_refused_holds_up_no_other(world: World) -> None:
+    world.store.lists = {"#online-ada": (1, True), "#online-bob": (1, True)}
+    world.store.broken = "#online-bob"
+    watcher, unlucky = world.watch("ada"), world.watch("ada", "bob")
+    world.acknowledge("ada", "bob")
+    await eventually(lambda: watcher.told)
+    before = list(unlucky.told)
+
+    world.store.broken = ""
+    await eventually(lambda: unlucky.told)
+
+    assert watcher.told == [[("online", ["ada"])]]
+    assert before == []
+    assert unlucky.told == [[("online", ["ada", "bob"])]]

@@ -165,7 +165,8 @@ def _read_join(reply: list[Any]) -> Snapshot | Refused:
 
 def _read_snapshot(reply: list[Any]) -> Snapshot:
     version, users, data = reply
-    return Snapshot(version, dict(zip(map(_unpacked, users), map(_unpacked, data), strict=True)))
+    members = zip(users, data, strict=True)  # without data it is no entry of ours
+    return Snapshot(version, {_unpacked(u): _unpacked(d) for u, d in members if d is not None})
 
 
 def _seconds(milliseconds: int) -> float | None:
@@ -178,4 +179,7 @@ def _packed(text: str) -> bytes:
 
 
 def _unpacked(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # nothing of ours
+        return data.decode("utf-8", "replace")

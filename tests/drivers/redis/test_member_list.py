@@ -172,3 +172,19 @@ async def test_a_list_of_another_kind_says_goodbye_in_its_own_words(world: World
     await world.leave(lease, "1.1")
 
     assert [envelope.frame for envelope in world.envelopes()] == [b"gone"]
+
+
+async def test_what_is_no_version_and_no_member_is_passed_over(world: World) -> None:
+    lease = await world.lease("a")
+    await world.join(lease, "1.1", "ada")
+    keys, redis = world.clients.keys, world.clients.sync
+    redis.set(keys.channel(APP, ROOM, "p:version"), "garbage")
+    redis.zadd(keys.channel(APP, ROOM, "p:order"), {b"\xff\xfe": 1, b"nobody": 2})
+    before = await world.store.snapshot(APP, ROOM)
+
+    joined = await world.join(lease, "1.2", "bob")
+
+    assert (before.version, list(before.members)) == (0, ["ada"])
+    assert isinstance(joined, Snapshot)
+    assert list(joined.members) == ["ada", "bob"]
+    assert joined.version > 1_000_000_000_000

@@ -34,7 +34,7 @@ local function lease_ended(until_ms)
 end
 
 local function next_version()
-  local last = tonumber(redis.call('GET', VERSION) or now * 1000)
+  local last = tonumber(redis.call('GET', VERSION) or '') or now * 1000
   redis.call('SET', VERSION, string.format('%.0f', last + 1))
   return last + 1
 end
@@ -112,7 +112,7 @@ end
 
 -- {version, {user id, ...}, {Member.data, ...}}, both in the same order, oldest first.
 local function snapshot()
-  local version = tonumber(redis.call('GET', VERSION) or 0)
+  local version = tonumber(redis.call('GET', VERSION) or '') or 0
   local users = redis.call('ZRANGE', ORDER, 0, -1)
   if #users == 0 then
     return {version, {}, {}}

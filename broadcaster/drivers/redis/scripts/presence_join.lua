@@ -32,7 +32,7 @@ local function answer()
   if ARGV[12] == '1' then
     return snapshot()
   end
-  return {tonumber(redis.call('GET', VERSION) or 0), {}, {}}
+  return {tonumber(redis.call('GET', VERSION) or '') or 0, {}, {}}
 end
 
 -- A node that registers everything anew takes its connections over from its last epoch.

@@ -48,7 +48,9 @@ def webhook() -> None:
 
 @webhook.command("test")
 @click.option("--url", help="Only this receiver; it need not be in the settings.")
-@click.option("--app", "app_id", help="The app of the settings that is meant. Default: app.id.")
+@click.option(
+    "--app", "app_id", help="The app that is meant, of the settings or of Redis. Default: app.id."
+)
 @click.option(
     "--event",
     type=click.Choice(FACT_NAMES),
@@ -74,12 +76,13 @@ def test_webhook(url: str | None, app_id: str | None, event: FactName | None) ->
 def _app(settings: Settings, app_id: str | None) -> App:
     if app_id is None:
         return settings.require_app()
-    apps = {app.id: app for app in settings.require_apps()}
-    if app_id not in apps:
-        raise ConfigurationError(
-            f"the settings have no app {app_id!a}; there are {', '.join(sorted(apps))}"
-        )
-    return apps[app_id]
+    from broadcaster.wiring.backend import Backend
+
+    backend = Backend(settings)
+    try:
+        return backend.find_app(app_id)
+    finally:
+        backend.close()
 
 
 def _hooks(app: App, url: str | None) -> Sequence[Webhook]:

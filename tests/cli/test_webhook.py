@@ -12,6 +12,7 @@ from pusher import Pusher  # type: ignore[import-untyped]  # it has no types
 
 from broadcaster.cli.webhook import webhook
 from broadcaster.cli.work import queue_names
+from broadcaster.drivers.redis.apps import RedisApps
 from broadcaster.errors import ConfigurationError
 from broadcaster.settings import Settings
 from tests.cli.surroundings import CREDENTIALS, surround
@@ -19,6 +20,9 @@ from tests.webhooks.receiving import receiving
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from broadcaster.drivers.redis.client import RedisClients
+    from broadcaster.protocol.app_table import AppTable
 
 PRIVATE = {"BROADCASTER_WEBHOOKS__ALLOW_PRIVATE": "true"}
 
@@ -97,9 +101,22 @@ def test_an_app_without_receivers_is_told_how_to_get_one() -> None:
         run()
 
 
-def test_another_app_must_be_one_of_the_settings() -> None:
-    with pytest.raises(ConfigurationError, match="no app '999'"):
+def test_another_app_must_be_one_that_there_is() -> None:
+    with pytest.raises(ConfigurationError, match="no app has the id '999'"):
         run("--app", "999")
+
+
+async def test_the_app_may_be_one_that_redis_holds(clients: RedisClients) -> None:
+    async with receiving() as receiver:
+        blog: AppTable = {"id": "blog", "key": "blog-key", "secret": "blog secret"}
+        blog["webhooks"] = [{"url": receiver.url, "events": ["cache_miss"]}]
+        await RedisApps(clients).put(blog, replacing=None)
+        env = {"REDIS_URL": clients.url, "BROADCASTER_PREFIX": clients.prefix, **PRIVATE}
+
+        result = await asyncio.to_thread(run, "--app", "blog", **env)
+
+    assert result.exit_code == 0
+    assert receiver.requests[0].header("X-Pusher-Key") == "blog-key"
 
 
 @pytest.mark.parametrize("queue", ["broadcaster.facts", "default,broadcaster.webhooks"])

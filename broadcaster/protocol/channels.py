@@ -88,11 +88,14 @@ def parse_channel(name: str) -> ChannelName:
     Raises:
         InvalidChannel: the name is outside the grammar; the message says where.
     """
-    if name.startswith("#"):
-        if name.startswith(USER_CHANNEL_PREFIX) and _USER_ID.fullmatch(
-            name, len(USER_CHANNEL_PREFIX)
-        ):
+    if name.startswith(USER_CHANNEL_PREFIX):
+        if _USER_ID.fullmatch(name, len(USER_CHANNEL_PREFIX)):
             return ChannelName(name, ChannelKind.USER, cache=False)
+        raise InvalidChannel(
+            f"channel name {shown(name)} does not end in the id of a user: 1 to 128 "
+            "letters, digits and _ - = @ , . ;"
+        )
+    if name.startswith("#"):
         raise InvalidChannel(
             f"channel name {shown(name)} is reserved: of the names that begin with '#' only "
             f"'{USER_CHANNEL_PREFIX}<user id>' exists"

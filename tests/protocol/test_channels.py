@@ -84,9 +84,9 @@ def test_a_kind_says_what_it_takes_and_offers(
         ("a/b", "'/'"),
         ("#", "reserved"),
         ("#other", "reserved"),
-        ("#server-to-user-", "reserved"),
-        ("#server-to-user-a:b", "reserved"),
-        ("#server-to-user-" + "1" * 129, "reserved"),
+        ("#server-to-user-", "id of a user"),
+        ("#server-to-user-a:b", "id of a user"),
+        ("#server-to-user-" + "1" * 129, "id of a user"),
         ("##server-to-user-1", "reserved"),
     ],
 )

@@ -231,7 +231,7 @@ def test_a_refused_join_frees_the_channel() -> None:
         ("private-a:b", "contains ':'"),
         ("٤", "contains"),
         ("#all", "reserved"),
-        ("#server-to-user-a b", "reserved"),
+        ("#server-to-user-a b", "id of a user"),
     ],
 )
 def test_a_bad_channel_name_is_refused_on_its_channel(channel: str, cause: str) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("broadcaster.gateway")
 
 RETRY_SECONDS = 0.25
+REFUSED_SECONDS = 5.0
 MAX_SWEEP_WAIT = 1.0
 
 
@@ -80,6 +81,7 @@ class LeaseKeeper:
 
     async def run(self) -> None:
         """Renew until cancelled."""
+        said = ""
         while True:
             self._wake.clear()
             try:
@@ -89,6 +91,10 @@ class LeaseKeeper:
                 delay = self._seconds / 3
             except DriverUnavailable:
                 delay = min(RETRY_SECONDS, self._seconds / 10)
+            except DriverRefused as error:  # perhaps one list of many; the rest goes on
+                level = logging.DEBUG if said == error.message else logging.WARNING
+                _log.log(level, "registering: %s", error, extra={"event": "refused"})
+                said, delay = error.message, min(REFUSED_SECONDS, self._seconds / 3)
             except LeaseLost:
                 delay = RETRY_SECONDS
             try:

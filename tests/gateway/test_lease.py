@@ -207,6 +207,22 @@ async def test_sweeping_goes_on_past_a_refusal_and_says_it_once(
     ]
 
 
+async def test_a_refused_registration_is_made_again_and_said_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("broadcaster.gateway.lease.REFUSED_SECONDS", 0.001)
+    await world.renew()
+    world.store.known.clear()
+    world.fail = [DriverRefused("WRONGTYPE"), DriverRefused("WRONGTYPE")]
+    async with running(world):
+        await eventually(lambda: world.registered)
+
+    refused = [record for record in caplog.records if "registering: " in record.getMessage()]
+    assert world.registered == [(4, False)]
+    assert [record.levelname for record in refused].count("WARNING") == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_lease_is_given_up_at_a_stop(world: World) -> None:
     await world.keeper.retire()
     assert world.store.said("retire") == []

@@ -109,6 +109,7 @@ class Users:
         self._watchlists = Watchlists(hub, store, lease, tasks, topic=topic)
         self._signed_in: dict[Connection, _SignedIn] = {}
         self._untimed: dict[_SignedIn, None] = {}
+        self._resting: set[str] = set()  # apps whose sign-ins were refused a moment ago
         self._event = asyncio.Event()
 
     def start(self) -> None:
@@ -171,17 +172,25 @@ class Users:
             self._event.clear()
             by_app: dict[str, list[_SignedIn]] = {}
             for signed_in in self._untimed:
-                by_app.setdefault(signed_in.connection.app.id, []).append(signed_in)
+                app_id = signed_in.connection.app.id
+                if app_id not in self._resting:
+                    by_app.setdefault(app_id, []).append(signed_in)
             for app_id, waiting in by_app.items():
                 try:
                     await self._time(app_id, waiting)
                 except DriverRefused as error:  # the other apps need not wait
                     fields = {"event": "refused", "app": app_id}
                     _log.warning("sign-ins wait: %s", error, extra=fields)
-                    self._tasks.later(REFUSED_SECONDS, self._event.set)
+                    if not self._resting:
+                        self._tasks.later(REFUSED_SECONDS, self._rested)
+                    self._resting.add(app_id)
                 except DriverError:
                     await asyncio.sleep(RETRY_SECONDS)
                     self._event.set()
+
+    def _rested(self) -> None:
+        self._resting.clear()
+        self._event.set()
 
     async def _time(self, app_id: str, waiting: Sequence[_SignedIn]) -> None:
         user_ids = [signed_in.sign_in.user.id for signed_in in waiting]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,25 @@ async def test_a_sign_in_waits_for_a_store_that_fails(
         refused = isinstance(failure, DriverRefused)
         assert failures == []
         assert caplog.text.count("sign-ins wait") == (2 if refused else 0)
+
+
+async def test_apps_whose_sign_ins_are_refused_rest_however_many_come(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def moments(_store: object, _app_id: str, user_ids: Sequence[str]) -> list[float]:
+        asked.append(len(user_ids))
+        raise DriverRefused("wrong type")
+
+    monkeypatch.setattr(RedisRevocations, "moments", moments)
+    async with AsyncExitStack() as stack:
+        for number in range(5):
+            client = await stack.enter_async_context(gateway.connect())
+            await client.sign_in({"id": str(number)}, wait=False)
+            await client.settle()
+
+    assert asked == [1]
 
 
 # -- sent to a user -------------------------------------------------------------------

@@ -188,6 +188,8 @@ def check_names(
     for name in table:
         if name not in names:
             hint = did_you_mean(name, names, above=above)
+            if "limits" in names and name in LIMIT_TYPES:
+                hint = f" - did you mean 'limits.{name}'?"
             raise ConfigurationError(f"{where}: unknown setting {shown(above + name)}{hint}")
 
 

@@ -115,6 +115,7 @@ def test_every_limit_has_a_type_that_its_default_has() -> None:
         ({"webhooks": [{"url": "https://a.example"}, {"url": "x"}]}, "here (id 'shop'): webhooks #2"),
         ({"webhooks": [{"url": "https://a.example"}] * 11}, "10 webhooks at most, not 11"),
         ({"grantkey": "g"}, "unknown setting 'grantkey' - did you mean 'grant_key'?"),
+        ({"max_channels": 1}, "unknown setting 'max_channels' - did you mean 'limits.max_channels'?"),
         ({"zzz": 1}, "unknown setting 'zzz'"),
     ],
 )  # fmt: skip

@@ -149,8 +149,10 @@ async def test_nothing_is_missed_from_the_moment_of_success(gateway: RunningGate
         flow = asyncio.create_task(_flow(gateway, 60))
         await ada.sign_in({"id": "ada"})
         await gateway.publish(ADA, "after")
-        await flow
         await ada.next("after")
+        await flow
+        await gateway.publish(ADA, "last")
+        await ada.next("last")
         got = await said(ada)
 
     assert got == list(range(60 - len(got), 60))

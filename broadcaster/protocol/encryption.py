@@ -29,10 +29,10 @@ def require_encryption_key(app: App) -> bytes:
     """Return the app's master key; `NotConfigured` says what to set."""
     if app.encryption_key is None:
         raise NotConfigured(
-            f"app {app.id} has no encryption key, which encrypted channels need: set "
-            "BROADCASTER_APP_ENCRYPTION_KEY (app.encryption_key; encryption_key of an app in "
-            "[[apps]]) to 32 random bytes in Base64, as `openssl rand -base64 32` prints them, in "
-            "the backend and where the auth endpoint runs"
+            f"app {app.id} has no encryption key, which encrypted channels need: beside its "
+            "credentials (elsewhere it does not count) set BROADCASTER_APP_ENCRYPTION_KEY, or "
+            "encryption_key in [app] or [[apps]], to 32 random bytes in Base64, as "
+            "`openssl rand -base64 32` prints them, in the backend and where the auth endpoint runs"
         )
     return app.encryption_key
 

@@ -117,16 +117,18 @@ class Node:
         presence, tasks, grace = self._stores.presence, self._tasks, self.options.presence_grace
         self._outboxes = Outboxes(self._stores.outbox, self._stores.facts)
         wake = self._outboxes.wake
-        self._occupancy = Occupancy(
-            self.hub, presence, self._lease, wanted=wanted_by(self._apps), wake=wake
-        )
+        wanted = wanted_by(self._apps)
+        self._occupancy = Occupancy(self.hub, presence, self._lease, wanted=wanted, wake=wake)
         self._capacity = Capacity(
             self.census,
             presence,
             sockets=lambda: len(self.connections) + len(self.sniffers),
             ceiling=self.options.max_connections,
         )
-        self._rosters = Rosters(self.hub, presence, self._lease, tasks, grace=grace, wake=wake)
+        entered = self._occupancy.entered
+        self._rosters = Rosters(
+            self.hub, presence, self._lease, tasks, grace=grace, wake=wake, entered=entered
+        )
         self.users = Users(
             self.hub,
             presence,
@@ -237,9 +239,8 @@ class Node:
             build: makes the connection for an app and a socket id.
             response: to the handshake, written before anything else.
         """
-        verdict = self._admission.decide(
-            upgrade, is_full=self._capacity.is_full, draining=self.draining
-        )
+        is_full = self._capacity.is_full
+        verdict = self._admission.decide(upgrade, is_full=is_full, draining=self.draining)
         app = verdict.app if isinstance(verdict, Refusal) else verdict
         connection = build(app, self._admission.new_socket_id())
         self.connections.add(connection)
@@ -363,13 +364,12 @@ class Node:
             return
         if self._revocations.listens_to(topic):
             self._revocations.received(topic, envelope.frame)
-            return
-        if self._apps.listens_to(topic):
+        elif self._apps.listens_to(topic):
             self._apps.told()
-            return
-        self.hub.received(topic, envelope)
-        if self.trace.on:
-            self.trace.delivered(self.hub.channels.get(topic), envelope)
+        else:
+            self.hub.received(topic, envelope)
+            if self.trace.on:
+                self.trace.delivered(self.hub.channels.get(topic), envelope)
 
     def subscribed(self, topic: bytes) -> None:
         """See `SubscriptionListener.subscribed`."""

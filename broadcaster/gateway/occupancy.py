@@ -70,6 +70,8 @@ class Occupancy:
         self._writing = asyncio.Lock()
         # By app and name; the topic, None for the number of the app's connections.
         self._changed: _Changed = {}
+        # Presence channels whose first member could not be written: it is, even if they left.
+        self._entered: set[tuple[str, str]] = set()
         self._soon: asyncio.TimerHandle | None = None
         self._event = asyncio.Event()
         self._wanted = asyncio.Event()  # somebody waits: no pause
@@ -108,6 +110,27 @@ class Occupancy:
                 await self._store.occupy(lease, app_id, counts)
         if wanted.facts:
             self._wake()
+
+    async def entered(self, app_id: str, name: str, topic: bytes) -> None:
+        """
+        Write that a presence channel without members here has one, before they hear of it.
+
+        Whatever becomes of them, that they came is a fact; the number itself follows.
+        """
+        wanted = self._wanted_by(app_id)
+        if not wanted.facts:
+            return
+        try:
+            async with self._writing:
+                lease = await self._lease.current()
+                count = max(self._count(app_id, topic), 1)
+                await self._store.occupy(lease, app_id, {name: count}, wanted=wanted)
+        except DriverError:  # is written by the task, which says what is wrong
+            self._entered.add((app_id, name))
+        self._changed[app_id, name] = topic  # gone again, perhaps, before this was written
+        self._event.set()
+        self._settled.clear()
+        self._wake()
 
     async def settled(self) -> None:
         """Return when every change so far is written, or cannot be written just now."""
@@ -180,6 +203,12 @@ class Occupancy:
                 counts.setdefault(app_id, {})[name] = self._count(app_id, topic)
             for app_id, by_name in counts.items():
                 wanted = self._wanted_by(app_id)
+                gone = [name for name, count in by_name.items() if not count]
+                came = self._entered.intersection((app_id, name) for name in gone)
+                if came and wanted.facts:
+                    ones = dict.fromkeys([name for _, name in came], 1)
+                    await self._store.occupy(lease, app_id, ones, wanted=wanted, announce=announce)
+                self._entered.difference_update((app_id, name) for name in gone)
                 totals = await self._store.occupy(
                     lease, app_id, by_name, wanted=wanted, announce=announce
                 )

@@ -82,6 +82,7 @@ class Rosters:
     Args:
         grace: seconds that a member may be away unannounced.
         wake: called with a channel when facts may have come into its outbox.
+        entered: told app, name and topic when a first member came in here.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Rosters:
         *,
         grace: float,
         wake: Callable[[Source], None],
+        entered: Callable[[str, str, bytes], Awaitable[None]],
     ) -> None:
         self._hub = hub
         self._store = store
@@ -100,6 +102,7 @@ class Rosters:
         self._tasks = tasks
         self._grace = grace
         self._wake = wake
+        self._entered = entered
         self._channels: dict[bytes, _Presence] = {}
 
     # -- what the node asks for, synchronously ----------------------------------------
@@ -245,6 +248,9 @@ class Rosters:
                 await self._store.index_add(lease, presence.app_id, presence.name)
                 presence.indexed = lease.epoch
             answers = await _all(self._join_one(lease, presence, op) for op in live)
+            came = any(isinstance(answer, Snapshot) for answer in answers)
+            if came and presence.facts and not self._hub.channels.get(presence.topic):
+                await self._entered(presence.app_id, presence.name, presence.topic)
         presence.ops.done(len(ops))
         self._told(presence)
         for op, answer in zip(live, answers, strict=True):

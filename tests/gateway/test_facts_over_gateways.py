@@ -78,6 +78,27 @@ async def test_comings_and_goings_over_two_gateways_are_told_once(
     )
 
 
+async def test_visits_that_end_at_once_are_told_whole(
+    start_gateway: StartGateway, clients: RedisClients
+) -> None:
+    gateway = await start_gateway(app=TOLD_APP, vacate_grace=0.2, grace=0.0)
+    rooms = [f"presence-room{number}" for number in range(10)]
+    whats = ("channel_occupied", "channel_vacated", "member_added", "member_removed")
+    expected = [
+        f"{what} {room} ada" if what.startswith("member") else f"{what} {room}"
+        for what in whats
+        for room in rooms
+    ]
+    told = Told(clients)
+
+    for room in rooms:
+        async with gateway.connect() as page:
+            await page.subscribe(room, ADA)
+    await told.until(*expected)
+
+    assert sorted(await told.look()) == sorted(expected)
+
+
 async def test_a_reload_within_the_grace_tells_nothing(
     start_gateway: StartGateway, clients: RedisClients
 ) -> None:

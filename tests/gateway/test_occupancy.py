@@ -115,7 +115,7 @@ class CountingStore:
         counts: Mapping[str, int],
         *,
         wanted: Wanted,
-        announce: bool,
+        announce: bool = True,
     ) -> dict[str, Total]:
         self.calls.append((lease, dict(counts), announce))
         version = len(self.calls)
@@ -214,3 +214,46 @@ def test_what_an_app_wants_is_read_from_its_limits() -> None:
     assert wanted(told.id) == Wanted(facts=True)
     assert wanted("2") == Wanted(counts=True)
     assert wanted("unknown") == NOTHING
+
+
+FACTS = Wanted(facts=True)
+ROOM = "presence-room"
+
+
+async def test_a_member_who_came_is_written_although_they_left_at_once() -> None:
+    """First while they are in no list of ours; the number that is true comes after it."""
+    hub, store, woken = Hub(Owner()), CountingStore(), list[str]()
+    counts = occupancy_of(hub, store, FACTS, woken)
+
+    await counts.entered("1", ROOM, b"room")
+    assert (len(store.calls), len(woken)) == (1, 1)
+    task = asyncio.create_task(counts.run())
+    await counts.settled()
+    task.cancel()
+
+    assert [call[1] for call in store.calls] == [{ROOM: 1}, {ROOM: 0}]
+
+
+async def test_a_member_who_came_while_redis_refused_is_written_before_their_absence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(occupancy, "REFUSED_SECONDS", 0.0)
+    store = Store()
+    store.refusals = 3
+    counts = occupancy_of(Hub(Owner()), cast("Any", store), FACTS)
+
+    await counts.entered("1", ROOM, b"room")
+    task = asyncio.create_task(counts.run())
+    await counts.settled()
+    task.cancel()
+
+    assert store.written == [("1", {ROOM: 1}), ("1", {ROOM: 0})]
+    assert not counts._entered
+
+
+async def test_nothing_more_is_written_for_who_wants_no_facts() -> None:
+    store = CountingStore()
+
+    await occupancy_of(Hub(Owner()), store, NOTHING).entered("1", ROOM, b"room")
+
+    assert store.calls == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from broadcaster.contracts.presence import Lease, Member, Refused, Snapshot
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.presence import PresenceStore
     from broadcaster.gateway.connection import Connection
     from broadcaster.gateway.lease import LeaseKeeper
+    from broadcaster.protocol.app import App
 
 NAME = "presence-a"
 TOPIC = b"t:presence-a"
@@ -74,11 +76,11 @@ class HeldLease:
 class Caller:
     """A connection as the rosters see it."""
 
-    def __init__(self, socket_id: str) -> None:
-        self.app = APP
+    def __init__(self, socket_id: str, app: App = APP) -> None:
+        self.app = app
         self.socket_id = socket_id
         self.paused = False
-        self.session = Session(APP, socket_id, _verified)
+        self.session = Session(app, socket_id, _verified)
         self.sent: list[bytes] = []
 
     @property
@@ -116,7 +118,12 @@ class World:
             self.tasks,
             grace=0.0,
             wake=lambda _: None,
+            entered=self._note_entered,
         )
+
+    async def _note_entered(self, app_id: str, name: str, topic: bytes) -> None:
+        assert (app_id, name, topic) == (APP.id, NAME, TOPIC)
+        self.store.calls.append("entered")
 
     def subscribe(self, caller: Caller) -> None:
         """What a node does with the subscription once the channel is live."""
@@ -211,3 +218,33 @@ async def test_joins_are_repeated_when_none_of_them_is_under_way_any_more(
 
     assert joins_while_one_is_out == 2
     assert one in world.hub.channels[TOPIC].subscribers
+
+
+async def test_the_first_member_here_is_counted_before_they_hear_of_success() -> None:
+    """Also when they left while they were joining; the second one here changes nothing."""
+    app = replace(APP, server_events=True)
+    world, one, other, late = World(), *(Caller(f"{n}.{n}", app) for n in (1, 2, 3))
+    world.subscribe(one)
+    await eventually(lambda: world.store.calls == ["index_add", "join"])
+    world.subscribe(other)
+    world.unsubscribe(one)
+    for _ in range(3):
+        world.store.gate.release()
+    await eventually(lambda: other in world.hub.channels[TOPIC].subscribers)
+    world.subscribe(late)
+    await eventually(lambda: late in world.hub.channels[TOPIC].subscribers)
+    await world.tasks.aclose()
+
+    joins = [call for call in world.store.calls if call in ("join", "entered")]
+    assert joins == ["join", "entered", "join", "entered", "join"]
+
+
+async def test_who_is_refused_is_not_counted_as_having_come() -> None:
+    world, one = World(), Caller("1.1", replace(APP, server_events=True))
+    world.store.answers.append(Refused(100))
+    world.subscribe(one)
+    world.store.gate.release()
+    await eventually(lambda: one.sent)
+    await world.tasks.aclose()
+
+    assert "entered" not in world.store.calls

@@ -114,7 +114,12 @@ class World:
             self.tasks,
             grace=0.0,
             wake=self.woken.append,
+            entered=self._note_entered,
         )
+
+    async def _note_entered(self, app_id: str, name: str, topic: bytes) -> None:
+        """No app of these tests wants facts."""
+        raise AssertionError((app_id, name, topic))
 
     def caller(self) -> Socket:
         return self.node.connection(FakeTransport())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from broadcaster.errors import DriverRefused
+
 
 class Lease(NamedTuple):
     """
@@ -169,7 +171,7 @@ class PresenceStore(Protocol):
 
     async def join_many(
         self, lease: Lease, joins: Sequence[Joining], *, announce: bool = False
-    ) -> list[Refused | None]:
+    ) -> list[Refused | DriverRefused | None]:
         """
         Add many connections, of one or more channels, in few round trips.
 
@@ -179,8 +181,9 @@ class PresenceStore(Protocol):
         channel when all nodes had time to come back.
 
         Returns:
-            Per connection None, or `Refused` when its channel is full. A call that raises
-            may have added some; it can be repeated.
+            Per connection None, or `Refused` when its channel is full, or the error when the
+            list of its channel cannot be used, which does not hold the others up. A call that
+            raises may have added some; it can be repeated.
         """
         ...
 

@@ -60,6 +60,8 @@ class OnlineUsers:
         self._indexed: set[OnlineUser] = set()
         self._changed: dict[OnlineUser, None] = {}
         self._due: dict[OnlineUser, None] = {}  # left, and their grace is over
+        self._resting: set[OnlineUser] = set()  # their list cannot be used; tried again later
+        self._said = ""
         self._event = asyncio.Event()
         self._settled = asyncio.Event()
         self._settled.set()
@@ -90,8 +92,11 @@ class OnlineUsers:
     async def register_all(self, lease: Lease, *, data_lost: bool) -> None:
         """Enter every list again under a new lease; see `Registrar`."""
         held = list(self._entered)
-        await self._store.join_many(lease, [_entry(u) for u in held], announce=not data_lost)
-        for user in held:
+        entries = [_entry(user) for user in held]
+        answers = await self._store.join_many(lease, entries, announce=not data_lost)
+        for user, answer in zip(held, answers, strict=True):
+            if isinstance(answer, DriverRefused):  # alone and later: the node needs its lease
+                self._refused(user, answer)
             if user not in self._entered:  # left while we were entering it
                 self._entered.add(user)
                 self._change(user)
@@ -115,7 +120,7 @@ class OnlineUsers:
                     raise
                 await self._failed(error)
             else:
-                if not self._changed:
+                if not self._changed and not self._resting:
                     self._settled.set()
 
     def _change(self, user: OnlineUser) -> None:
@@ -137,7 +142,10 @@ class OnlineUsers:
         # Before the first write: an answer may get lost, and a leave must undo it.
         self._entered.update(here)
         self._indexed.update(here)
-        await self._store.join_many(lease, [_entry(user) for user in here], announce=True)
+        answers = await self._store.join_many(lease, [_entry(u) for u in here], announce=True)
+        for user, answer in zip(here, answers, strict=True):
+            if isinstance(answer, DriverRefused):
+                self._refused(user, answer)
         gone = [u for u in changed if u not in self._counts and u in self._entered]
         await _each(self._leave(lease, user) for user in gone)
 
@@ -148,13 +156,21 @@ class OnlineUsers:
             delay = await self._store.leave(
                 lease, user.app_id, name, socket_id=ENTRY, grace=self._grace
             )
+        except DriverRefused as error:
+            self._entered.add(user)
+            self._refused(user, error)
+            return
         except DriverError:
             self._entered.add(user)
             raise
         self._later(delay or 0.0, user)
 
     async def _finish(self, user: OnlineUser) -> None:
-        delay = await self._store.finish(user.app_id, online_list(user.user_id))
+        try:
+            delay = await self._store.finish(user.app_id, online_list(user.user_id))
+        except DriverRefused as error:
+            self._refused(user, error)
+            return
         if delay is not None:
             self._later(delay, user)
         elif user in self._indexed and user not in self._entered and user not in self._counts:
@@ -165,6 +181,21 @@ class OnlineUsers:
             except DriverError:
                 self._indexed.add(user)
                 raise
+
+    def _refused(self, user: OnlineUser, error: DriverRefused) -> None:
+        """Leave out a user whose list cannot be used, and try again later; say it once."""
+        level = logging.DEBUG if self._said == error.message else logging.WARNING
+        _log.log(level, "who is online is not written: %s", error, extra={"event": "refused"})
+        self._said = error.message
+
+        def again() -> None:
+            self._resting.discard(user)
+            self._changed[user] = self._due[user] = None
+            self._event.set()
+
+        if user not in self._resting:
+            self._resting.add(user)
+            self._tasks.later(REFUSED_SECONDS, again)
 
     def _later(self, delay: float, user: OnlineUser) -> None:
         def due() -> None:

@@ -14,18 +14,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from broadcaster.contracts.presence import Joining, Member, Refused, Snapshot
+from broadcaster.contracts.presence import Member, Refused, Snapshot
 from broadcaster.errors import DriverRefused, DriverUnavailable, LeaseLost
-from broadcaster.gateway.presence_queue import (
-    FinishOp,
-    JoinOp,
-    LeaveOp,
-    PresenceQueue,
-    RefreshOp,
-)
+from broadcaster.gateway.presence_channel import PresenceChannel
+from broadcaster.gateway.presence_queue import FinishOp, JoinOp, LeaveOp, RefreshOp, RegisterOp
 from broadcaster.protocol import close_codes
-from broadcaster.protocol.channels import shown
-from broadcaster.protocol.messages import encode_member_added, encode_presence_succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -46,33 +39,6 @@ REFUSED_SECONDS = 5.0
 RECOVERY_SECONDS = 7.0
 _REPEATED = (LeaseLost, DriverUnavailable, DriverRefused)
 UNLIMITED = 2**31  # a node that comes back brings no new members
-
-
-class _Presence:
-    """One presence channel of this node."""
-
-    __slots__ = (
-        "app_id",
-        "busy",
-        "facts",
-        "indexed",
-        "members",
-        "name",
-        "ops",
-        "topic",
-        "unreadable",
-    )
-
-    def __init__(self, topic: bytes, app_id: str, name: str) -> None:
-        self.topic = topic
-        self.app_id = app_id
-        self.name = name
-        self.ops = PresenceQueue()
-        self.members: dict[str, Member] = {}
-        self.indexed: int | None = None  # epoch under which the node's index names the channel
-        self.busy = False
-        self.facts = False  # whether the app wants to know who comes and goes
-        self.unreadable: list[str] = []  # user ids that were complained of
 
 
 class Rosters:
@@ -103,7 +69,7 @@ class Rosters:
         self._grace = grace
         self._wake = wake
         self._entered = entered
-        self._channels: dict[bytes, _Presence] = {}
+        self._channels: dict[bytes, PresenceChannel] = {}
 
     # -- what the node asks for, synchronously ----------------------------------------
 
@@ -135,12 +101,14 @@ class Rosters:
             for socket_id, member in presence.members.items()
         ]
         joins = [
-            _joining(presence, socket_id, member, limit=UNLIMITED)
+            presence.joining(socket_id, member, limit=UNLIMITED)
             for presence, socket_id, member in held
         ]
-        await self._store.join_many(lease, joins, announce=not data_lost)
-        for presence, socket_id, _ in held:
+        answers = await self._store.join_many(lease, joins, announce=not data_lost)
+        for (presence, socket_id, _), answer in zip(held, answers, strict=True):
             presence.indexed = lease.epoch
+            if isinstance(answer, DriverRefused):  # alone and later: the node needs its lease
+                self._enqueue(presence, RegisterOp(announce=not data_lost))
             if socket_id not in presence.members and not presence.ops.will_join(socket_id):
                 # It left while we were registering it.
                 self._enqueue(presence, LeaveOp(socket_id))
@@ -161,15 +129,15 @@ class Rosters:
 
     # -- one task per busy channel ----------------------------------------------------
 
-    def _presence(self, channel: LocalChannel) -> _Presence:
+    def _presence(self, channel: LocalChannel) -> PresenceChannel:
         presence = self._channels.get(channel.topic)
         if presence is None:
-            presence = self._channels[channel.topic] = _Presence(
+            presence = self._channels[channel.topic] = PresenceChannel(
                 channel.topic, channel.app_id, channel.name
             )
         return presence
 
-    def _enqueue(self, presence: _Presence, op: Operation) -> None:
+    def _enqueue(self, presence: PresenceChannel, op: Operation) -> None:
         presence.ops.add(op)
         if not presence.busy:
             presence.busy = True
@@ -183,7 +151,7 @@ class Rosters:
 
         self._tasks.later(delay, start)
 
-    async def _drain(self, presence: _Presence) -> None:
+    async def _drain(self, presence: PresenceChannel) -> None:
         try:
             while presence.ops:
                 await self._next(presence)
@@ -192,7 +160,7 @@ class Rosters:
         if not presence.members and presence.indexed is None:
             del self._channels[presence.topic]
 
-    async def _next(self, presence: _Presence) -> None:
+    async def _next(self, presence: PresenceChannel) -> None:
         """Carry out the first operation, or the joins that stand at the front together."""
         ops = presence.ops.begin()
         op = ops[0]
@@ -200,12 +168,7 @@ class Rosters:
             if isinstance(op, JoinOp):
                 await self._join(presence, [op for op in ops if isinstance(op, JoinOp)])
                 return
-            if isinstance(op, LeaveOp):
-                await self._leave(presence, op)
-            elif isinstance(op, FinishOp):
-                await self._finish(presence)
-            else:
-                await self._refresh(presence, always=op.always)
+            await self._carry_out(presence, op)
             presence.ops.done(1)
         except LeaseLost:
             self._lease.wake()
@@ -213,21 +176,32 @@ class Rosters:
         except DriverUnavailable:
             await asyncio.sleep(RETRY_SECONDS)
         except DriverRefused as error:  # only this channel waits, until its key is repaired
-            fields = {"event": "refused", "app": presence.app_id, "channel": presence.name}
-            _log.warning("presence of %s waits: %s", presence.name, error, extra=fields)
+            presence.refused(error)
             await asyncio.sleep(REFUSED_SECONDS)
         except Exception as error:  # noqa: BLE001 - the others in the room wait behind this one
             presence.ops.done(len(ops))
-            _complain(presence, error)
+            presence.complain(error)
             for op in ops:
                 if isinstance(op, JoinOp):
                     self._failed(presence, op)
 
-    def _told(self, presence: _Presence) -> None:
+    async def _carry_out(
+        self, presence: PresenceChannel, op: LeaveOp | FinishOp | RefreshOp | RegisterOp
+    ) -> None:
+        if isinstance(op, LeaveOp):
+            await self._leave(presence, op)
+        elif isinstance(op, FinishOp):
+            await self._finish(presence)
+        elif isinstance(op, RegisterOp):
+            await self._register(presence, announce=op.announce)
+        else:
+            await self._refresh(presence, always=op.always)
+
+    def _told(self, presence: PresenceChannel) -> None:
         if presence.facts:
             self._wake((presence.app_id, presence.name))
 
-    def _failed(self, presence: _Presence, op: JoinOp) -> None:
+    def _failed(self, presence: PresenceChannel, op: JoinOp) -> None:
         """Answer a join that ended in a fault, and undo what it may have written."""
         connection = op.connection
         if not connection.session.is_current(presence.name, op.generation):
@@ -236,7 +210,7 @@ class Rosters:
         self._hub.remove(presence.topic, connection)
         connection.act(connection.session.failed(presence.name, op.generation))
 
-    async def _join(self, presence: _Presence, ops: list[JoinOp]) -> None:
+    async def _join(self, presence: PresenceChannel, ops: list[JoinOp]) -> None:
         live = [op for op in ops if op.connection.session.is_current(presence.name, op.generation)]
         answers: list[Snapshot | Refused | Exception] = []
         if live:
@@ -255,19 +229,21 @@ class Rosters:
         self._told(presence)
         for op, answer in zip(live, answers, strict=True):
             if isinstance(answer, Exception):
-                _complain(presence, answer)
+                presence.complain(answer)
                 self._failed(presence, op)
                 continue
             try:
                 self._joined(presence, op, answer)
             except Exception as error:  # noqa: BLE001 - one member's fault is not the others'
-                _complain(presence, error)
+                presence.complain(error)
                 self._failed(presence, op)
 
-    async def _join_one(self, lease: Lease, presence: _Presence, op: JoinOp) -> Snapshot | Refused:
+    async def _join_one(
+        self, lease: Lease, presence: PresenceChannel, op: JoinOp
+    ) -> Snapshot | Refused:
         connection = op.connection
         limit = connection.app.limits.presence_members
-        join = _joining(presence, connection.socket_id, op.member, limit=limit)
+        join = presence.joining(connection.socket_id, op.member, limit=limit)
         return await self._store.join(
             lease,
             join.app_id,
@@ -279,7 +255,7 @@ class Rosters:
             facts=join.facts,
         )
 
-    def _joined(self, presence: _Presence, op: JoinOp, answer: Snapshot | Refused) -> None:
+    def _joined(self, presence: PresenceChannel, op: JoinOp, answer: Snapshot | Refused) -> None:
         connection = op.connection
         if isinstance(answer, Refused):
             presence.members.pop(connection.socket_id, None)
@@ -302,13 +278,13 @@ class Rosters:
             connection.close(close_codes.SLOW_CONSUMER)
             return
         self._hub.flush()
-        connection.joined(presence.name, op.generation, _member_list(presence, answer))
+        connection.joined(presence.name, op.generation, presence.member_list(answer))
         for frame in joining.after(answer.version, connection.socket_id):
             connection.send_raw(frame)
         if connection.session.is_current(presence.name, op.generation):  # else it was too slow
             self._hub.add_member(channel, connection, answer.version)
 
-    async def _leave(self, presence: _Presence, op: LeaveOp) -> None:
+    async def _leave(self, presence: PresenceChannel, op: LeaveOp) -> None:
         presence.members.pop(op.socket_id, None)
         lease = await self._lease.current()
         delay = await self._store.leave(
@@ -320,7 +296,7 @@ class Rosters:
         elif not presence.members:
             presence.ops.add(FinishOp())
 
-    async def _finish(self, presence: _Presence) -> None:
+    async def _finish(self, presence: PresenceChannel) -> None:
         delay = await self._store.finish(presence.app_id, presence.name)
         self._told(presence)
         if delay is not None:
@@ -331,7 +307,18 @@ class Rosters:
             )
             presence.indexed = None
 
-    async def _refresh(self, presence: _Presence, *, always: bool) -> None:
+    async def _register(self, presence: PresenceChannel, *, announce: bool) -> None:
+        """Add everybody of this node again, whose list could not be used under a new lease."""
+        lease = await self._lease.current()
+        joins = [
+            presence.joining(socket_id, member, limit=UNLIMITED)
+            for socket_id, member in presence.members.items()
+        ]
+        for answer in await self._store.join_many(lease, joins, announce=announce):
+            if isinstance(answer, DriverRefused):
+                raise answer
+
+    async def _refresh(self, presence: PresenceChannel, *, always: bool) -> None:
         await self._lease.confirm()
         snapshot = await self._store.snapshot(presence.app_id, presence.name)
         channel = self._hub.channels.get(presence.topic)
@@ -341,42 +328,10 @@ class Rosters:
             # Nothing was missed; or the data is lost, and a list that not every node has
             # come back to would make members vanish: the later refresh tells the truth.
             return
-        self._hub.broadcast(channel, _member_list(presence, snapshot))
+        self._hub.broadcast(channel, presence.member_list(snapshot))
         self._hub.flush()
         channel.roster = snapshot.version
         channel.ahead.clear()
-
-
-def _joining(presence: _Presence, socket_id: str, member: Member, *, limit: int) -> Joining:
-    added = encode_member_added(presence.name, member.data)
-    return Joining(
-        presence.app_id, presence.name, socket_id, member, added, limit, facts=presence.facts
-    )
-
-
-def _complain(presence: _Presence, error: Exception) -> None:
-    _log.error(
-        "an operation in %s failed; the next one follows",
-        presence.name,
-        exc_info=error,
-        extra={"event": "bug", "app": presence.app_id, "channel": presence.name},
-    )
-
-
-def _member_list(presence: _Presence, snapshot: Snapshot) -> bytes:
-    """Return the frame with the member list; what is wrong in Redis is said once."""
-    unreadable: list[str] = []
-    frame = encode_presence_succeeded(presence.name, snapshot.members, unreadable)
-    if unreadable and unreadable != presence.unreadable:
-        _log.warning(
-            "%s: %d members in Redis cannot be read and are left out, first %s",
-            presence.name,
-            len(unreadable),
-            shown(unreadable[0]),
-            extra={"event": "unreadable", "app": presence.app_id, "channel": presence.name},
-        )
-    presence.unreadable = unreadable
-    return frame
 
 
 async def _all(

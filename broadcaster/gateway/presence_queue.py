@@ -2,9 +2,10 @@
 What is to be done in one presence channel of this node, in order.
 
 Bound, however long Redis is away and whatever clients do: for each connection what is under
-way, one leave and one join; one refresh and one finish that have not begun. Named policy: a
-leave takes back a join that has not begun, for together they would change nothing, and a
-refresh or finish that has not begun stands for all that are asked for until it begins.
+way, one leave and one join; one refresh, one finish and one registration that have not begun.
+Named policy: a leave takes back a join that has not begun, for together they would change
+nothing, and a refresh, finish or registration that has not begun stands for all that are asked
+for until it begins.
 """
 
 from __future__ import annotations
@@ -44,7 +45,13 @@ class RefreshOp(NamedTuple):
     always: bool
 
 
-Operation: TypeAlias = JoinOp | LeaveOp | FinishOp | RefreshOp
+class RegisterOp(NamedTuple):
+    """Add every member of this node again, under the present lease."""
+
+    announce: bool
+
+
+Operation: TypeAlias = JoinOp | LeaveOp | FinishOp | RefreshOp | RegisterOp
 
 
 class PresenceQueue:
@@ -56,7 +63,7 @@ class PresenceQueue:
         self._operations: OrderedDict[int, Operation] = OrderedDict()
         self._numbers = count()
         self._joins: dict[str, int] = {}  # by socket id, those that have not begun
-        self._single: dict[type[Operation], int] = {}  # the finish and refresh that have not
+        self._single: dict[type[Operation], int] = {}  # of the others, those that have not
 
     def __len__(self) -> int:
         return len(self._operations)
@@ -102,9 +109,11 @@ class PresenceQueue:
         self._operations[number] = operation
         return number
 
-    def _add_single(self, operation: FinishOp | RefreshOp) -> None:
+    def _add_single(self, operation: FinishOp | RefreshOp | RegisterOp) -> None:
         waiting = self._single.get(type(operation))
         if waiting is None:
             self._single[type(operation)] = self._append(operation)
-        elif isinstance(operation, RefreshOp) and operation.always:
+        elif isinstance(operation, RegisterOp) or (
+            isinstance(operation, RefreshOp) and operation.always
+        ):
             self._operations[waiting] = operation

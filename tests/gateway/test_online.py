@@ -30,26 +30,30 @@ class FakeStore:
         self.lose_answer = False
         self.grace: float | None = 0.01
         self.hold: asyncio.Event | None = None
+        self.unusable: set[str] = set()
 
     async def join_many(
         self, lease: Lease, joins: Sequence[Joining], *, announce: bool = False
-    ) -> None:
+    ) -> list[DriverRefused | None]:
         names = [join.channel for join in joins]
         if names:
             await self._call("join", *names, f"epoch {lease.epoch}")
-        self.online.update(names)
+        self.online.update(set(names) - self.unusable)
         self._answer()
+        return [DriverRefused("WRONGTYPE") if name in self.unusable else None for name in names]
 
     async def leave(
         self, lease: Lease, app_id: str, channel: str, *, socket_id: str, grace: float
     ) -> float | None:
         await self._call("leave", channel)
+        self._use(channel)
         self.online.discard(channel)
         self._answer()
         return self.grace
 
     async def finish(self, app_id: str, channel: str) -> float | None:
         await self._call("finish", channel)
+        self._use(channel)
         return None
 
     async def index_remove(self, lease: Lease, app_id: str, channel: str) -> None:
@@ -61,6 +65,10 @@ class FakeStore:
             await self.hold.wait()
         if self.failures and not self.lose_answer:
             raise self.failures.pop(0)
+
+    def _use(self, channel: str) -> None:
+        if channel in self.unusable:
+            raise DriverRefused("WRONGTYPE")
 
     def _answer(self) -> None:
         if self.failures and self.lose_answer:
@@ -227,3 +235,29 @@ async def test_settling_has_an_end(world: World) -> None:
 
     assert world.store.online == set()
     world.store.hold.set()
+
+
+async def test_a_list_that_cannot_be_used_holds_up_nobody_else_and_is_said_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither who comes and goes, nor a new lease; and it is written when it is repaired."""
+    world.store.unusable = {"#online-ada"}
+    for user in ("ada", "bob"):
+        world.users.came("1", user)
+    await eventually(lambda: world.store.calls.count("join #online-ada epoch 1") > 2)
+    online = set(world.store.online)
+    world.lease.epoch = 2
+    await world.users.register_all(await world.lease.current(), data_lost=False)
+    registered = next(call for call in world.store.calls if call.endswith("epoch 2"))
+    world.users.left("1", "bob")
+    await eventually(lambda: "unindex #online-bob" in world.store.calls)
+    world.users.left(*ADA)
+    await eventually(lambda: world.store.calls.count("leave #online-ada") > 2)
+    said = [record.levelname for record in caplog.records if "not written" in record.getMessage()]
+    world.store.unusable = set()
+    await eventually(lambda: "unindex #online-ada" in world.store.calls)
+
+    assert online == {"#online-bob"}
+    assert set(registered.split()) == {"join", "#online-ada", "#online-bob", "epoch", "2"}
+    assert said.count("WARNING") == 1
+    assert not world.users._resting

@@ -10,7 +10,7 @@ import pytest
 
 from broadcaster.contracts.presence import Joining as Joined
 from broadcaster.contracts.presence import Lease, Member, Refused, Snapshot
-from broadcaster.errors import DriverUnavailable, LeaseLost
+from broadcaster.errors import DriverRefused, DriverUnavailable, LeaseLost
 from broadcaster.gateway import presence
 from broadcaster.gateway.presence import Rosters
 from broadcaster.gateway.tasks import TaskOwner
@@ -45,6 +45,7 @@ class ScriptedStore:
         self.gate.set()
         self.version = 1
         self.grace: float | None = None
+        self.unusable = False
 
     def _say(self, name: str, what: str = "") -> None:
         self.calls.append(f"{name} {what}".strip())
@@ -58,11 +59,11 @@ class ScriptedStore:
 
     async def join_many(
         self, _lease: Lease, joins: Sequence[Joined], *, announce: bool
-    ) -> list[None]:
+    ) -> list[DriverRefused | None]:
         await self.gate.wait()
         self._say("join_many", ",".join(join.socket_id for join in joins))
         self.calls.append("announced" if announce else "quiet")
-        return [None] * len(joins)
+        return [DriverRefused("WRONGTYPE") if self.unusable else None] * len(joins)
 
     async def leave(self, *_: object, socket_id: str, **__: object) -> float | None:
         self._say("leave", socket_id)
@@ -308,6 +309,28 @@ async def test_every_member_of_the_node_is_registered_again(world: World) -> Non
     await eventually(lambda: "snapshot" in world.store.calls)
 
     assert world.store.calls[3:5] == ["join_many 1.1,2.1", "announced"]
+
+
+async def test_a_list_that_cannot_be_used_is_registered_later_and_stops_no_new_lease(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, world: World
+) -> None:
+    monkeypatch.setattr(presence, "REFUSED_SECONDS", 0.001)
+    caller = world.caller()
+    world.subscribe(caller)
+    await world.settle()
+    world.store.unusable = True
+
+    await world.rosters.register_all(Lease("node", 2, 0), data_lost=True)
+    await eventually(lambda: world.store.calls.count("join_many 1.1") > 3)
+    world.unsubscribe(caller)
+    said = [record.levelname for record in caplog.records if "waits" in record.getMessage()]
+    world.store.unusable = False
+    await eventually(lambda: "leave 1.1" in world.store.calls)
+    calls = await world.settle()
+
+    assert "announced" not in calls
+    assert said.count("WARNING") == 1
+    assert calls.count("leave 1.1") == 1
 
 
 async def test_who_leaves_while_being_registered_again_leaves_again(world: World) -> None:

@@ -240,6 +240,12 @@ def translated(client: redis.Redis | redis.asyncio.Redis) -> Generator[None, Non
         raise asyncio.CancelledError
 
 
+def refusal(error: RedisError, client: redis.asyncio.Redis) -> DriverRefused | None:
+    """Return the `DriverRefused` that `translated` would raise for `error`, or None."""
+    ours = _our(error, address_of(client))
+    return ours if isinstance(ours, DriverRefused) else None
+
+
 def _current_task() -> asyncio.Task[Any] | None:
     try:
         return asyncio.current_task()

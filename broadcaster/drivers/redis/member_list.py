@@ -10,6 +10,7 @@ from broadcaster.contracts.presence import Joining, Lease, Refused, Snapshot
 from broadcaster.drivers.redis.client import VERB_SECONDS, translated
 from broadcaster.drivers.redis.leases import node_name
 from broadcaster.drivers.redis.scripts_loader import Call, arun_many, load_behind
+from broadcaster.errors import DriverRefused
 from broadcaster.protocol.messages import encode_member_removed
 
 if TYPE_CHECKING:
@@ -49,18 +50,22 @@ class MemberLists:
         self._clients = clients
         self._batch = batch
 
-    async def join(
-        self, lease: Lease, joins: Sequence[Joining], *, announce: bool, listed: bool
-    ) -> list[Snapshot | Refused]:
-        """
-        Add connections in one round trip; the answers have their order.
+    async def join(self, lease: Lease, join: Joining, *, announce: bool) -> Snapshot | Refused:
+        """See `PresenceStore.join`."""
+        (reply,) = await self._run([self._join_call(lease, join, (int(announce), 1))])
+        return _read_join(reply)
 
-        Args:
-            listed: False leaves out the members of the snapshots.
-        """
-        flags = (int(announce), int(listed))
-        replies = await self._run([self._join_call(lease, join, flags) for join in joins])
-        return [_read_join(reply) for reply in replies]
+    async def join_each(
+        self, lease: Lease, joins: Sequence[Joining], *, announce: bool
+    ) -> list[Refused | DriverRefused | None]:
+        """Add connections in one round trip; see `PresenceStore.join_many`."""
+        calls = [self._join_call(lease, join, (int(announce), 0)) for join in joins]
+        replies = await arun_many(self._clients.aio, calls, repeat_lost=True, keep_refused=True)
+        answers: list[Refused | DriverRefused | None] = []
+        for reply in replies:
+            answer = reply if isinstance(reply, DriverRefused) else _read_join(reply)
+            answers.append(None if isinstance(answer, Snapshot) else answer)
+        return answers
 
     async def leave(
         self, lease: Lease, app_id: str, channel: str, *, socket_id: str, grace: float

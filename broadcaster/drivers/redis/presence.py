@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from broadcaster.contracts.presence import Lease, Member, Renewal, Total, Wanted
     from broadcaster.drivers.redis.client import RedisClients
+    from broadcaster.errors import DriverRefused
 
 
 class RedisPresence:
@@ -83,20 +84,18 @@ class RedisPresence:
         join = Joining(
             app_id, channel, socket_id, member, added_frame, max_members, removed_frame, facts
         )
-        (answer,) = await self._lists.join(lease, [join], announce=announce, listed=True)
-        return answer
+        return await self._lists.join(lease, join, announce=announce)
 
     async def join_many(
         self, lease: Lease, joins: Sequence[Joining], *, announce: bool = False
-    ) -> list[Refused | None]:
+    ) -> list[Refused | DriverRefused | None]:
         """See `PresenceStore.join_many`."""
-        answers: list[Refused | None] = []
+        answers: list[Refused | DriverRefused | None] = []
         for first in range(0, len(joins), self._batch):
             some = joins[first : first + self._batch]
             channels = dict.fromkeys(entry(join.app_id, join.channel) for join in some)
             await self._leases.index_add(lease, channels)
-            replies = await self._lists.join(lease, some, announce=announce, listed=False)
-            answers += [reply if isinstance(reply, Refused) else None for reply in replies]
+            answers += await self._lists.join_each(lease, some, announce=announce)
         return answers
 
     async def leave(

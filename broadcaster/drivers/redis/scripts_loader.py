@@ -17,15 +17,17 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from broadcaster.drivers.redis.client import VERB_SECONDS, translated
+from broadcaster.drivers.redis.client import VERB_SECONDS, refusal, translated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import redis
     import redis.asyncio
+
+    from broadcaster.errors import DriverRefused
 
 REPEAT_WITHIN = 0.3
 
@@ -99,6 +101,7 @@ async def arun_many(
     *,
     repeat_lost: bool = False,
     ahead: Sequence[Command] = (),
+    keep_refused: bool = False,
 ) -> list[Any]:
     """
     Run several scripts in one round trip; return their replies in order.
@@ -106,6 +109,7 @@ async def arun_many(
     Args:
         repeat_lost: send everything once more when the connection broke.
         ahead: plain commands to run before them, in the same round trip.
+        keep_refused: return a `DriverRefused` in its place instead of raising it.
 
     All of them are sent, whatever one of them answers; the first error reply is raised
     after the others have run. Two calls on the same keys may change places when the
@@ -125,6 +129,8 @@ async def arun_many(
             if unknown := _unknown(replies):
                 again = await _asend(client, _resend(calls, unknown))
                 replies = _merged(replies, unknown, again)
+        if keep_refused:
+            replies = [_refused(reply, client) or reply for reply in replies]
         return _checked(replies)
 
 
@@ -222,6 +228,10 @@ def _checked(replies: list[Any]) -> list[Any]:
     return replies
 
 
+def _refused(reply: Any, client: redis.asyncio.Redis) -> DriverRefused | None:
+    return refusal(reply, client) if isinstance(reply, RedisError) else None
+
+
 def _may_repeat(error: RedisConnectionError, started: float, *, repeat_lost: bool) -> bool:
     """Only a broken connection, found early: refused credentials do not get better."""
     early = time.monotonic() - started < REPEAT_WITHIN
@@ -232,7 +242,7 @@ async def _asend(client: redis.asyncio.Redis, commands: Sequence[Command]) -> li
     if len(commands) == 1:
         try:
             return [await client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]  # not annotated by redis-py
-        except NoScriptError as error:
+        except ResponseError as error:
             return [error]
     pipeline = client.pipeline(transaction=False)
     for command in commands:

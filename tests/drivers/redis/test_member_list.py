@@ -155,10 +155,7 @@ async def test_member_data_that_is_not_its_shape_is_refused_before_redis(
 
     with pytest.raises(ValueError, match="Expected `object`"):
         await lists.join(
-            lease,
-            [join._replace(member=join.member._replace(data="[]"))],
-            announce=True,
-            listed=True,
+            lease, join._replace(member=join.member._replace(data="[]")), announce=True
         )
 
     assert await world.users() == []

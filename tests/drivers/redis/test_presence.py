@@ -9,7 +9,7 @@ import pytest
 from broadcaster.contracts.presence import Lease, Snapshot
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.presence import RedisPresence
-from broadcaster.errors import DriverUnavailable, LeaseLost
+from broadcaster.errors import DriverRefused, DriverUnavailable, LeaseLost
 from tests.drivers.redis.presence_world import APP, GRACE, ROOM, World, joining, member
 
 if TYPE_CHECKING:
@@ -176,3 +176,20 @@ async def test_channel_lists_of_thousands_are_answered_whole(world: World) -> No
 
     assert list(snapshot.members) == [f"user-{n}" for n in range(2_500)]
     assert snapshot.members["user-7"] == member("user-7").data
+
+
+async def test_a_list_of_the_wrong_type_spoils_no_other_join(
+    clients: RedisClients, world: World
+) -> None:
+    lease = await world.lease("a")
+    await clients.aio.set(clients.keys.channel(APP, "presence-bad", "p:connections"), "garbage")
+    names = ["presence-one", "presence-bad", "presence-two"]
+    joins = [joining(f"1.{n}", "ada", name) for n, name in enumerate(names)]
+
+    one, bad, two = await world.store.join_many(lease, joins)
+    [alone] = await world.store.join_many(lease, joins[1:2])
+
+    assert (one, two) == (None, None)
+    assert isinstance(bad, DriverRefused)
+    assert isinstance(alone, DriverRefused)
+    assert await world.store.member_counts(APP, names) == [1, 0, 1]

@@ -55,8 +55,9 @@ function flat(headers: IncomingHttpHeaders): Record<string, string> {
 
 /** Have the server's own program send one webhook; its answer ends it. */
 async function sent(event: string): Promise<Received> {
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith("BROADCASTER_"));
   const env = {
-    ...process.env,
+    ...Object.fromEntries(others),
     PYTHONPATH: [REPOSITORY, join(REPOSITORY, "auth")].join(":"),
     BROADCASTER_APP_ID: stack.appId,
     BROADCASTER_APP_KEY: stack.key,
@@ -65,14 +66,14 @@ async function sent(event: string): Promise<Received> {
   };
   const words = ["-m", "broadcaster", "webhook", "test", "--url", url, "--event", event];
   await promisify(execFile)(PYTHON, words, { env, cwd: tmpdir(), timeout: 20_000 });
-  const last = received.at(-1);
+  const last = received.filter(({ rawBody }) => rawBody.includes(`"${event}"`)).at(-1);
   if (last === undefined) {
     throw new Error("nothing came");
   }
   return last;
 }
 
-test.each(EVENTS)("webhook() accepts %s", async (event) => {
+test.concurrent.each(EVENTS)("webhook() accepts %s", async (event) => {
   const webhook = server.webhook(await sent(event));
 
   expect(webhook.isValid()).toBe(true);

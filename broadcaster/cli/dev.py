@@ -10,7 +10,10 @@ gateway, worker, server; a second Ctrl-C does not wait.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
+import re
 import signal
 import sys
 import webbrowser
@@ -26,7 +29,8 @@ import click
 
 from broadcaster.cli import logs
 from broadcaster.cli.dev_folder import DevFolder
-from broadcaster.cli.dev_plan import DEMO_APP, HOST, Plan, make_plan
+from broadcaster.cli.dev_plan import DEMO_APP, Plan, make_plan
+from broadcaster.cli.dev_ports import PortHolds
 from broadcaster.drivers.redis.embedded import EmbeddedServer
 from broadcaster.errors import ConfigurationError
 from broadcaster.settings import Settings, load_settings
@@ -38,6 +42,12 @@ if TYPE_CHECKING:
     from broadcaster.cli.dev_panel import Panel
 
 START_SECONDS = 20.0
+# How often ports are chosen anew because somebody was faster.
+PLANS = 5
+# What a child says that cannot have its port.
+IN_USE = re.compile(
+    rf"cannot listen on \S+ port \d+: {os.strerror(errno.EADDRINUSE)}", re.IGNORECASE
+)
 # What a healthy client or job does is logged as debug, for production's sake; not here.
 WATCHED = frozenset(
     {"connected", "disconnected", "subscribed", "unsubscribed", "delivered", "published"}
@@ -64,6 +74,9 @@ class Display:
         reloads: whether a change of code or settings starts children again.
         stop: set when everything is to end.
         refusal: why the application cannot be started, when that ends everything.
+        listening: the children that have said so.
+        listened: set when one more has.
+        outrun: whether somebody took one of our ports before we listened.
     """
 
     as_json: bool
@@ -72,10 +85,16 @@ class Display:
     reloads: bool = False
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: str = ""
+    listening: set[str] = field(default_factory=set[str])
+    listened: asyncio.Event = field(default_factory=asyncio.Event)
+    outrun: bool = False
     early: deque[str] | None = field(default_factory=lambda: deque[str](maxlen=EARLY_LINES))
 
     def heard(self, child: str, fields: Mapping[str, object]) -> None:
         """See `Listener`."""
+        if fields.get("event") == "listening":
+            self.listening.add(child)
+            self.listened.set()
         is_watched = self.debug or fields.get("event") in WATCHED
         if fields.get("level") == "debug" and not is_watched:
             return
@@ -88,10 +107,14 @@ class Display:
 
     def died(self, child: str, reason: str, pause: float) -> None:
         """See `Listener`."""
+        if self._is_outrun(reason):
+            return
         self.say("died", f"{reason}; starting again in {pause:g} s", child=child, level="error")
 
     def waits(self, child: str, reason: str) -> None:
         """See `Listener`."""
+        if self._is_outrun(reason):
+            return
         if child == "app" and self.early is not None:
             self.refusal = reason
             self.stop.set()
@@ -112,12 +135,19 @@ class Display:
             self._show(line)
 
     def close(self, plan: Plan) -> None:
-        """Say that everything stops; after a refusal its reason is all there is to say."""
-        if self.refusal:
+        """Say that everything stops; not after a refusal, or to start elsewhere."""
+        if self.refusal or self.outrun:
             return
         if self.early is not None:
             self.open(plan.panel())
         self.say("stopping", "stopping; Ctrl-C again does not wait")
+
+    def _is_outrun(self, reason: str) -> bool:
+        """Whether nothing was promised yet, and other ports may be taken."""
+        if self.early is not None and IN_USE.search(reason):
+            self.outrun = True
+            self.stop.set()
+        return self.outrun
 
     def _remedy(self) -> str:
         return ", ".join([REMEDY, *([] if self.reloads else [START_AGAIN]), RETRY])
@@ -157,9 +187,18 @@ def dev(
         server = None if settings.redis_url else EmbeddedServer(folder.data, appendonly=True)
         if server is not None:
             stack.enter_context(server)
-        plan = make_plan(settings, folder, target, server)
-        folder.announce(plan.state(folder))
-        code = asyncio.run(supervise(plan, display, server, open_page=open_page))
+        for _ in range(PLANS):
+            with PortHolds() as ports:
+                plan = make_plan(settings, folder, target, server, ports)
+                folder.announce(plan.state(folder))
+                code = asyncio.run(supervise(plan, display, server, open_page=open_page))
+            if not display.outrun:
+                break
+            display = Display(as_json, debug, colour=display.colour)
+        else:
+            raise ConfigurationError(
+                f"ports were taken {PLANS} times while dev started; see who starts what there"
+            )
     if display.refusal:
         raise ConfigurationError(display.refusal)
     sys.exit(code)
@@ -227,29 +266,29 @@ async def _announce(plan: Plan, display: Display, *, open_page: bool) -> None:
     """Show the panel once the ports answer, or say which does not."""
     ports = {"gateway": plan.gateway_port}
     if plan.application:
-        ports["app"] = plan.app_port
-    answers = await asyncio.gather(*(_answers(port) for port in ports.values()))
+        ports[plan.page] = plan.app_port
+    await _all_listen(display, set(ports))
     problems = [
         f"the {name} does not answer on port {port} yet; see below"
-        for (name, port), answer in zip(ports.items(), answers, strict=True)
-        if not answer
+        for name, port in ports.items()
+        if name not in display.listening
     ]
     display.open(plan.panel(problems))
     if open_page and plan.app_url:
         await asyncio.to_thread(webbrowser.open, plan.app_url)
 
 
-async def _answers(port: int) -> bool:
-    """Wait until something accepts connections on `port`; False after `START_SECONDS`."""
+async def _all_listen(display: Display, names: set[str]) -> None:
+    """
+    Wait until all children of these names listen; at most `START_SECONDS`.
+
+    That a port answers says nothing: it may be somebody else who does.
+    """
     with suppress(TimeoutError):
         async with asyncio.timeout(START_SECONDS):
-            while True:
-                with suppress(OSError):
-                    _, writer = await asyncio.open_connection(HOST, port)
-                    writer.close()
-                    return True
-                await asyncio.sleep(0.05)
-    return False
+            while not names <= display.listening:
+                display.listened.clear()
+                await display.listened.wait()
 
 
 async def _keep_server(server: EmbeddedServer | None, display: Display) -> None:

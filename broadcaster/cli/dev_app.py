@@ -7,19 +7,28 @@ thread per request, because uvicorn's own bridge is deprecated; it is for develo
 
 from __future__ import annotations
 
+import errno
 import importlib
 import inspect
+import logging
+import os
 import signal
 import socketserver
 import sys
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from broadcaster.cli.dev_ports import is_free
 from broadcaster.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    import uvicorn
+
+_log = logging.getLogger("broadcaster.dev")
 
 IDLE_SECONDS = 60.0
 ASGI_ARGUMENTS, WSGI_ARGUMENTS = 3, 2
@@ -34,7 +43,8 @@ def serve(target: str, host: str, port: int, *, factory: bool) -> None:
             takes no arguments is called in any case.
 
     Raises:
-        ConfigurationError: there is no such application, or it is neither ASGI nor WSGI.
+        ConfigurationError: there is no such application, it is neither ASGI nor WSGI, or
+            somebody listens on the port.
     """
     import uvicorn
 
@@ -44,7 +54,7 @@ def serve(target: str, host: str, port: int, *, factory: bool) -> None:
     config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False)
     config.load()
     if config.interface == "asgi3":
-        uvicorn.Server(config).run()
+        _serve_asgi(config)
     elif is_wsgi(app):  # "asgi2" is what uvicorn takes anything for that is not ASGI
         _serve_wsgi(app, host, port)
     else:
@@ -103,6 +113,30 @@ def _takes(found: object, count: int) -> bool:
     return True
 
 
+def _serve_asgi(config: uvicorn.Config) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            try:
+                await super().startup(sockets)
+            except SystemExit:  # the error itself is logged and lost
+                if self.lifespan.should_exit or is_free(config.port):
+                    raise
+                raise _taken(config.host, config.port, os.strerror(errno.EADDRINUSE)) from None
+            _say_listening(config.host, config.port)
+
+    Server(config).run()
+
+
+def _taken(host: str, port: int, why: str | None) -> ConfigurationError:
+    return ConfigurationError(f"cannot listen on {host} port {port}: {why}")
+
+
+def _say_listening(host: str, port: int) -> None:
+    _log.info("application listens on %s port %d", host, port, extra={"event": "listening"})
+
+
 def _serve_wsgi(app: WSGIApplication, host: str, port: int) -> None:
     def threaded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ["wsgi.multithread"] = True
@@ -111,8 +145,13 @@ def _serve_wsgi(app: WSGIApplication, host: str, port: int) -> None:
     def terminated(*_: object) -> None:
         sys.exit(0)
 
-    with _Server((host, port), _Handler) as server:
+    try:
+        made = _Server((host, port), _Handler)
+    except OSError as error:
+        raise _taken(host, port, error.strerror) from error
+    with made as server:
         server.set_app(threaded)
+        _say_listening(host, port)
         signal.signal(signal.SIGTERM, terminated)
         server.serve_forever()
 

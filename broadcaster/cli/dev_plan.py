@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import socket
 import sys
 from base64 import b64encode
 from dataclasses import dataclass
@@ -16,19 +14,18 @@ from urllib.parse import urlsplit
 from broadcaster.cli.dev_children import Child
 from broadcaster.cli.dev_folder import Credentials
 from broadcaster.cli.dev_panel import Panel
+from broadcaster.cli.dev_ports import HOST
 from broadcaster.drivers.redis.embedded import find_server_binary
-from broadcaster.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broadcaster.cli.dev_folder import DevFolder
+    from broadcaster.cli.dev_ports import PortHolds
     from broadcaster.drivers.redis.embedded import EmbeddedServer
     from broadcaster.settings import Settings
 
-HOST = "127.0.0.1"
 APP_PORT = 8000
-PORTS_TRIED = 50
 DEMO_APP, DEMO_EVENTS = "broadcaster.demo.app:create_app", "broadcaster.demo.events"
 # Someone whom the demo suggests to be.
 DEMO_CHANNEL = "private-orders.ada"
@@ -51,6 +48,11 @@ class Plan:
     def app_url(self) -> str | None:
         """Where the page is, if there is one."""
         return f"http://{HOST}:{self.app_port}" if self.application else None
+
+    @property
+    def page(self) -> str:
+        """What the child that serves the page is called."""
+        return "demo" if self.application == DEMO_APP else "app"
 
     @property
     def reloads(self) -> bool:
@@ -110,16 +112,22 @@ class Plan:
         if self.application:
             kind = "factory" if self.application == DEMO_APP else "app"
             page = [kind, self.application, HOST, str(self.app_port)]
-            name = "demo" if kind == "factory" else "app"
-            found.insert(0, Child(name, page, common, reloaded=self.reloads))
+            found.insert(0, Child(self.page, page, common, reloaded=self.reloads))
         return found
 
 
 def make_plan(
-    settings: Settings, folder: DevFolder, application: str | None, server: EmbeddedServer | None
+    settings: Settings,
+    folder: DevFolder,
+    application: str | None,
+    server: EmbeddedServer | None,
+    ports: PortHolds,
 ) -> Plan:
     """
     Decide what runs where.
+
+    Args:
+        ports: holds the ports for as long as the plan is carried out.
 
     Raises:
         ConfigurationError: no free port was found.
@@ -127,8 +135,8 @@ def make_plan(
     problems: list[str] = []
     wanted = settings.gateway.port
     warning = f"; a front end with {wanted} written into it talks to the other one"
-    gateway_port = free_port(wanted, problems, warning=warning)
-    app_port = free_port(APP_PORT, problems, taken=gateway_port) if application else 0
+    gateway_port = ports.take(wanted, problems, warning)
+    app_port = ports.take(APP_PORT, problems) if application else 0
     app = settings.app
     # With one set of credentials in the environment, the children read that one too.
     credentials = (
@@ -174,33 +182,3 @@ def program_name(started_as: str) -> str:
         return "python -m broadcaster"
     inside = path.is_absolute() and path.is_relative_to(Path.cwd())
     return str(path.relative_to(Path.cwd()) if inside else path)
-
-
-def free_port(wanted: int, problems: list[str], taken: int = 0, warning: str = "") -> int:
-    """
-    Return `wanted` or the next port that nobody listens on; note a change in `problems`.
-
-    `warning` ends that note.
-
-    Probed without SO_REUSEPORT: with it, a second bind of a gateway's port would succeed.
-    """
-    for port in range(wanted, min(wanted + PORTS_TRIED, 65_536)):
-        if port != taken and _is_free(port):
-            if port != wanted:
-                problems.append(f"port {wanted} is taken, {port} is used instead{warning}")
-            return port
-    raise ConfigurationError(f"no free port from {wanted} to {wanted + PORTS_TRIED - 1}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Closed connections may linger on the port; a listener still refuses it.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-            probe.listen(1)
-        except OSError as error:
-            if error.errno in (errno.EADDRINUSE, errno.EACCES):
-                return False
-            raise
-    return True

@@ -73,9 +73,19 @@ class GatewayServer(uvicorn.Server):
         self._hurry = asyncio.Event()
 
     async def run_until_stopped(self) -> None:
-        """Serve until a signal, then drain and stop."""
-        self._node.start()
+        """
+        Serve until a signal, then drain and stop.
+
+        Raises:
+            ConfigurationError: another process has begun to listen since `bind`.
+        """
         host, port = self._listener.getsockname()[:2]
+        try:
+            # Two may bind and one may listen; uvloop would be silent about having failed.
+            self._listener.listen(BACKLOG)
+        except OSError as error:
+            raise _cannot_listen(host, port, error) from error
+        self._node.start()
         _log.info(
             "gateway listens on %s port %d",
             host,
@@ -149,9 +159,13 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     except OSError as error:
         if listener is not None:
             listener.close()
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; "
-            "stop what uses it, or choose another with --port"
-        ) from error
+        raise _cannot_listen(host, port, error) from error
     listener.setblocking(False)
     return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"cannot listen on {host} port {port}: {error.strerror or error}; "
+        "stop what uses it, or choose another with --port"
+    )

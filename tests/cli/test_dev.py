@@ -209,6 +209,48 @@ def test_an_application_is_served_and_reloaded(tmp_path: Path, start: Callable[.
     assert dev.said("shop.py changed")
 
 
+def test_two_that_start_at_once_have_ports_of_their_own(
+    tmp_path: Path, start: Callable[..., Dev]
+) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    port = clean_environment()["BROADCASTER_GATEWAY__PORT"]
+    for folder in folders:
+        folder.mkdir()
+
+    both = [start(folder, "--json", BROADCASTER_GATEWAY__PORT=port) for folder in folders]
+
+    for name in ("gateway_url", "app_url"):
+        assert both[0].ready[name] != both[1].ready[name]
+    for dev in both:
+        assert httpx.get(f"{dev.ready['gateway_url']}/up").status_code == 200
+        assert httpx.get(dev.ready["app_url"]).status_code == 200
+        assert not dev.said("in use")
+
+
+def test_a_port_that_a_stranger_takes_meanwhile_is_given_up(
+    tmp_path: Path, start: Callable[..., Dev]
+) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import pathlib, time\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.02)\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        "    return [b'here']\n"
+    )
+    state = tmp_path / ".broadcaster" / "dev.json"
+    dev = start(tmp_path, "shop:app", "--json")
+    dev.until(state.exists)
+    port = int(json.loads(state.read_text())["page"].rpartition(":")[2])
+
+    with closing(socket.create_server(("127.0.0.1", port))):
+        (tmp_path / "go").touch()
+
+        assert dev.ready["app_url"] == json.loads(state.read_text())["page"]
+    assert not dev.ready["app_url"].endswith(f":{port}")
+    assert httpx.get(dev.ready["app_url"]).text == "here"
+    assert not dev.said('"died"')
+
+
 def test_a_change_of_settings_concerns_the_gateway_too(
     tmp_path: Path, start: Callable[..., Dev]
 ) -> None:

@@ -11,10 +11,10 @@ from broadcaster.cli.dev_plan import (
     DEMO_APP,
     Plan,
     describe_redis,
-    free_port,
     make_plan,
     program_name,
 )
+from broadcaster.cli.dev_ports import PortHolds
 from broadcaster.settings import load_settings
 
 if TYPE_CHECKING:
@@ -26,19 +26,8 @@ CREDENTIALS = {f"BROADCASTER_APP_{name}": f"{name.lower()}1" for name in ("ID", 
 def plan(folder: Path, application: str | None = DEMO_APP, **environ: str) -> Plan:
     environ = {"REDIS_URL": "redis://:hush@db.example:6380/2", **environ}
     settings = load_settings(cwd=folder, environ=environ)
-    with DevFolder(folder) as dev:
-        return make_plan(settings, dev, application, None)
-
-
-def test_a_taken_port_is_passed_over_and_named() -> None:
-    problems: list[str] = []
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
-
-        found = free_port(port, problems)
-
-    assert found > port
-    assert problems == [f"port {port} is taken, {found} is used instead"]
+    with DevFolder(folder) as dev, PortHolds(folder) as ports:
+        return make_plan(settings, dev, application, None, ports)
 
 
 def test_a_gateway_elsewhere_warns_of_front_ends_with_its_port_written_in(tmp_path: Path) -> None:
@@ -48,22 +37,6 @@ def test_a_gateway_elsewhere_warns_of_front_ends_with_its_port_written_in(tmp_pa
         panel = plan(tmp_path, None, BROADCASTER_GATEWAY__PORT=str(port)).panel()
 
     assert f"a front end with {port} written into it talks to the other one" in panel.problems[0]
-
-
-def test_a_listener_that_shares_its_port_is_noticed() -> None:
-    """With SO_REUSEPORT on both sides a second bind would succeed silently."""
-    with closing(socket.socket()) as sharing:
-        sharing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sharing.bind(("127.0.0.1", 0))
-        sharing.listen()
-
-        assert free_port(sharing.getsockname()[1], []) != sharing.getsockname()[1]
-
-
-def test_page_and_gateway_never_share_a_port() -> None:
-    port = free_port(20_000, [])
-
-    assert free_port(port, [], taken=port) != port
 
 
 def test_configured_credentials_win_over_generated_ones(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import httpx
 import psutil
 import pytest
+from starlette.applications import Starlette
 
 from broadcaster.errors import ConfigurationError
-from broadcaster.gateway.server import bind
+from broadcaster.gateway.server import GatewayServer, bind
 from broadcaster.testing.client import connected
 from tests.gateway.processes import serve_process
 from tests.gateway.world import APP
@@ -176,6 +177,19 @@ def test_a_port_in_use_is_said_with_what_to_do() -> None:
 
         with pytest.raises(ConfigurationError, match=f"port {port}: .*--port"):
             bind("127.0.0.1", port)
+
+
+async def test_of_two_that_bound_at_once_only_one_serves(start_gateway: StartGateway) -> None:
+    """Both may bind before either listens, and an event loop may say nothing when it fails."""
+    node = (await start_gateway()).node
+    with bind("127.0.0.1", 0) as first:
+        host, port = first.getsockname()
+        with bind(host, port) as second:
+            first.listen()
+            server = GatewayServer(node, Starlette(), second, drain_seconds=0)
+
+            with pytest.raises(ConfigurationError, match=f"port {port}: Address already in use"):
+                await server.run_until_stopped()
 
 
 def test_processes_of_ours_share_a_port() -> None:

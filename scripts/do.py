@@ -34,6 +34,8 @@ PURE = "not redis and not process and not browser"
 CACHES = (".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 
 VERBS = ["dev", "test", "check", "build", "bench", "fuzz", "hostile", "clean"]
+# Verbs that start no program which might know more options.
+ALONE = ("test", "check", "clean")
 SOURCES = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "auth")))}
 
 NODE_HINT = "apt-get install -y nodejs npm && npm install -g n && n 22"
@@ -62,6 +64,10 @@ def main() -> int:
     )
     # What is not known here belongs to the program that the verb starts.
     options, rest = parser.parse_known_args()
+    if options.quick and options.verb not in ("test", "bench"):
+        rest.insert(0, "--quick")
+    if rest and options.verb in ALONE:
+        parser.error(f"{options.verb} takes no {' '.join(rest)}")
     if options.verb == "clean":
         return clean()
     make_venv()

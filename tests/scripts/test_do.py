@@ -170,6 +170,39 @@ def test_the_script_needs_nothing_but_the_standard_library() -> None:
     assert answer.returncode == 0, answer.stderr
 
 
+def test_an_option_of_another_verb_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program behind the verb knows whether it has it; nothing is done as if it were not said."""
+    called: list[list[str]] = []
+
+    def call(command: list[str], **_: object) -> int:
+        called.append(command)
+        return 2
+
+    monkeypatch.setattr(do, "make_venv", lambda: None)
+    monkeypatch.setattr(do, "call", call)
+    monkeypatch.setattr(sys, "argv", ["do.py", "fuzz", "--quick", "--seed", "7"])
+
+    assert do.main() == 2
+    assert called == [[do.python(), "-m", "tests.fuzz.run", "--quick", "--seed", "7"]]
+
+
+@pytest.mark.parametrize(
+    "words", [["clean", "--quick"], ["check", "--quick"], ["test", "--slow"], ["check", "x"]]
+)
+def test_an_option_that_nothing_would_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    monkeypatch.setattr(do, "make_venv", lambda: pytest.fail("it went on"))
+    monkeypatch.setattr(do, "clean", lambda: pytest.fail("it went on"))
+    monkeypatch.setattr(sys, "argv", ["do.py", *words])
+
+    with pytest.raises(SystemExit) as caught:
+        do.main()
+
+    assert caught.value.code == 2
+    assert f"{words[0]} takes no {words[1]}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", do.VERBS)
 def test_make_has_every_verb(verb: str) -> None:
     answer = subprocess.run(

@@ -28,7 +28,7 @@ from broadcaster.protocol.facts import fact_id
 from broadcaster.protocol.payload import Payload, encode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from broadcaster.jobs.backoff import Backoff
     from broadcaster.jobs.delay import Duration
@@ -90,13 +90,15 @@ def listen(*events: type[FactEvent], **options: Any) -> Any:
             the job's, by default module and name of the function.
 
     Raises:
-        TypeError: no event, or something that is none.
+        TypeError: no event, or something that is none; a function that cannot be called
+            with one argument.
     """
     names = [_event_name(event) for event in events]
     if not names:
         raise TypeError("listen() needs an event, as in @listen(MemberAdded)")
 
     def decorate(function: Callable[[Any], R]) -> Callable[[Any], R]:
+        _check_parameters(function, events)
         made = _job_of(function, options)
         for name in names:
             listeners.add(name, made)
@@ -134,6 +136,22 @@ def _event_name(event: type[FactEvent]) -> str:
         known = ", ".join(cls.__name__ for cls in FACT_EVENTS.values())
         raise TypeError(f"listen() takes events, not {event!r}; there are {known}")
     return name
+
+
+def _check_parameters(function: Callable[..., object], events: Sequence[type[FactEvent]]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some built-in functions nobody knows it
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        name = getattr(function, "__qualname__", repr(function))
+        kinds = " | ".join(event.__name__ for event in events)
+        raise TypeError(
+            f"{name}{signature} cannot listen: it is called with the event alone, as in "
+            f"def {getattr(function, '__name__', 'listener')}(event: {kinds}) ({error})"
+        ) from None
 
 
 def _job_of(function: Callable[[Any], object], options: Mapping[str, Any]) -> type[Job]:

@@ -110,3 +110,36 @@ def test_an_unknown_option_is_refused_where_it_is_written() -> None:
         @listen(MemberAdded, **given)
         def anything(event: MemberAdded) -> None:
             del event
+
+
+def nothing() -> None: ...
+
+
+def two(event: MemberAdded, more: int) -> None:
+    del event, more
+
+
+def named_only(*, event: MemberAdded) -> None:
+    del event
+
+
+@pytest.mark.parametrize("function", [nothing, two, named_only])
+def test_a_function_that_cannot_take_the_event_is_refused(function: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        listen(MemberAdded, MemberRemoved)(function)
+
+    said = str(caught.value)
+    assert said.startswith(f"{function.__name__}(")
+    assert "called with the event alone, as in" in said
+    assert f"def {function.__name__}(event: MemberAdded | MemberRemoved)" in said
+    assert f"{__name__}.{function.__name__}" not in [
+        job.options.name for job in listeners.of("member_added")
+    ]
+
+
+def test_further_parameters_may_have_defaults() -> None:
+    @listen(ChannelOccupied, name="with_defaults")
+    def anything(event: ChannelOccupied, *rest: int, more: int = 0) -> None:
+        del event, rest, more
+
+    assert "with_defaults" in [job.options.name for job in listeners.of("channel_occupied")]

@@ -21,7 +21,7 @@ from broadcaster.errors import ConfigurationError, DriverError
 from broadcaster.protocol.app_table import parse_app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from broadcaster.contracts.apps import App, AppStore
     from broadcaster.protocol.app_table import AppTable
@@ -30,6 +30,7 @@ _log = logging.getLogger("broadcaster.gateway")
 
 POLL_SECONDS = 5.0
 RETRY_SECONDS = 0.2
+MOST_LINES = 10
 
 
 class AppDirectory:
@@ -58,6 +59,7 @@ class AppDirectory:
         self._tables: Mapping[str, AppTable] = {}
         self._by_id = {app.id: app for app in self._static}
         self._by_key = {app.key: app for app in self._static}
+        self._complained: dict[str, AppTable] = {}
         self._version: bytes | None = None
         self._changed: Callable[[str, App | None], None] = _nobody
         self._listens = False  # there is a subscription that tells of changes
@@ -160,35 +162,25 @@ class AppDirectory:
         before = self._by_id
         apps = {app.id: app for app in self._static}
         keys = {app.key: app for app in self._static}
+        complaints: dict[str, AppTable] = {}
         for app_id, table in tables.items():
-            app = self._parsed(app_id, table)
+            app = self._parsed(app_id, table, complaints)
             if app is None:
                 continue
             if app.id in apps or app.key in keys:
-                _log.warning(
-                    "the app %s of Redis has the id or key of another: it is not served",
-                    app.id,
-                    extra={"event": "app_ignored", "app": app.id},
-                )
+                text = f"the app {app.id} of Redis has the id or key of another: it is not served"
+                self._complain(complaints, app_id, table, logging.WARNING, "app_ignored", text)
                 continue
             apps[app.id] = keys[app.key] = app
+        self._complained = complaints
         self._tables, self._by_id, self._by_key = tables, apps, keys
-        for app_id in [*before, *(known for known in apps if known not in before)]:
-            now = apps.get(app_id)
-            if now != before.get(app_id):
-                _log.info(
-                    "the app %s %s",
-                    app_id,
-                    "is gone"
-                    if now is None
-                    else "is served"
-                    if app_id not in before
-                    else "changed",
-                    extra={"event": "app_changed", "app": app_id},
-                )
-                self._changed(app_id, now)
+        known = [*before, *(app_id for app_id in apps if app_id not in before)]
+        changed = [app_id for app_id in known if apps.get(app_id) != before.get(app_id)]
+        _say(changed, before, apps)
+        for app_id in changed:
+            self._changed(app_id, apps.get(app_id))
 
-    def _parsed(self, app_id: str, table: AppTable) -> App | None:
+    def _parsed(self, app_id: str, table: AppTable, complaints: dict[str, AppTable]) -> App | None:
         known = self._by_id.get(app_id)
         if known is not None and self._tables.get(app_id) == table:
             return known  # to read ten thousand tables anew would hold up everybody
@@ -196,8 +188,43 @@ class AppDirectory:
             return parse_app(table, where="an app of Redis", base=self._base)
         except ConfigurationError as error:
             # Written by a newer program, perhaps: what is known of it goes on.
-            _log.error("%s", error, extra={"event": "app_unreadable", "app": app_id})
+            self._complain(
+                complaints, app_id, table, logging.ERROR, "app_unreadable", error.message
+            )
             return known
+
+    def _complain(
+        self,
+        complaints: dict[str, AppTable],
+        app_id: str,
+        table: AppTable,
+        level: int,
+        event: str,
+        text: str,
+    ) -> None:
+        """Say what is wrong with an app, unless it was said of the same table."""
+        complaints[app_id] = table
+        if self._complained.get(app_id) != table:
+            _log.log(level, "%s", text, extra={"event": event, "app": app_id})
+
+
+def _say(changed: Sequence[str], before: Mapping[str, App], now: Mapping[str, App]) -> None:
+    """Say which apps are others than before, or how many: at a start it is every one."""
+    if len(changed) > MOST_LINES:
+        counts = (
+            sum(app_id not in before for app_id in changed),
+            sum(app_id in before and app_id in now for app_id in changed),
+            sum(app_id not in now for app_id in changed),
+        )
+        text = "%d apps of Redis are served, %d changed, %d are gone"
+        _log.info(text, *counts, extra={"event": "app_changed", "count": len(changed)})
+        return
+    for app_id in changed:
+        what = "changed" if app_id in now else "is gone"
+        if app_id not in before:
+            what = "is served"
+        extra = {"event": "app_changed", "app": app_id}
+        _log.info("the app %s %s", app_id, what, extra=extra)
 
 
 def _nobody(app_id: str, app: App | None) -> None:

@@ -12,6 +12,7 @@ objects.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,6 +35,7 @@ from broadcaster.gateway.answers import (
 )
 from broadcaster.gateway.bodies import ClientGone, read_body, refuse_encoding
 from broadcaster.gateway.credentials import Credentials
+from broadcaster.gateway.flood import Flood
 from broadcaster.gateway.publish_rate import PublishRates
 from broadcaster.gateway.publishing import Publishing
 from broadcaster.gateway.reading import Reading
@@ -154,6 +156,7 @@ class HttpApi:
         self._users = users
         self._new_id = new_id
         self._retry_after = retry_after
+        self._refusals = Flood("%d more HTTP requests were refused", "http_refused")
         self._serve: dict[Resource, Callable[[Request], Awaitable[Answer]]] = {
             Resource.EVENTS: publishing.event,
             Resource.BATCH: publishing.batch,
@@ -224,14 +227,15 @@ class HttpApi:
 
     def _refused(self, error: ProtocolError, scope: Scope) -> Answer:
         status = http_api.status_of(error)
-        _LOG.info(
-            "HTTP %s %s refused: %d %s",
-            scope["method"],
-            shown(scope["path"], 200),
-            status,
-            error.code,
-            extra={"event": "http_refused"},
-        )
+        if self._refusals.passes(asyncio.get_running_loop().time()):
+            _LOG.info(
+                "HTTP %s %s refused: %d %s",
+                scope["method"],
+                shown(scope["path"], 200),
+                status,
+                error.code,
+                extra={"event": "http_refused"},
+            )
         headers: list[tuple[bytes, bytes]] = []
         if error.code in ("request_too_large", "body_timeout"):
             headers.append(_CLOSE)

@@ -14,8 +14,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from broadcaster.gateway.flood import Flood
 from broadcaster.protocol.envelope import Flag
-from broadcaster.protocol.rate import TokenBucket
 from broadcaster.protocol.watchlist import is_online_list
 
 if TYPE_CHECKING:
@@ -32,16 +32,14 @@ _log = logging.getLogger("broadcaster.gateway")
 _DIGEST = re.compile(r"(?<![0-9a-f])([0-9a-f]{8})[0-9a-f]{56}(?![0-9a-f])")
 _CUT = r"\1..."
 
-LINES_A_SECOND, LINES_AT_ONCE = 20, 200
-
 
 class Trace:
     """See the module."""
 
     def __init__(self) -> None:
         self.on = _log.isEnabledFor(logging.DEBUG)
-        self._denials = _Flood("%d more were denied", "denied")
-        self._refusals = _Flood("%d more were refused", "refused")
+        self._denials = Flood("%d more were denied", "denied")
+        self._refusals = Flood("%d more were refused", "refused")
 
     def connected(self, connection: Connection) -> None:
         """A client connected."""
@@ -49,9 +47,16 @@ class Trace:
             _log.debug("connected", extra=_of(connection, "connected"))
 
     def disconnected(self, connection: Connection) -> None:
-        """A client is gone."""
-        if self.on:
-            _log.debug("disconnected", extra=_of(connection, "disconnected"))
+        """A client is gone; with the close code and its name if it was we who closed."""
+        if not self.on:
+            return
+        extra = _of(connection, "disconnected")
+        if connection.closed_with is None:
+            _log.debug("disconnected", extra=extra)
+            return
+        code, name = connection.closed_with
+        extra |= {"close_code": code, "cause": name}
+        _log.debug("disconnected: closed with %d (%s)", code, name, extra=extra)
 
     def refused(
         self, connection: Connection, code: CloseCode, message: str, cause: str = ""
@@ -130,32 +135,6 @@ class Trace:
                 "dur_ms": round(waited, 1),
             },
         )
-
-
-class _Flood:
-    """
-    Lets so many lines a second pass, and says with the next one how many did not.
-
-    Args:
-        rest: the line that says it.
-        event: its name.
-    """
-
-    def __init__(self, rest: str, event: str) -> None:
-        self._rest = rest
-        self._event = event
-        self._lines = TokenBucket(LINES_A_SECOND, burst=LINES_AT_ONCE)
-        self._unsaid = 0
-
-    def passes(self, now: float) -> bool:
-        """Whether one more line may be written now."""
-        if not self._lines.take(now):
-            self._unsaid += 1
-            return False
-        if self._unsaid:
-            _log.info(self._rest, self._unsaid, extra={"event": self._event})
-            self._unsaid = 0
-        return True
 
 
 def _without_secrets(cause: str, secret: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,42 @@ async def running(world: World) -> AsyncGenerator[World]:
     world.told.clear()
     yield world
     task.cancel()
+
+
+async def test_ten_thousand_apps_are_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "broadcaster.gateway")
+    many = [table(f"app{number}") for number in range(50)]
+    world = World(*many)
+
+    async with running(world):
+        world.shelf.set(*many, SHOP)
+        world.directory.told()
+        await eventually(lambda: world.directory.by_id("shop"))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "50 apps of Redis are served, 0 changed, 0 are gone",
+        "the app shop is served",
+    ]
+
+
+async def test_what_is_wrong_with_an_app_is_said_once_until_it_is_written_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    twin, bad = table("twin", key=APP.key), table("bad", enabled="perhaps")
+    world = World(twin, bad)
+
+    async with running(world):
+        for number in range(3):
+            world.shelf.set(twin, bad, table(f"other{number}"))
+            world.directory.told()
+            await eventually(lambda n=number: world.directory.by_id(f"other{n}"))  # type: ignore[misc]  # a default binds the number
+        said = [record.levelname for record in caplog.records]
+        world.shelf.set({**twin, "enabled": False}, bad, SHOP)
+        world.directory.told()
+        await eventually(lambda: world.directory.by_id("shop"))
+
+    assert sorted(said) == ["ERROR", "WARNING"]
+    assert [record.levelname for record in caplog.records][2:] == ["WARNING"]
 
 
 async def test_without_a_store_there_are_the_apps_of_the_settings() -> None:

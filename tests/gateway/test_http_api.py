@@ -545,3 +545,19 @@ def test_signed_random_bytes_get_a_refusal_in_json(body: bytes, path: str) -> No
 
     assert refusal(response)[0] == 400
     assert world.broker.calls == 0
+
+
+async def test_a_flood_of_refused_requests_is_counted_instead_of_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can send requests without a signature."""
+    monkeypatch.setattr("broadcaster.gateway.flood.LINES_A_SECOND", 0.001)
+    monkeypatch.setattr("broadcaster.gateway.flood.LINES_AT_ONCE", 5)
+    flooded = World()
+
+    with caplog.at_level(logging.INFO, "broadcaster.http"):
+        answers = [(await flooded.call("GET", "/apps/1234/nothing")).status_code for _ in range(20)]
+        told = [record for record in caplog.records if "refused" in record.getMessage()]
+
+    assert answers == [404] * 20
+    assert len(told) == 5

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.gateway.trace import LINES_A_SECOND, LINES_AT_ONCE, Trace
+from broadcaster.gateway.flood import LINES_A_SECOND, LINES_AT_ONCE
+from broadcaster.gateway.trace import Trace
 from broadcaster.hub.channel import LocalChannel
-from broadcaster.protocol.close_codes import OVER_CAPACITY
+from broadcaster.protocol.close_codes import OVER_CAPACITY, PONG_MISSING
 from broadcaster.protocol.effects import Denied
 from broadcaster.protocol.envelope import NO_ID, Envelope
-from tests.gateway.fakes import FakeNode, FakeTransport
+from tests.gateway.fakes import FakeNode, FakeTransport, client_frame
 from tests.hub.subscribers import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from broadcaster.gateway.connection import Connection
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +75,33 @@ def test_a_flood_is_counted_instead_of_told(caplog: pytest.LogCaptureFixture, wh
     assert told == LINES_AT_ONCE
     assert later[0] == f"1000 more were {what}"
     assert len(later) == 1 + LINES_A_SECOND
+
+
+def disconnection(caplog: pytest.LogCaptureFixture, connection: Connection) -> dict[str, object]:
+    Trace().disconnected(connection)
+    (record,) = caplog.records
+    return vars(record) | {"text": record.getMessage()}
+
+
+def test_a_close_of_ours_is_told_with_its_code_and_name(caplog: pytest.LogCaptureFixture) -> None:
+    connection = FakeNode().connection(FakeTransport())
+    connection.close(PONG_MISSING)
+
+    said = disconnection(caplog, connection)
+
+    assert said["text"] == "disconnected: closed with 4201 (pong_missing)"
+    assert (said["close_code"], said["cause"]) == (4201, "pong_missing")
+
+
+def test_a_violation_is_told_with_the_code_of_the_rfc(caplog: pytest.LogCaptureFixture) -> None:
+    connection = FakeNode().connection(FakeTransport())
+    connection.data_received(client_frame(b"\xff"))
+
+    assert disconnection(caplog, connection)["close_code"] == 1007
+
+
+def test_a_client_that_left_by_itself_has_no_code(caplog: pytest.LogCaptureFixture) -> None:
+    said = disconnection(caplog, FakeNode().connection(FakeTransport()))
+
+    assert said["text"] == "disconnected"
+    assert "close_code" not in said

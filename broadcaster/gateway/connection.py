@@ -87,6 +87,7 @@ class Connection:
         "allowance",
         "app",
         "backlog",
+        "closed_with",
         "closing_at",
         "last_seen",
         "opened_at",
@@ -113,6 +114,8 @@ class Connection:
         self.backlog = 0
         self.stuck_since = 0.0
         self.closing_at: float | None = None
+        # The code and its name, of a close that we sent.
+        self.closed_with: tuple[int, str] | None = None
 
     @property
     def write(self) -> Callable[[bytes], None]:
@@ -219,12 +222,13 @@ class Connection:
 
     def close(self, reason: CloseCode, message: str | None = None) -> None:
         """Close with one of our codes; the cause goes into the close frame's reason."""
-        self.close_with(reason.code, message or reason.message)
+        self.close_with(reason.code, reason.name, message or reason.message)
 
-    def close_with(self, code: int, message: str) -> None:
-        """Send a close frame and stop listening."""
+    def close_with(self, code: int, name: str, message: str) -> None:
+        """Send a close frame and stop listening; `name` is the code's, for the log."""
         if self.closing_at is not None:
             return
+        self.closed_with = (code, name)
         self._node.hub.flush()
         self._write(websocket.encode_close(code, message))
         self.closing_at = self._node.now()
@@ -236,13 +240,13 @@ class Connection:
             self.send(
                 messages.encode_error(close_codes.INVALID_MESSAGE, f"Invalid message: {error}")
             )
-        self.close_with(error.close_code, str(error))
+        self.close_with(error.close_code, error.code, str(error))
 
     def refuse(self, reason: CloseCode, message: str | None = None) -> None:
         """Tell a client that has just connected why it cannot stay, and close."""
         text = message or reason.message
         self.send(messages.encode_error(reason.code, text))
-        self.close_with(reason.code, text)
+        self.close_with(reason.code, reason.name, text)
 
     def abort(self) -> None:
         """End the connection without waiting for the peer."""

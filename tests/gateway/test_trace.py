@@ -17,7 +17,7 @@ from tests.gateway.fakes import FakeNode, FakeTransport, client_frame
 from tests.hub.subscribers import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from broadcaster.gateway.connection import Connection
 
@@ -77,7 +77,7 @@ def test_a_flood_is_counted_instead_of_told(caplog: pytest.LogCaptureFixture, wh
     assert len(later) == 1 + LINES_A_SECOND
 
 
-def disconnection(caplog: pytest.LogCaptureFixture, connection: Connection) -> dict[str, object]:
+def disconnection(caplog: pytest.LogCaptureFixture, connection: Connection) -> Mapping[str, object]:
     Trace().disconnected(connection)
     (record,) = caplog.records
     return vars(record) | {"text": record.getMessage()}

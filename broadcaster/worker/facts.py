@@ -38,6 +38,7 @@ class FactSpreader:
     def __init__(self, queue: Queue, jobs_for: Callable[[Fact], Sequence[NewJob]]) -> None:
         self._queue = queue
         self._jobs_for = jobs_for
+        self._unheard: set[str] = set()
 
     async def run(self, reserved: Reserved, payload: Payload) -> Settlement:
         """
@@ -56,5 +57,19 @@ class FactSpreader:
         except DriverRefused as error:
             logger.warning("%s waits: %s", fact.name, error, extra=fields)
             return Retry(reserved.id, reserved.token, REFUSED_SECONDS)
+        if not jobs:
+            self._say_unheard(fact)
         logger.debug("%s goes to %d listeners", fact.name, len(jobs), extra=fields)
         return Done(reserved.id, reserved.token)
+
+    def _say_unheard(self, fact: Fact) -> None:
+        """Warn once of each kind: somebody wants these events, and this worker calls nobody."""
+        if fact.name in self._unheard:
+            return
+        self._unheard.add(fact.name)
+        logger.warning(
+            "%s came and no function in this worker listens to it: if one should, list its "
+            "module in `imports` of broadcaster.toml or name it to `broadcaster work`",
+            fact.name,
+            extra={"event": "no_listeners", "app": fact.app_id},
+        )

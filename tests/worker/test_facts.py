@@ -66,3 +66,18 @@ async def test_what_cannot_be_pushed_comes_again(trouble: Exception, settled: ob
 async def test_what_carries_no_fact_is_refused() -> None:
     with pytest.raises(InvalidJob, match="carries no fact"):
         await spreader(FakeQueue()).run(RESERVED, Payload(id="a" * 32, job=EVENT_JOB))
+
+
+async def test_an_event_that_nobody_listens_to_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    deaf = FactSpreader(cast("Queue", FakeQueue()), lambda _: [])
+
+    for name in ("member_added", "member_added", "channel_occupied"):
+        payload = decode_payload(encode_event(fact(name=name)))
+        assert await deaf.run(RESERVED, payload) == Done("1", 7)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+    assert [text.split()[0] for text in said] == ["member_added", "channel_occupied"]
+    assert "`imports`" in said[0]
+    assert "`broadcaster work`" in said[0]

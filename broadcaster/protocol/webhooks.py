@@ -50,6 +50,7 @@ ID_HEADER = "X-Broadcaster-Webhook-Id"
 
 GIVE_UP_SECONDS = 300.0
 FIRST_PAUSE = 1.0
+_ENOUGH = 30  # tries, for which all pauses are longer than any fact is tried
 LONGEST_PAUSE = 60.0
 OLDEST_SECONDS = 240.0
 """Age of the oldest ``time_ms`` that is sent: receivers refuse one of five minutes."""
@@ -312,9 +313,22 @@ def is_accepted(status: int) -> bool:
     return 200 <= status < 300  # noqa: PLR2004 - HTTP
 
 
-def ends_at(fact: Fact) -> float:
-    """Return until when `fact` is tried, in Unix seconds."""
-    return fact.time_ms / 1000 + GIVE_UP_SECONDS
+def time_left(fact: Fact, *, tries: int, now: float, waited: float = 0.0) -> float:
+    """
+    Return for how many seconds `fact` is tried yet; 0 or less is the end.
+
+    No clock is so wrong that a fact comes from a time after its own end: what says so ends by
+    the pauses between its tries, or else it would be tried until that day.
+
+    Args:
+        tries: after which a pause has ended.
+        now: Unix seconds.
+        waited: seconds for which it cannot have been tried.
+    """
+    age = now - fact.time_ms / 1000
+    if age < -GIVE_UP_SECONDS:
+        age = max(waited, sum(map(_pause, range(1, min(tries, _ENOUGH) + 1))))
+    return GIVE_UP_SECONDS - age
 
 
 def next_try(fact: Fact, *, attempt: int, now: float, chance: float) -> float | None:
@@ -328,8 +342,12 @@ def next_try(fact: Fact, *, attempt: int, now: float, chance: float) -> float | 
         now: Unix seconds.
         chance: from 0 up to 1: receivers are not to be asked by everybody at once.
     """
-    left = ends_at(fact) - now
+    left = time_left(fact, tries=attempt - 1, now=now)
     if left <= 0:
         return None
-    pause = min(FIRST_PAUSE * 2.0 ** min(attempt - 1, 30), LONGEST_PAUSE)
-    return min(pause * (0.75 + chance / 2), left)
+    return min(_pause(attempt) * (0.75 + chance / 2), left)
+
+
+def _pause(attempt: int) -> float:
+    """Return about how many seconds pass after a try."""
+    return min(FIRST_PAUSE * 2.0 ** min(attempt - 1, 30), LONGEST_PAUSE)

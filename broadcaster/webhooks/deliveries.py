@@ -27,11 +27,11 @@ from broadcaster.protocol.channels import shown
 from broadcaster.protocol.fact_jobs import read_delivery
 from broadcaster.protocol.webhooks import (
     GIVE_UP_SECONDS,
-    ends_at,
     find_webhook,
     is_accepted,
     next_try,
     shown_url,
+    time_left,
     webhook_body,
     webhook_headers,
 )
@@ -217,7 +217,8 @@ class DeliveryRunner:
 
     def _postpone(self, reserved: Reserved, fact: Fact, url: str, wait: Postponed) -> Settlement:
         down = wait.down_for
-        over = self._chances.clock() > ends_at(fact)
+        now, tries = self._chances.clock(), reserved.attempts
+        over = time_left(fact, tries=tries, now=now, waited=down or 0.0) <= 0
         # What was never tried waits for the receiver as long as a new fact would.
         if down is not None and over and (reserved.attempts > 0 or down > GIVE_UP_SECONDS):
             text = f"not tried now: the receiver has accepted nothing for {down:.0f} s"

@@ -23,6 +23,7 @@ from broadcaster.protocol.webhooks import (
     parse_webhook,
     receivers,
     shown_url,
+    time_left,
     wants,
     webhook_body,
     webhook_event,
@@ -264,3 +265,20 @@ def test_no_try_is_planned_past_the_end(attempt: int, age: float, chance: float)
 
     assert (pause is None) == (age >= GIVE_UP_SECONDS)
     assert pause is None or 0 < pause <= GIVE_UP_SECONDS - age + 0.001
+
+
+def test_a_fact_from_the_far_future_is_tried_as_often_as_any_other() -> None:
+    """Whoever writes to the queue says when a fact was; nothing is retried until that day."""
+    late, attempt, pauses = fact(time_ms=10**15), 0, list[float]()
+    while True:
+        attempt += 1
+        pause = next_try(late, attempt=attempt, now=NOW, chance=0.5)
+        if pause is None:
+            break
+        pauses.append(pause)
+
+    assert sum(pauses) == GIVE_UP_SECONDS
+
+
+def test_a_fact_of_a_clock_that_is_a_little_fast_is_tried_until_its_own_end() -> None:
+    assert time_left(fact(), tries=40, now=NOW - 2) == GIVE_UP_SECONDS + 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from broadcaster.contracts.apps import StaticApps
@@ -132,6 +133,27 @@ async def test_what_was_never_tried_waits_for_it_however_old(world: World) -> No
     assert await world.run() == Release("1", 7, 1.5)
     world.now += 1
     assert await world.run() == Done("1", 7)
+
+
+async def test_what_says_to_be_from_the_far_future_is_not_kept_until_then(world: World) -> None:
+    """Neither for an endpoint that nobody knows, nor for one that has been down for long."""
+    world.fact = fact(time_ms=10**15)
+    known, world.fact = world.fact, msgspec.structs.replace(world.fact, app_id="gone")
+    unknown = [await world.run(attempts=attempts) for attempts in (0, 40)]
+    world.fact = known
+    await world.bring_down()
+    at_first = await world.run()
+    world.answer = Answer(500)
+    for _ in range(11):
+        world.now += 30
+        await world.run(attempts=1)
+    later = await world.run()
+
+    assert isinstance(unknown[0], Retry)
+    assert unknown[1] == Done("1", 7)
+    assert isinstance(at_first, Release)
+    assert isinstance(later, Fail)
+    assert later.reason == "receiver_down"
 
 
 async def test_what_is_no_webhook_fails(world: World) -> None:

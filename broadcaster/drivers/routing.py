@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from broadcaster.contracts.apps import App
     from broadcaster.contracts.publisher import Publication, Publisher
@@ -72,35 +73,79 @@ class SigningPublisher:
         self._find = find
         self._open_for = open_for
         self._lock = threading.Lock()
-        self._opened: dict[str, tuple[App, SigningDriver]] = {}
+        self._opened: dict[str, _Opened] = {}
+        self._replaced: list[_Opened] = []
 
     def publish(self, publications: Sequence[Publication]) -> None:
         """See `Publisher.publish`."""
         for app_id, group in groupby(publications, _app_id):
-            self._driver(app_id).publish(list(group))
+            with self._used(app_id) as opened:
+                opened.driver.publish(list(group))
+        for opened in self._unused():
+            opened.driver.close()
 
     async def apublish(self, publications: Sequence[Publication]) -> None:
         """See `Publisher.apublish`."""
         for app_id, group in groupby(publications, _app_id):
-            await self._driver(app_id).apublish(list(group))
+            with self._used(app_id) as opened:
+                opened.loops = True
+                await opened.driver.apublish(list(group))
+        for opened in self._unused(loops=True):
+            await opened.driver.aclose()
 
     def close(self) -> None:
         """Close the connections of code without an event loop."""
-        for _, driver in list(self._opened.values()):
-            driver.close()
+        for opened in self._all():
+            opened.driver.close()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop, and the others' too."""
-        for _, driver in list(self._opened.values()):
-            await driver.aclose()
+        for opened in self._all():
+            await opened.driver.aclose()
 
-    def _driver(self, app_id: str) -> SigningDriver:
+    @contextmanager
+    def _used(self, app_id: str) -> Generator[_Opened]:
+        """Lend the driver of an app, as the app is now; nobody closes it meanwhile."""
         app = self._find(app_id)
         with self._lock:
-            known = self._opened.get(app_id)
-            if known is None or known[0] != app:  # its secret may be another now
-                known = self._opened[app_id] = (app, self._open_for(app))
-            return known[1]
+            opened = self._opened.get(app_id)
+            if opened is None or opened.app != app:  # its secret may be another now
+                if opened is not None:
+                    self._replaced.append(opened)
+                opened = self._opened[app_id] = _Opened(app, self._open_for(app))
+            opened.users += 1
+        try:
+            yield opened
+        finally:
+            with self._lock:
+                opened.users -= 1
+
+    def _unused(self, *, loops: bool = False) -> list[_Opened]:
+        """Take those that were replaced and can be closed; with event loops, only in one."""
+        with self._lock:
+            unused = [one for one in self._replaced if not one.users and (loops or not one.loops)]
+            self._replaced = [one for one in self._replaced if one not in unused]
+        return unused
+
+    def _all(self) -> list[_Opened]:
+        with self._lock:
+            return [*self._opened.values(), *self._replaced]
+
+
+class _Opened:
+    """
+    A driver that signs as an app.
+
+    Attributes:
+        users: calls under way.
+        loops: whether it was used in an event loop.
+    """
+
+    def __init__(self, app: App, driver: SigningDriver) -> None:
+        self.app = app
+        self.driver = driver
+        self.users = 0
+        self.loops = False
 
 
 def _app_id(publication: Publication) -> str:

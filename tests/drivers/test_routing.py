@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -77,3 +78,34 @@ async def test_each_app_signs_for_itself_with_its_present_secret() -> None:
     await publisher.aclose()
 
     assert Signing.signed == [("1-secret", 2), ("2-secret", 1), ("2-secret", 1), ("rotated", 1)]
+
+
+async def test_a_driver_whose_secret_was_rotated_is_closed_when_nobody_uses_it() -> None:
+    app = App(id="1", key="1", secret="old")
+    apps, made, one = {"1": app}, list[Signing](), make_publication()
+    gate = asyncio.Event()
+
+    class Slow(Signing):
+        def __init__(self, app: App) -> None:
+            super().__init__(app)
+            made.append(self)
+
+        async def apublish(self, publications: Sequence[Publication]) -> None:
+            await gate.wait()
+
+    publisher = SigningPublisher(apps.__getitem__, Slow)
+    slow = asyncio.create_task(publisher.apublish([one]))
+    await asyncio.sleep(0)
+    apps["1"] = replace(app, secret="new")
+    publisher.publish([one])
+    while_used = made[0].closed
+    gate.set()
+    await slow
+    after = [driver.closed for driver in made]
+    apps["1"] = replace(app, secret="newer")
+    publisher.publish([one])
+
+    assert while_used == 0
+    assert after == [1, 0]
+    assert [driver.closed for driver in made] == [1, 1, 0]
+    assert not publisher._replaced

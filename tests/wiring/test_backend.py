@@ -292,7 +292,8 @@ async def test_the_pusher_driver_is_made_from_the_endpoint() -> None:
     backend = Backend(settings(endpoint=endpoint, broadcast=BroadcastSettings(driver="pusher")))
 
     publisher: Any = backend.driver(None)
-    driver = publisher._driver(APP.id)
+    with publisher._used(APP.id) as opened:
+        driver = opened.driver
 
     assert driver._base_url == httpx.URL("https://push.example:444/x")
     same: object = backend.driver("pusher")

@@ -184,7 +184,7 @@ async def test_publishing_does_not_ask_redis_who_an_app_is(redis_server: FaultyS
 def test_the_http_driver_signs_as_the_app_of_each_event() -> None:
     publisher: Any = backend().driver("pusher")
 
-    shop, blog = publisher._driver("shop"), publisher._driver("blog")
-
-    assert (shop._app, blog._app) == (SHOP, BLOG)
-    assert publisher._driver("shop") is shop
+    with publisher._used("shop") as shop, publisher._used("blog") as blog:
+        assert (shop.driver._app, blog.driver._app) == (SHOP, BLOG)
+    with publisher._used("shop") as again:
+        assert again is shop

@@ -26,6 +26,7 @@ from broadcaster.contracts.history import HistoryLimits
 from broadcaster.errors import ConfigurationError, NotConfigured
 from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_apps import choose, read_apps, same_app, single_app
+from broadcaster.settings_credentials import passed_over, pick_app
 from broadcaster.settings_sources import (
     DEV,
     Found,
@@ -33,7 +34,6 @@ from broadcaster.settings_sources import (
     dev_layer,
     environment_layers,
     file_layer,
-    pick_app,
     read_dotenv,
 )
 from broadcaster.settings_values import convert
@@ -187,6 +187,7 @@ class Settings:
         imports: modules that a worker imports to find jobs and listeners.
         sources: where each setting came from, by path.
         app_problem: why `app` is None, as one sentence.
+        warnings: sentences on what was set and does not count.
     """
 
     app: App | None = None
@@ -204,6 +205,7 @@ class Settings:
     limits: AppLimits = field(default_factory=AppLimits)
     sources: Mapping[str, str] = field(default_factory=dict[str, str])
     app_problem: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def apps(self) -> tuple[App, ...]:
@@ -334,6 +336,7 @@ def load_settings(
         listed=listed,
         sources=MappingProxyType(sources),
         app_problem=problem,
+        warnings=passed_over(layers, credentials, found["apps"].source if listed else ""),
         limits=limits,
         **{name: values[name] for name in _TOP if name in values},
         **sections,

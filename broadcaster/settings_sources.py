@@ -23,7 +23,7 @@ from broadcaster.protocol.channels import shown
 from broadcaster.protocol.suggestion import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 PREFIX = "BROADCASTER_"
@@ -208,38 +208,6 @@ def dev_layer(cwd: Path) -> Layer:
             if state is not None:
                 return Layer.of(DEV, _dev_values(state))
     return Layer(DEV)
-
-
-def pick_app(layers: Iterable[Layer], listed: Collection[str] = ()) -> tuple[dict[str, Found], str]:
-    """
-    Return the first complete set of credentials, or nothing and why there is none.
-
-    An id alone is complete if it is one of `listed`, the ids of ``[[apps]]``. If it is none
-    of them, only a set with this id is taken: a slip must not choose another app. A grant
-    or encryption key is taken only from the layer that the set is from.
-    """
-    incomplete: list[str] = []
-    alone: dict[str, Found] = {}
-    for layer in layers:
-        for owner, owned in layer.credentials.items():
-            missing = [path for path in CREDENTIALS if path not in owned]
-            if not missing:
-                if alone and alone["app.id"].value != owned["app.id"].value:
-                    continue
-                beside = {path: layer.values[path] for path in COMPANIONS if path in layer.values}
-                return {**owned, **beside}, ""
-            if listed and not alone and list(owned) == ["app.id"]:
-                alone = dict(owned)
-                if owned["app.id"].value in listed:
-                    return alone, ""
-            names = ", ".join(_credential_name(owner, path) for path in missing)
-            incomplete.append(f"the set of {owner} lacks {names}")
-    return alone, "; ".join(incomplete)
-
-
-def _credential_name(owner: str, path: str) -> str:
-    field_name = path.removeprefix("app.")
-    return VENDORS[owner] + field_name.upper() if owner in VENDORS else path
 
 
 def _credential_sets(names: Mapping[str, Found]) -> dict[str, dict[str, Found]]:

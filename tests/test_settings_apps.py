@@ -335,6 +335,18 @@ def test_a_running_dev_is_asked_last(tmp_path: Path, text: str, chosen: str) -> 
     assert load(tmp_path, text).require_app().id == chosen
 
 
+def test_a_lone_id_is_not_answered_with_the_app_of_a_running_dev(tmp_path: Path) -> None:
+    write_dev(tmp_path)
+
+    settings = load(tmp_path, "", {"BROADCASTER_APP_ID": "tenant"})
+
+    with pytest.raises(NotConfigured, match="set the key and the secret of 'tenant' too") as caught:
+        settings.require_app()
+    assert "environment BROADCASTER_APP_ID asks for the app 'tenant'" in caught.value.message
+    assert "`broadcaster dev` has the app '123'" in caught.value.message
+    assert load(tmp_path, "", {"BROADCASTER_APP_ID": "123"}).require_app().key == "dev-key"
+
+
 def test_a_server_whose_apps_are_all_in_redis_says_so(tmp_path: Path) -> None:
     """Else forgotten credentials would be found out by the pages that are turned away."""
     with pytest.raises(NotConfigured):

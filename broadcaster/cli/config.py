@@ -52,6 +52,8 @@ def show(*, as_json: bool) -> None:
         click.echo(f"{path:<{width}}  {_readable(value):<32}  {source}")
     if settings.app is None and settings.app_problem:
         click.echo(f"no app: {settings.app_problem}", err=True)
+    for text in settings.warnings:
+        click.echo(f"note: {text}", err=True)
     for number, app in enumerate(settings.listed, start=1):
         click.echo(f"apps #{number}")
         for name, value in shown_app(app).items():

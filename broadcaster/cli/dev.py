@@ -76,6 +76,7 @@ class Display:
         refusal: why the application cannot be started, when that ends everything.
         listening: the children that have said so.
         listened: set when one more has.
+        told: what was said of settings; each child would say it.
         outrun: whether somebody took one of our ports before we listened.
     """
 
@@ -88,6 +89,7 @@ class Display:
     listening: set[str] = field(default_factory=set[str])
     listened: asyncio.Event = field(default_factory=asyncio.Event)
     outrun: bool = False
+    told: set[str] = field(default_factory=set[str])
     early: deque[str] | None = field(default_factory=lambda: deque[str](maxlen=EARLY_LINES))
 
     def heard(self, child: str, fields: Mapping[str, object]) -> None:
@@ -97,6 +99,8 @@ class Display:
             self.listened.set()
         is_watched = self.debug or fields.get("event") in WATCHED
         if fields.get("level") == "debug" and not is_watched:
+            return
+        if fields.get("event") == logs.SETTINGS_EVENT and not self._is_new(str(fields["msg"])):
             return
         if fields.get("event") == "job_failed" and fields.get("code") == "unknown_job":
             fields = {**fields, "remedy": self._remedy()}
@@ -141,6 +145,11 @@ class Display:
         if self.early is not None:
             self.open(plan.panel())
         self.say("stopping", "stopping; Ctrl-C again does not wait")
+
+    def _is_new(self, text: str) -> bool:
+        before = len(self.told)
+        self.told.add(text)
+        return len(self.told) > before
 
     def _is_outrun(self, reason: str) -> bool:
         """Whether nothing was promised yet, and other ports may be taken."""
@@ -191,6 +200,7 @@ def dev(
             with PortHolds() as ports:
                 plan = make_plan(settings, folder, target, server, ports)
                 folder.announce(plan.state(folder))
+                refuse_other_app(load_settings())
                 code = asyncio.run(supervise(plan, display, server, open_page=open_page))
             if not display.outrun:
                 break
@@ -210,6 +220,12 @@ def refuse_if_above(settings: Settings) -> None:
         raise ConfigurationError(
             "broadcaster dev runs already in a folder above this one; stop it, or use it as it is"
         )
+
+
+def refuse_other_app(settings: Settings) -> None:
+    """Raise `ConfigurationError` if what children are told, now that a dev runs, is no app."""
+    if settings.app is None and not settings.listed:
+        raise ConfigurationError(settings.app_problem)
 
 
 async def supervise(

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+SETTINGS_EVENT = "settings"
 Format = Literal["auto", "human", "json"]
 
 # In the order in which they are written.
@@ -74,6 +75,12 @@ def configure(format: Format = "auto", level: int | str = logging.INFO) -> None:
     logging.getLogger("broadcaster").setLevel(level)
     logging.getLogger("broadcaster_auth").setLevel(level)
     logging.captureWarnings(capture=True)
+
+
+def warn_of_settings(logger: logging.Logger, warnings: Iterable[str]) -> None:
+    """Say at a start what was set and does not count."""
+    for text in warnings:
+        logger.warning("%s", text, extra={"event": SETTINGS_EVENT})
 
 
 class JsonFormatter(logging.Formatter):

@@ -58,6 +58,8 @@ def serve(
     settings.require_redis()
     level = log_level or ("debug" if settings.debug else "info")
     logs.configure(settings.gateway.log_format, level.upper())
+    if not shared_port:
+        logs.warn_of_settings(_log, settings.warnings)
     raise_file_limit()
     if settings.gateway.workers > 1 and not shared_port:
         from broadcaster.cli.serve_workers import run_workers

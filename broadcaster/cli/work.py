@@ -100,6 +100,7 @@ def work(
     settings.require_redis()
     level = log_level or ("debug" if settings.debug else "info")
     logs.configure(settings.gateway.log_format, level.upper())
+    logs.warn_of_settings(logger, settings.warnings)
     names = tuple(dict.fromkeys((*settings.imports, *modules)))
     import_jobs(names)
     options = WorkerOptions(

@@ -106,11 +106,11 @@ def free_port() -> int:
         return port
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "broadcaster", *arguments],
         cwd=folder,
-        env=clean_environment(),
+        env=clean_environment(**environment),
         capture_output=True,
         text=True,
         check=False,

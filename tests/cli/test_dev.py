@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -380,6 +381,35 @@ def test_a_configured_server_and_app_are_used(
     assert dev.ready["key"] == "key1"
     assert not [child for child in dev.family() if "valkey" in child.name()]
     assert not (tmp_path / ".broadcaster" / "redis").exists()
+
+
+def test_an_id_without_key_and_secret_is_no_wish_for_the_app_of_dev(
+    tmp_path: Path, start: Callable[..., Dev]
+) -> None:
+    refused = command(tmp_path, "dev", "--no-demo", BROADCASTER_APP_ID="tenant")
+
+    assert refused.returncode == 78
+    assert "asks for the app 'tenant'" in refused.stderr
+    dev = start(tmp_path, "--json", "--no-demo")
+    assert dev.ready
+    answer = command(tmp_path, "trigger", "orders", "Sample", BROADCASTER_APP_ID="tenant")
+    assert answer.returncode == 78
+    assert "set the key and the secret of 'tenant' too" in answer.stderr
+
+
+def test_a_key_that_does_not_count_is_warned_of_once(
+    tmp_path: Path, start: Callable[..., Dev]
+) -> None:
+    key = b64encode(bytes(32)).decode()
+    dev = start(tmp_path, "--json", "--no-demo", BROADCASTER_APP_ENCRYPTION_KEY=key)
+
+    assert dev.ready
+    dev.until(lambda: dev.said("worker_started"))
+    dev.until(lambda: any(record["event"] == "listening" for record in dev.records))
+    said = [record["msg"] for record in dev.records if "is not used" in record["msg"]]
+    assert len(said) == 1
+    assert "BROADCASTER_APP_ENCRYPTION_KEY" in said[0]
+    assert "dev.json" in said[0]
 
 
 def test_an_application_without_attribute_is_a_usage_error(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ class Node:
         self._revocations = Revocations(
             stores.revocations,
             topic=stores.control,
-            want=self._subscriptions.want,
+            subscriptions=self._subscriptions,
+            apps=apps,
             connections=lambda: self.connections,
         )
         self._keep_count()

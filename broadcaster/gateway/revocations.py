@@ -22,6 +22,8 @@ from broadcaster.protocol.session import REVOKED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from broadcaster.contracts.apps import AppProvider
+    from broadcaster.contracts.broker import Subscriptions
     from broadcaster.contracts.revocations import Revocation, RevocationStore
     from broadcaster.contracts.verifier import Verified
     from broadcaster.gateway.connection import Connection
@@ -52,7 +54,8 @@ class Revocations:
     Args:
         store: where they are kept.
         topic: names an app's control topic.
-        want: subscribes to it.
+        subscriptions: where it is subscribed to.
+        apps: those that are served.
         connections: those of this node.
         clock: Unix seconds.
     """
@@ -62,13 +65,15 @@ class Revocations:
         store: RevocationStore,
         *,
         topic: Callable[[str], bytes],
-        want: Callable[[bytes], None],
+        subscriptions: Subscriptions,
+        apps: AppProvider,
         connections: Callable[[], Iterable[Connection]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._topic = topic
-        self._want = want
+        self._subscriptions = subscriptions
+        self._served = apps
         self._connections = connections
         self._clock = clock
         self._apps: dict[str, _Known] = {}
@@ -86,7 +91,7 @@ class Revocations:
             self._apps[app_id] = _Known()
             topic = self._topic(app_id)
             self._app_of[topic] = app_id
-            self._want(topic)
+            self._subscriptions.want(topic)
 
     def check(self, app_id: str, channel: str, verified: Verified) -> None:
         """Refuse what is proved, but revoked; raises `Denied`."""
@@ -155,6 +160,8 @@ class Revocations:
             except TimeoutError:
                 polling = True
             self._event.clear()
+            if polling:
+                self._forget_gone()
             again = False
             for app_id, known in list(self._apps.items()):
                 try:
@@ -165,6 +172,16 @@ class Revocations:
                     _log.log(level, "revocations: %s", error, extra={"event": "retry"})
                     again = True
             delay = RETRY_SECONDS if again else POLL_SECONDS
+
+    def _forget_gone(self) -> None:
+        """Forget apps that are served no more, once their last connection here is gone."""
+        gone = {app_id for app_id in self._apps if self._served.by_id(app_id) is None}
+        if gone:
+            gone.difference_update(connection.app.id for connection in self._connections())
+        for topic, app_id in list(self._app_of.items()):
+            if app_id in gone:
+                del self._app_of[topic], self._apps[app_id]
+                self._subscriptions.forget(topic)
 
     async def _is_behind(self, app_id: str, known: _Known) -> bool:
         known.table.forget(self._clock())

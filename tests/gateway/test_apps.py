@@ -363,6 +363,29 @@ async def test_disabling_and_removing_close_what_is_open(
 
 
 @pytest.mark.redis
+async def test_nothing_is_kept_of_an_app_that_was_removed(
+    start_gateway: StartGateway, store: RedisApps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broadcaster.gateway.revocations.POLL_SECONDS", 0.02)
+    await store.put(SHOP, replacing=None)
+    gateway = await start_gateway()
+    shop = app_of(SHOP)
+    await eventually(knows(gateway, app=shop))
+    kept = gateway.node._revocations._apps
+    async with gateway.connect(), gateway.speaking_for(shop).connect() as client:
+        before = set(kept)
+        topics = set(gateway.node._subscriptions.wanted())
+        await store.delete("shop")
+        await client.wait_closed()
+        await eventually(lambda: set(kept) == {APP.id})
+        after = set(gateway.node._subscriptions.wanted())
+
+    assert before == {APP.id, "shop"}
+    assert [topic for topic in topics - after if b"shop" in topic]
+    assert not [topic for topic in after if b"shop" in topic]
+
+
+@pytest.mark.redis
 async def test_new_limits_and_a_new_secret_hold_for_open_connections(
     start_gateway: StartGateway, store: RedisApps
 ) -> None:

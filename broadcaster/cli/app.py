@@ -180,12 +180,15 @@ def rotate(app_id: str, *, new_key: bool, as_json: bool) -> None:
 def remove(app_id: str, *, yes: bool) -> None:
     """Remove an app and close its connections (4001). Its pages give up for good."""
     settings = load_settings()
-    _refuse_static(settings, app_id)
+    _refuse_listed(settings, app_id)
+    if not _run(settings, lambda store: store.get(app_id)):
+        raise _nobody_of_redis(settings, app_id, [])
     if not yes:
         click.confirm(f"Remove the app {app_id} and close its connections?", abort=True)
     if not _run(settings, lambda store: store.delete(app_id)):
         raise _nobody(app_id, [])
     click.echo(f"removed {app_id}")
+    _note_credentials(settings, app_id)
 
 
 def changed(table: AppTable, said: Sequence[str]) -> AppTable:
@@ -246,23 +249,25 @@ def _change(
     settings: Settings, app_id: str, change: Callable[[AppTable], AppTable]
 ) -> tuple[App | None, App]:
     """Return an app as it was, None if that cannot be read, and as it is."""
-    _refuse_static(settings, app_id)
+    _refuse_listed(settings, app_id)
 
     async def work(store: RedisApps) -> tuple[App | None, App]:
         before = await store.get(app_id)
         if before is None:
-            raise _nobody(app_id, list((await store.read()).tables))
+            raise _nobody_of_redis(settings, app_id, list((await store.read()).tables))
         after = change(before)
         app = _checked(settings, after)
         for static in settings.apps:
-            if static.key == app.key:
+            if static.key == app.key and static.id != app.id:
                 raise DriverError(
                     f"the app {static.id} of the settings has this key", code="app_key_taken"
                 )
         await store.put(after, replacing=before)
         return _readable(settings, before), app
 
-    return _run(settings, work)
+    done = _run(settings, work)
+    _note_credentials(settings, app_id)
+    return done
 
 
 def _readable(settings: Settings, table: AppTable) -> App | None:
@@ -272,18 +277,47 @@ def _readable(settings: Settings, table: AppTable) -> App | None:
         return None
 
 
-def _refuse_static(settings: Settings, app_id: str) -> None:
+def _refuse_listed(settings: Settings, app_id: str) -> None:
+    if any(app.id == app_id for app in settings.listed):
+        raise _static(settings, app_id)
+
+
+def _nobody_of_redis(settings: Settings, app_id: str, known: Sequence[str]) -> click.ClickException:
+    """Return what is said of an app that Redis has not: the settings may have it."""
     if any(app.id == app_id for app in settings.apps):
-        raise click.ClickException(
-            f"the app {app_id} is one of the settings ({_source(settings, app_id)}): change it "
-            "there, and restart"
+        return _static(settings, app_id)
+    return _nobody(app_id, known)
+
+
+def _static(settings: Settings, app_id: str) -> click.ClickException:
+    return click.ClickException(
+        f"the app {app_id} is one of the settings ({_source(settings, app_id)}): change it "
+        "there, and restart"
+    )
+
+
+def _note_credentials(settings: Settings, app_id: str) -> None:
+    """
+    Say what it means that the settings name an app of Redis as the one that is published for.
+
+    A tenant's backend has its credentials there, and no gateway of its own.
+    """
+    if settings.app is not None and settings.app.id == app_id:
+        click.echo(
+            f"credentials of {app_id} are set here ({_source(settings, app_id)}) too: a gateway "
+            "that is started with them serves those, not the app of Redis",
+            err=True,
         )
 
 
 def _everything(settings: Settings) -> list[Listed]:
-    """Return the apps of the settings, then those of Redis, if there is one."""
+    """
+    Return the apps of the settings, then those of Redis, if there is one.
+
+    An app of Redis whose credentials are set here is the one of Redis.
+    """
     found = [Listed(app, _source(settings, app.id)) for app in settings.apps]
-    taken = {app.id for app in settings.apps}
+    taken = {app.id for app in settings.listed}
     served = "Redis" if settings.gateway.dynamic_apps else "Redis (not served)"
     if settings.redis_url is None:
         return found
@@ -293,6 +327,7 @@ def _everything(settings: Settings) -> list[Listed]:
         except ConfigurationError as error:
             click.echo(f"passed over an app of Redis: {error.message}", err=True)
             continue
+        found = [item for item in found if item.app.id != app_id or app_id in taken]
         found.append(Listed(app, "Redis (the settings win)" if app_id in taken else served))
     return found
 

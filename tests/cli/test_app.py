@@ -182,6 +182,39 @@ def test_apps_of_the_settings_are_changed_in_the_settings(run: Run, words: tuple
     assert "change it there" in result.stderr
 
 
+def test_a_tenant_is_changed_although_its_own_credentials_are_set(run: Run) -> None:
+    """As where its backend runs; that no gateway serves them from there is the usual case."""
+    secret = secret_of(run("add", "shop", "--key", "shop-key"))
+    own = {
+        "BROADCASTER_APP_ID": "shop",
+        "BROADCASTER_APP_KEY": "shop-key",
+        "BROADCASTER_APP_SECRET": secret,
+    }
+
+    changed = run("set", "shop", "limits.max_channels=5", **own)
+
+    assert changed.exit_code == 0, changed.output
+    assert "credentials of shop are set here (environment BROADCASTER_APP_ID)" in changed.stderr
+    assert shown(run)["limits"] == {"max_channels": 5}
+    table = json.loads(run("show", "shop", "--json", **own).stdout)
+    assert (table["limits"], table["source"]) == ({"max_channels": 5}, "Redis")
+    assert [row["id"] for row in json.loads(run("list", "--json", **own).stdout)] == ["shop"]
+    for words in (("disable",), ("enable",), ("rotate",), ("set", "key=new"), ("remove", "--yes")):
+        result = run(words[0], "shop", *words[1:], **own)
+        assert result.exit_code == 0, result.output
+
+
+def test_apps_of_a_list_in_the_settings_are_not_those_of_redis(run: Run, tmp_path: Path) -> None:
+    run("add", "blog")
+    (tmp_path / "broadcaster.toml").write_text(BLOG)
+
+    result = run("set", "blog", "enabled=false")
+
+    assert result.exit_code == 1
+    assert "change it there" in result.stderr
+    assert "Redis (the settings win)" in run("list").stdout
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

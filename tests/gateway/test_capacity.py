@@ -123,17 +123,13 @@ async def test_those_of_other_nodes_count_after_the_first_question(
         await eventually(lambda: world.capacity.is_full(TWO) and len(world.store.asked) > asked + 3)
 
 
-async def test_only_apps_that_somebody_connects_to_are_looked_at(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("broadcaster.gateway.capacity.LOOK_SECONDS", 0.02)
+async def test_only_apps_that_somebody_connects_to_are_looked_at() -> None:
     world = World()
 
-    async with running(world):
-        world.capacity.is_full(TWO)
-        world.capacity.is_full(UNLIMITED)
-        await eventually(lambda: world.store.asked)
-        await asyncio.sleep(0.1)
+    world.capacity.is_full(TWO)
+    world.capacity.is_full(UNLIMITED)
+    for _ in range(3):
+        await world.capacity._look()
 
     assert world.store.asked == ["1"]
 

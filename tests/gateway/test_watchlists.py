@@ -22,6 +22,7 @@ from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
     from broadcaster.drivers.redis.client import RedisClients
+    from broadcaster.errors import DriverError
     from broadcaster.testing.client import PusherClient
     from tests.faults import FaultyServer
     from tests.gateway.conftest import StartGateway
@@ -42,6 +43,14 @@ async def heard(client: PusherClient, count: int, within: float = 10.0) -> list[
     await eventually(lambda: len(client.watched()) >= count, within=within)
     await client.settle()
     return client.watched()
+
+
+async def comes_and_goes(gateway: RunningGateway, watcher: PusherClient, name: str) -> None:
+    """Return when it is told that a watched user went: who left here before them is told too."""
+    await gateway.node.users.settled(within=5)
+    async with gateway.connect() as client:
+        await client.sign_in({"id": name})
+    await eventually(lambda: (WENT, [name]) in watcher.watched())
 
 
 async def test_who_is_online_already_is_told_in_one_event(any_gateway: RunningGateway) -> None:
@@ -77,34 +86,36 @@ async def test_a_user_is_online_until_their_last_connection_anywhere_is_gone(
 ) -> None:
     left, right = await start_gateway(), await start_gateway()
     async with left.connect() as watcher:
-        await watches(watcher, "ada")
+        await watches(watcher, "ada", "bob", "eve")
         async with right.connect() as third:
             async with left.connect() as first, right.connect() as second:
                 for client in (first, second, third):
                     await client.sign_in({"id": "ada"})
                 await heard(watcher, 1)
-            await left.node.users.settled(within=5)
-            await right.node.users.settled(within=5)
-            await asyncio.sleep(0.5)  # more than the grace
-            assert await heard(watcher, 1) == [(CAME, ["ada"])]
-        assert await heard(watcher, 2) == [(CAME, ["ada"]), (WENT, ["ada"])]
+            await comes_and_goes(left, watcher, "bob")
+            await comes_and_goes(right, watcher, "eve")
+            meanwhile = await heard(watcher, 5)
+        at_last = await heard(watcher, 6)
+
+    assert [told for told in meanwhile if told[1] == ["ada"]] == [(CAME, ["ada"])]
+    assert at_last == [*meanwhile, (WENT, ["ada"])]
 
 
 async def test_a_reload_within_the_grace_goes_unnoticed(start_gateway: StartGateway) -> None:
     left, right = await start_gateway(grace=1.5), await start_gateway(grace=1.5)
     async with left.connect() as watcher:
-        await watches(watcher, "ada")
+        await watches(watcher, "ada", "bob")
         async with left.connect() as ada:
             await ada.sign_in({"id": "ada"})
             await heard(watcher, 1)
         async with right.connect() as ada:
             await ada.sign_in({"id": "ada"})
-            await asyncio.sleep(2)  # until the grace would be over
-            told = await heard(watcher, 1)
-        await heard(watcher, 2)
+            await comes_and_goes(left, watcher, "bob")
+            told = await heard(watcher, 3)
+        at_last = await heard(watcher, 4)
 
-    assert told == [(CAME, ["ada"])]
-    assert watcher.watched() == [(CAME, ["ada"]), (WENT, ["ada"])]
+    assert told == [(CAME, ["ada"]), (CAME, ["bob"]), (WENT, ["bob"])]
+    assert at_last == [*told, (WENT, ["ada"])]
 
 
 async def test_a_user_may_watch_themselves(gateway: RunningGateway) -> None:
@@ -292,11 +303,20 @@ async def test_what_changed_while_redis_was_frozen_is_told_afterwards(
         await watches(watcher, "ada", "bob")
         await ada.sign_in({"id": "ada"})
         await heard(watcher, 1)
+        online: Any = gateway.node.users._online
+        given_up, failed = asyncio.Event(), online._failed
+
+        async def noticed(error: DriverError) -> None:
+            given_up.set()
+            await failed(error)
+
+        online._failed = noticed
         redis_server.freeze()
         try:
             await stack.aclose()
             await bob.sign_in({"id": "bob"}, wait=False)
-            await asyncio.sleep(3)  # long enough for every time-out of a driver
+            async with asyncio.timeout(20):
+                await given_up.wait()
         finally:
             redis_server.thaw()
         told = await heard(watcher, 3)
@@ -325,7 +345,8 @@ async def test_what_is_published_while_pubsub_is_down_is_found_out(
         async with right.connect() as bob:
             await bob.sign_in({"id": "bob"})
             await right.node.users.settled(within=5)
-        await asyncio.sleep(0.6)  # bob's grace
+        online = right.node.users._online
+        await eventually(lambda: "bob" not in {user.user_id for user in online._indexed})
         back.set()
 
         assert await heard(watcher, 1) == [(CAME, ["ada"])]

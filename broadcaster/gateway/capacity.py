@@ -3,8 +3,10 @@ How much room there is: for the connections of each app, and for sockets in this
 
 An app's limit counts its connections on all nodes: our own as they are, the others' as they
 were at the last look (`LOOK_SECONDS`). So a rush on several nodes at once may pass the limit
-by what came in between two looks; on one node it is exact. While Redis is away the last look
-counts.
+by what came in between two looks; on one node it is exact. Before the first look, which the
+first connection asks for, only a share of the limit is let in: whoever else comes in these
+milliseconds is told to come again. While Redis is away the last look counts; if there was none,
+nobody is elsewhere.
 
 A process has room for fewer sockets than it may open files: the rest is for Redis, for the
 HTTP API, and for the sockets that are told there is no room.
@@ -31,6 +33,8 @@ _log = logging.getLogger("broadcaster.gateway")
 
 LOOK_SECONDS = 1.0
 RESERVED_FILES = 256
+# Of an app's limit, while nobody knows how many connections other nodes hold.
+UNKNOWN_SHARE, UNKNOWN_LEAST = 10, 20
 
 
 def room_for_sockets(files: int) -> int:
@@ -73,9 +77,11 @@ class Capacity:
         if not limit:
             return False
         self._asked.add(app.id)
-        if app.id not in self._elsewhere:
+        elsewhere = self._elsewhere.get(app.id)
+        if elsewhere is None:
             self._new.set()
-        return self._census.count(app.id) + self._elsewhere.get(app.id, 0) >= limit
+            elsewhere = limit - min(max(limit // UNKNOWN_SHARE, UNKNOWN_LEAST), limit)
+        return self._census.count(app.id) + elsewhere >= limit
 
     async def run(self) -> None:
         """Look at what other nodes hold, until cancelled."""

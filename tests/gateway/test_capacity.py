@@ -94,6 +94,24 @@ async def test_our_own_connections_count_at_once() -> None:
     assert verdicts == [False, False, True]
 
 
+@pytest.mark.parametrize(("limit", "blindly"), [(2, 2), (50, 20), (1_000, 100)])
+async def test_a_fresh_node_lets_in_a_share_before_it_knows_of_the_others(
+    limit: int, blindly: int
+) -> None:
+    world = World()
+    app = replace(TWO, limits=AppLimits(max_connections=limit))
+    while not world.capacity.is_full(app):
+        world.comes(app)
+    before = world.census.count(app.id)
+    world.store.total = {app.id: before}
+    await world.capacity._look()
+    while not world.capacity.is_full(app):
+        world.comes(app)
+
+    assert before == blindly
+    assert world.census.count(app.id) == limit
+
+
 async def test_one_app_at_its_limit_leaves_the_others_alone() -> None:
     world = World()
     for app in (TWO, TWO, UNLIMITED, UNLIMITED):

@@ -139,8 +139,9 @@ def render(fields: Mapping[str, object], *, colour: bool, source: str = "") -> s
         parts.append(source.ljust(8))
     parts = [_paint(" ".join(parts), _DIM, colour=colour)]
     parts.append(_paint(tag, _EVENT_COLOURS.get(event, ""), colour=colour))
-    if message != event.replace("_", " "):
-        parts.append(_paint(message, _LEVEL_COLOURS.get(level, ""), colour=colour))
+    rest = _after(event.replace("_", " "), message)
+    if rest:
+        parts.append(_paint(rest, _LEVEL_COLOURS.get(level, ""), colour=colour))
     if details:
         parts.append(_paint(details, _DIM, colour=colour))
     line = " ".join(parts)
@@ -185,6 +186,12 @@ def _details(fields: Mapping[str, object], message: str) -> str:
     if isinstance(duration, int | float) and str(duration) not in message:
         found.insert(0, f"in {duration:g} ms")
     return " ".join(found)
+
+
+def _after(tag: str, message: str) -> str:
+    """Return what `message` says beyond the tag in front of it."""
+    rest = message.removeprefix(tag)
+    return rest.lstrip(" :") if rest[:1] in ("", " ", ":") else message
 
 
 def _clock(stamp: str) -> str:

@@ -91,6 +91,23 @@ def test_a_message_that_only_repeats_the_event_is_left_out() -> None:
     assert line.endswith(" connected      socket_id=1.2")
 
 
+@pytest.mark.parametrize(
+    ("event", "message", "shown"),
+    [
+        ("worker_started", "worker started on default", "worker started on default"),
+        ("worker_stopped", "worker stopped: interrupted", "worker stopped interrupted"),
+        ("disconnected", "disconnected: closed with 4201", "disconnected   closed with 4201"),
+        ("redis", "redistribution", "redis          redistribution"),
+    ],
+)
+def test_a_message_that_begins_like_the_event_says_it_once(
+    event: str, message: str, shown: str
+) -> None:
+    line = logs.render({"event": event, "msg": message}, colour=False)
+
+    assert line.partition(" ")[2] == shown
+
+
 def test_a_client_cannot_steer_the_terminal() -> None:
     line = logs.render({"event": "x\x1b[2J", "msg": "\x1b]0;gotcha\x07", "user": "\r"}, colour=True)
 

@@ -29,7 +29,7 @@ from broadcaster.protocol.channels import shown
 from broadcaster.protocol.webhooks import check_webhook_url
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from httpcore import SOCKET_OPTION
 
@@ -244,8 +244,23 @@ def _own_headers_once(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, b
 
 
 def _cause(error: BaseException) -> str:
-    """Return what happened as one line: the innermost words that there are."""
-    while not str(error) and (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    text = " ".join(str(error).split())[:200]
-    return text or type(error).__name__
+    """Return what happened as one line: what a reader can act on, else the innermost words."""
+    if isinstance(error, httpcore.ConnectTimeout):
+        return "no connection in time"
+    chain = list(_chain(error))
+    if any(isinstance(one, ConnectionRefusedError) for one in chain):
+        return "connection refused: nothing listens on this port"
+    if any(getattr(one, "reason", "") == "WRONG_VERSION_NUMBER" for one in chain):
+        return "it does not speak TLS: is it http:// instead of https://?"
+    said = next((one for one in chain if str(one)), error)
+    return " ".join(str(said).split())[:200] or type(said).__name__
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it; where there are several causes, the first."""
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        else:
+            error = error.__cause__ or error.__context__

@@ -163,11 +163,38 @@ async def test_who_does_not_answer_is_given_up_in_time(receiver: WebhookReceiver
     await sender.aclose()
 
 
-async def test_nobody_there_is_no_answer() -> None:
+async def test_nobody_there_is_a_refused_connection() -> None:
     sender = HttpWebhooks(PRIVATE)
 
-    with pytest.raises(DriverUnavailable, match="no answer"):
+    with pytest.raises(DriverUnavailable, match="no answer: connection refused"):
         await sender.post(f"http://127.0.0.1:{free_port()}/", HEADERS, b"{}")
+    await sender.aclose()
+
+
+async def test_a_receiver_without_tls_is_told_from_one_with_it() -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    sender = HttpWebhooks(PRIVATE)
+    port = server.sockets[0].getsockname()[1]
+
+    with pytest.raises(DriverUnavailable, match=r"is it http:// instead of https://\?"):
+        await sender.post(f"https://127.0.0.1:{port}/", HEADERS, b"{}")
+
+    await sender.aclose()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_connection_that_takes_too_long_is_said_to(receiver: WebhookReceiver) -> None:
+    """It waits for the client to go on, who waits for its TLS."""
+    sender = HttpWebhooks(PRIVATE, timeout=3)
+
+    with pytest.raises(DriverUnavailable, match=r"no answer: no connection in time"):
+        await sender.post(f"https://127.0.0.1:{receiver.port}/", HEADERS, b"{}")
     await sender.aclose()
 
 

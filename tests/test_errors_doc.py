@@ -109,3 +109,13 @@ def test_every_close_code_is_explained_with_what_clients_do() -> None:
     ]
 
     assert [row for row in rows if row not in section("WebSocket")] == []
+
+
+def test_all_codes_come_before_the_exact_answers() -> None:
+    headings = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
+
+    assert headings == ["HTTP API", "WebSocket", "Exceptions", "Appendix: exact answers"]
+    answers = section("Appendix: exact answers")
+    assert re.findall(r"^### (.*)$", answers, re.MULTILINE) == ["Over HTTP", "On a socket"]
+    # No row of a code, which other tests would look for in the sections above.
+    assert not explained("Appendix: exact answers")

@@ -51,7 +51,7 @@ def test_every_route_is_described_with_its_method_and_nothing_else_is() -> None:
 
 
 def test_every_code_of_the_page_on_errors_is_here_with_its_status() -> None:
-    section = (PAGES / "errors.md").read_text().split("### Codes\n")[1].split("\n### ")[0]
+    section = (PAGES / "errors.md").read_text().split("### Codes\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", section, re.MULTILINE)
 
     assert {(code, int(status)) for code, status in rows} == {

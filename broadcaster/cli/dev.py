@@ -202,7 +202,7 @@ def dev(
                 folder.announce(plan.state(folder))
                 refuse_other_app(load_settings())
                 code = asyncio.run(supervise(plan, display, server, open_page=open_page))
-            if not display.outrun:
+            if not display.outrun or code:
                 break
             display = Display(as_json, debug, colour=display.colour)
         else:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.gateway.world import running_gateway
+from broadcaster.drivers.redis.client import RedisClients
+from tests.gateway.world import APP, running_gateway
 from tests.polling import eventually_async
 
 if TYPE_CHECKING:
@@ -192,3 +193,45 @@ async def _keep_killing_pubsub(clients: object) -> None:
     while True:
         await clients.aio.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call] # redis-py left it so
         await asyncio.sleep(0.05)
+
+
+async def test_a_list_that_cannot_be_used_costs_no_gateway_its_lease(
+    redis_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All others are registered under the next epoch; it is when it is repaired."""
+    monkeypatch.setattr("broadcaster.gateway.presence.REFUSED_SECONDS", 0.05)
+    clients = RedisClients(redis_server.url, "poison")
+    bad = clients.keys.channel(APP.id, "presence-bad", "p:connections")
+    async with (
+        running_gateway(redis_server.url, "poison", lease=1.5) as gateway,
+        gateway.connect() as client,
+    ):
+        for room in ("presence-bad", "presence-good"):
+            await client.subscribe(room, ADA)
+        await gateway.node.counts_settled()
+        keeper, presence = gateway.node._lease, gateway.node._stores.presence
+        await clients.aio.rename(bad, b"elsewhere")
+        await clients.aio.set(bad, "garbage")
+        await clients.aio.delete(clients.keys.nodes("leases"))
+        keeper.wake()
+
+        async def settled() -> bool:
+            lease = await keeper.current()
+            return lease.epoch > 1 and not keeper._unregistered
+
+        await eventually_async(settled)
+        for _ in range(3):
+            await keeper.confirm()
+        epoch = (await keeper.current()).epoch
+        counts = await presence.counts(APP.id, ["presence-bad", "presence-good"])
+        await clients.aio.delete(bad)
+        key = f"{gateway.node.options.name}:{epoch}:{client.socket_id}"
+
+        async def registered() -> bool:
+            return await clients.aio.hexists(bad, key)
+
+        await eventually_async(registered)
+    await clients.aclose()
+
+    assert epoch == 2
+    assert counts == [1, 1]

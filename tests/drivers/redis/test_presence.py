@@ -178,11 +178,13 @@ async def test_channel_lists_of_thousands_are_answered_whole(world: World) -> No
     assert snapshot.members["user-7"] == member("user-7").data
 
 
+@pytest.mark.parametrize("part", ["connections", "tabs", "goodbye", "order", "leaving", "facts"])
 async def test_a_list_of_the_wrong_type_spoils_no_other_join(
-    clients: RedisClients, world: World
+    clients: RedisClients, world: World, part: str
 ) -> None:
     lease = await world.lease("a")
-    await clients.aio.set(clients.keys.channel(APP, "presence-bad", "p:connections"), "garbage")
+    bad_key = clients.keys.channel(APP, "presence-bad", f"p:{part}")
+    await clients.aio.set(bad_key, "garbage")
     names = ["presence-one", "presence-bad", "presence-two"]
     joins = [joining(f"1.{n}", "ada", name) for n, name in enumerate(names)]
 
@@ -193,3 +195,7 @@ async def test_a_list_of_the_wrong_type_spoils_no_other_join(
     assert isinstance(bad, DriverRefused)
     assert isinstance(alone, DriverRefused)
     assert await world.store.member_counts(APP, names) == [1, 0, 1]
+
+    await clients.aio.delete(bad_key)
+    assert await world.store.join_many(lease, joins) == [None, None, None]
+    assert await world.store.member_counts(APP, names) == [1, 1, 1]

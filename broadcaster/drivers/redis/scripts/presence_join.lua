@@ -26,6 +26,14 @@ if lease_ended(ARGV[2]) then
   return redis.error_reply('LEASE of the node ended ' .. now - tonumber(ARGV[2]) .. ' ms ago')
 end
 
+-- Before anything is written: a key of another type stops the script now, not halfway, or else
+-- the repeat would find the connection there and the user in no list.
+for command, keys in pairs({HLEN = {TABS, GOODBYE}, ZCARD = {ORDER, FACTS}, SCARD = {TOLD}, STRLEN = {VERSION}}) do
+  for _, key in ipairs(keys) do
+    redis.call(command, key)
+  end
+end
+
 local connection, former, user = ARGV[3], ARGV[4], ARGV[6]
 
 local function answer()

@@ -203,15 +203,15 @@ class Occupancy:
                 counts.setdefault(app_id, {})[name] = self._count(app_id, topic)
             for app_id, by_name in counts.items():
                 wanted = self._wanted_by(app_id)
-                gone = [name for name, count in by_name.items() if not count]
-                came = self._entered.intersection((app_id, name) for name in gone)
-                if came and wanted.facts:
-                    ones = dict.fromkeys([name for _, name in came], 1)
+                entered = self._entered.intersection((app_id, name) for name in by_name)
+                ones = {name: 1 for _, name in entered if not by_name[name]}
+                if ones and wanted.facts:
                     await self._store.occupy(lease, app_id, ones, wanted=wanted, announce=announce)
-                self._entered.difference_update((app_id, name) for name in gone)
+                    self._entered.difference_update((app_id, name) for name in ones)
                 totals = await self._store.occupy(
                     lease, app_id, by_name, wanted=wanted, announce=announce
                 )
+                self._entered -= entered
                 for name, total in totals.items():
                     self._show(changed[app_id, name], name, total)
                 if wanted.facts:

@@ -16,27 +16,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from broadcaster.contracts.queue import Fail, Release, StepRequest
+from broadcaster.contracts.queue import StepRequest
 from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.jobs.backoff import growing
 from broadcaster.worker.containment import contain_exits
-from broadcaster.worker.heartbeat import HeldJob
 from broadcaster.worker.line import Line
 from broadcaster.worker.options import ExitReason
+from broadcaster.worker.running import Running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broadcaster.contracts.queue import Queue, Reserved, Settlement, StepReply
+    from broadcaster.contracts.queue import Queue, Settlement, StepReply
     from broadcaster.worker.contract import Runner
     from broadcaster.worker.heartbeat import Heartbeat
     from broadcaster.worker.options import WorkerOptions
 
 logger = logging.getLogger("broadcaster.worker")
 
-CANCEL_SECONDS = 1.0
 LAST_STEP_SECONDS = 5.0
 
 
@@ -68,15 +67,11 @@ class Worker:
         self._runner = runner
         self._options = options
         self._lines = [Line(name, ordered=name in options.ordered) for name in options.queues]
-        self._holds: dict[tuple[str, str], HeldJob] = {}
-        self._plain: set[asyncio.Task[Settlement]] = set()
-        self._lanes: set[asyncio.Task[list[Settlement]]] = set()
-        self._alone = False
         self._drain_until = 0.0
-        self._started = 0
         self._stopping = stopping
         self._forced = False
         self._wake = asyncio.Event()
+        self._running = Running(runner, heartbeat, self._wake.set, trusted=options.trusted)
         self._failures = 0
         self._retry_at = 0.0
         self._uncertain = False
@@ -84,7 +79,7 @@ class Worker:
     def stop(self) -> None:
         """Finish what runs and stop; the second call hands it back at once."""
         self._forced = self._stopping.is_set()
-        if not self._forced and (self._plain or self._lanes):
+        if not self._forced and self._running.any:
             logger.log(
                 self._options.level,
                 "worker is stopping; what runs gets %g s to finish",
@@ -107,7 +102,8 @@ class Worker:
             reason = await self._work()
             reason = await self._finish(reason)
         finally:
-            for task in (*listeners, *self._plain, *self._lanes):
+            self._running.abandon()
+            for task in listeners:
                 task.cancel()
             await asyncio.gather(*listeners, return_exceptions=True)
             self._heartbeat.stop()
@@ -158,9 +154,9 @@ class Worker:
         line.stepped(reply, wanted, time.monotonic(), self._options.tick)
         self._settled(line, settlements, reply)
         for reserved in reply.reserved if not line.ordered else ():
-            self._start(line, reserved)
+            self._running.start(line, reserved)
         if line.ordered and reply.reserved:
-            self._start_batch(line, reply.reserved)
+            self._running.start_batch(line, reply.reserved)
         if reply.drain:
             self._drain_until = time.monotonic() + self._options.lease
         if self._wanted(line) > 0 and not line.hot:
@@ -211,103 +207,36 @@ class Worker:
         if self._stopping.is_set():
             return 0
         limit = self._options.max_jobs
-        left = self._options.batch if limit is None else limit - self._started
+        left = self._options.batch if limit is None else limit - self._running.started
         if line.ordered:
             return 0 if line.busy else max(0, min(self._options.batch, left))
-        if self._alone or self._draining():
+        if self._running.alone or self._draining():
             return 0
-        free = self._options.concurrency - len(self._plain)
+        free = self._options.concurrency - len(self._running.plain)
         return max(0, free if limit is None else min(free, left))
 
     def _idle(self, line: Line) -> bool:
         if self._options.trusted:
             return True
-        return not self._alone if line.ordered else not self._plain
+        return not self._running.alone if line.ordered else not self._running.plain
 
     def _draining(self) -> bool:
-        return bool(self._plain) and time.monotonic() < self._drain_until
+        return bool(self._running.plain) and time.monotonic() < self._drain_until
 
     def _reason_to_stop(self) -> ExitReason | None:
         if self._stopping.is_set():
             return ExitReason.INTERRUPTED
-        if self._options.max_jobs is not None and self._started >= self._options.max_jobs:
+        if self._options.max_jobs is not None and self._running.started >= self._options.max_jobs:
             return ExitReason.MAX_JOBS
-        if not self._options.stop_when_empty or self._failures or self._plain or self._lanes:
+        if not self._options.stop_when_empty or self._failures or self._running.any:
             return None
         rest = any(line.settlements or not line.empty for line in self._lines)
         return None if rest else ExitReason.EMPTY
 
-    # Jobs
-
-    def _hold(self, line: Line, reserved: Reserved) -> HeldJob:
-        hold = HeldJob(line.name, reserved.id, reserved.token)
-        self._holds[line.name, reserved.id] = hold
-        self._started += 1
-        return hold
-
-    def _renew(self, hold: HeldJob, task: asyncio.Task[Any]) -> None:
-        loop = asyncio.get_running_loop()
-        hold.on_lost = lambda: loop.call_soon_threadsafe(task.cancel)
-        self._heartbeat.add(hold)
-
-    def _start(self, line: Line, reserved: Reserved) -> None:
-        hold = self._hold(line, reserved)
-        task = asyncio.ensure_future(self._runner.run(line.name, reserved, hold))
-        self._renew(hold, task)
-        self._plain.add(task)
-        self._alone = self._alone or (reserved.alone and not self._options.trusted)
-
-        def ended(task: asyncio.Task[Settlement]) -> None:
-            self._plain.discard(task)
-            if not self._plain:
-                self._alone = False
-            hold.deadline = None
-            broken = task.cancelled() or task.exception() is not None
-            settlement = _broken(task, [hold]) if broken else task.result()
-            self._ended(line, [hold], [settlement] if settlement else [])
-
-        task.add_done_callback(ended)
-
-    def _start_batch(self, line: Line, batch: Sequence[Reserved]) -> None:
-        holds = [self._hold(line, reserved) for reserved in batch]
-        task = asyncio.ensure_future(self._runner.run_in_order(line.name, batch, holds))
-        for hold in holds:
-            self._renew(hold, task)
-        self._lanes.add(task)
-        line.busy = True
-
-        def ended(task: asyncio.Task[list[Settlement]]) -> None:
-            self._lanes.discard(task)
-            line.busy = False
-            line.hot = True
-            if not task.cancelled() and task.exception() is None:
-                self._ended(line, holds, task.result())
-            else:
-                settlement = _broken(task, holds)
-                self._ended(line, holds, [settlement] if settlement else [])
-
-        task.add_done_callback(ended)
-
-    def _ended(
-        self, line: Line, holds: Sequence[HeldJob], settlements: Sequence[Settlement]
-    ) -> None:
-        line.settlements += settlements
-        settled = {settlement.id for settlement in settlements}
-        for hold in holds:
-            if hold.id not in settled:  # lost, or given back with the one in front of it
-                self._forget(hold)
-        self._wake.set()
-
-    def _forget(self, hold: HeldJob) -> None:
-        self._heartbeat.drop(hold)
-        if self._holds.get((hold.queue, hold.id)) is hold:
-            del self._holds[hold.queue, hold.id]
+    # Answers
 
     def _settled(self, line: Line, settlements: Sequence[Settlement], reply: StepReply) -> None:
-        for settlement in settlements:
-            hold = self._holds.get((line.name, settlement.id))
-            if hold is not None and hold.token == settlement.token:
-                self._forget(hold)
+        self._running.settled(line, settlements)
         # After a call without an answer, a refusal means that the call was carried out.
         level = logging.DEBUG if self._uncertain else logging.WARNING
         for job_id in reply.refused:
@@ -342,19 +271,14 @@ class Worker:
     async def _finish(self, reason: ExitReason) -> ExitReason:
         self._stopping.set()
         deadline = time.monotonic() + self._options.grace
-        while (self._plain or self._lanes) and not self._forced and time.monotonic() < deadline:
+        while self._running.any and not self._forced and time.monotonic() < deadline:
             self._wake.clear()
             if time.monotonic() >= self._retry_at:
                 await self._round()
-            if self._plain or self._lanes:
+            if self._running.any:
                 await self._nap(min(self._options.tick, deadline - time.monotonic()))
-        running: set[asyncio.Task[Settlement] | asyncio.Task[list[Settlement]]]
-        running = {*self._plain, *self._lanes}
-        if running:
+        if await self._running.cancel():
             reason = ExitReason.FORCED
-            for task in running:
-                task.cancel()
-            await asyncio.wait(running, timeout=CANCEL_SECONDS)
         await self._last_steps()
         return reason
 
@@ -379,20 +303,3 @@ def _report(listener: asyncio.Task[None]) -> None:
     """Say that a listener has failed: jobs are still found, but a tick later."""
     if not listener.cancelled() and (error := listener.exception()) is not None:
         logger.error("%s failed", listener.get_name(), exc_info=error, extra={"event": "bug"})
-
-
-def _broken(task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> Settlement | None:
-    """Return what becomes of the first of `holds`, whose task was cancelled or has a bug."""
-    first = holds[0]
-    fields = {"job_id": first.id, "queue": first.queue}
-    if not task.cancelled():
-        fields["event"] = "job_failed"
-        error = task.exception()
-        logger.error("job %s could not be run", first.id, exc_info=error, extra=fields)
-        return Fail(first.id, first.token, "internal", repr(error))
-    if any(hold.lost for hold in holds):
-        fields["event"] = "job_lost"
-        text = "job %s was stopped: its lease ran out and another worker has it"
-        logger.warning(text, first.id, extra=fields)
-        return None
-    return Release(first.id, first.token)

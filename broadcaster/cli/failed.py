@@ -76,9 +76,9 @@ def retry(job_ids: tuple[str, ...], queue: str | None) -> None:
     """Queue failed jobs again, with all their tries. Exit code 1 if one is not found."""
     with _open() as store:
         if job_ids == ("all",):
-            click.echo(f"queued {store.retry_all(queue)} jobs again")
+            click.echo(f"queued {len(store.retry_all(queue))} jobs again")
             return
-        found = store.retry(job_ids)
+        found = len(store.retry(job_ids))
     click.echo(f"queued {found} jobs again")
     if found < len(job_ids):
         raise click.ClickException(

@@ -196,7 +196,7 @@ async def test_what_failed_can_be_sent_again_by_hand(
         receiver.answer = lambda _: 200
         (job,) = await world.failed()
 
-        assert await asyncio.to_thread(RedisFailedJobs(world.clients).retry, [job.id]) == 1
+        assert await asyncio.to_thread(RedisFailedJobs(world.clients).retry, [job.id]) == [job.id]
         await receiver.got(2)
         await world.nothing_waits()
         assert await world.failed() == []

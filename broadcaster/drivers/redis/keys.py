@@ -7,6 +7,7 @@ The one place that spells Redis keys and pub/sub channel names.
 ``{prefix}:{<app>:}``             pub/sub topic of an app's control messages
 ``{prefix}:{<app>:}:<suffix>``    what else an app has: revocations, first answers to requests
 ``{prefix}:{q:<queue>}:<suffix>`` a queue
+``...:#<lane>:<suffix>``          one lane of a queue
 ``{prefix}:{queues}:names``       the list of queues
 ``{prefix}:{nodes}:<suffix>``     the list of gateways, and what each has written
 ``{prefix}:{apps}``               pub/sub topic of changes to the list of apps
@@ -25,6 +26,7 @@ import re
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
+from broadcaster.protocol.lanes import split_lane
 
 _PREFIX = re.compile(r"[-A-Za-z0-9_.:/]{1,64}")
 _NAME = re.compile(r"[-A-Za-z0-9_.@]{1,128}")
@@ -66,8 +68,14 @@ class Keys:
         return f"{self.prefix}:{{{_app(app_id)}:}}:{suffix}"
 
     def queue(self, name: str, suffix: str) -> str:
-        """Return the key of one thing of one queue."""
-        return f"{self.prefix}:{{q:{_name(name)}}}:{suffix}"
+        """Return the key of one thing of one queue, or of one lane of a queue."""
+        family, lane = split_lane(name)
+        of_lane = "" if lane is None else f"#{lane}:"
+        return f"{self.prefix}:{{q:{_name(family)}}}:{of_lane}{suffix}"
+
+    def hints(self, name: str) -> str:
+        """Return the key of the list that wakes who waits for a queue, or for one of its lanes."""
+        return self.queue(split_lane(name)[0], "notify")
 
     def queues(self, suffix: str) -> str:
         """Return the key of something all queues share."""

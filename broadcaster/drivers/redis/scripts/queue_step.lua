@@ -10,10 +10,12 @@
 --   7  crashes      HASH  id -> lapses while alone      present means suspect
 --   8  suspects     LIST  suspects that are ready       (a lane keeps them in `ready`, in order)
 --   9  meta         HASH  token, seen, reap_after, lane_wait, drain_worker, drain_until
---   10 notify       LIST  at most one token, wakes one waiting worker
+--   10 notify       LIST  at most one token of this queue, wakes one waiting worker; a lane
+--                         shares it with the other lanes
 --   11 failed       ZSET  id -> when it failed, ms      trimmed here by age and count
 --   12 failed_jobs  HASH  id -> body
---   13 failed_notes HASH  id -> JSON {"reason","error","attempts"}
+--   13 failed_notes HASH  id -> JSON {"reason","error","attempts","job","exception","traceback"}
+--   14 failed_retried HASH  id -> when it was put back, ms; its body is no longer here
 -- ARGV:
 --   1 lease ms   2 jobs to reserve   3 worker   4 idle 0/1: a crash from now on can be blamed
 --   on what is reserved alone   5 ordered 0/1   6 max crashes
@@ -22,7 +24,8 @@
 --      for the reply (a frozen server runs such a call when it wakes up); 0: no limit
 --   11 "", or a token: the worker never saw the answer of an earlier step, so what it holds
 --      under higher tokens is handed back
---   12 number of Done settlements, then id, token for each
+--   12 token for `notify`
+--   13 number of Done settlements, then id, token for each
 --   then for each other settlement: kind, id, token, delay ms or "", note or ""
 --     kinds: "retry" (uses up a try), "release" (does not), "fail"
 -- Reply: {now ms, reserved, refused ids, crashed ids, lapsed count, ready count,
@@ -40,6 +43,7 @@
 local k_jobs, k_ready, k_delayed, k_reserved, k_held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local k_attempts, k_crashes, k_suspects, k_meta = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local k_notify, k_failed, k_failed_jobs, k_failed_notes = KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local k_failed_retried = KEYS[14]
 
 local lease, want, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local idle, ordered = ARGV[4] == '1', ARGV[5] == '1'
@@ -127,6 +131,7 @@ local function trim_failed()
     redis.call('ZREM', k_failed, unpack(old))
     redis.call('HDEL', k_failed_jobs, unpack(old))
     redis.call('HDEL', k_failed_notes, unpack(old))
+    redis.call('HDEL', k_failed_retried, unpack(old))
   end
 end
 
@@ -134,6 +139,7 @@ local function fail(id, body, reason)
   redis.call('ZADD', k_failed, now, id)
   redis.call('HSET', k_failed_jobs, id, body)
   redis.call('HSET', k_failed_notes, id, reason)
+  redis.call('HDEL', k_failed_retried, id)
   forget({id})
 end
 
@@ -156,8 +162,8 @@ end
 ---------------------------------------------------------------------------- settle
 
 local refused, returned, failures = {}, {}, 0 -- returned: {id, token} of a lane, {id} else
-local done_count = tonumber(ARGV[12])
-local next_arg = 13
+local done_count = tonumber(ARGV[13])
+local next_arg = 14
 
 local function settle_done()
   if done_count == 0 then return end
@@ -419,8 +425,8 @@ local ready = redis.call('LLEN', k_ready) + suspects
 -- less than it wanted, for then nobody may have the rest now.
 local lane_busy = ordered and (taken > 0 or now < lane_wait)
 if ready > 0 and not lane_busy and (want == 0 or taken > 0 or drain == 1)
-    and redis.call('LLEN', k_notify) == 0 then
-  redis.call('LPUSH', k_notify, '1')
+    and not redis.call('LPOS', k_notify, ARGV[12]) then
+  redis.call('LPUSH', k_notify, ARGV[12])
 end
 
 local next_ms = -1

@@ -1,0 +1,296 @@
+"""
+How calls of the queue's scripts are spelled, and their replies read: pure functions.
+
+The scripts' heads say what each argument is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from broadcaster.contracts.queue import (
+    Done,
+    Fail,
+    Postpone,
+    Pushed,
+    QueueSizes,
+    Release,
+    Reserved,
+    Retry,
+    StepReply,
+)
+from broadcaster.contracts.settlements import LINK_SECONDS, MAX_TRACEBACK, MAX_UNIQUE_SECONDS
+from broadcaster.drivers.redis.scripts_loader import Call, load_script
+from broadcaster.protocol.lanes import lane_name, split_lane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.contracts.queue import FailedLimits, NewJob, Settlement, StepRequest
+    from broadcaster.drivers.redis.keys import Keys
+
+PUSH_CHUNK = 1_000
+MAX_RESERVE = 1_000
+
+STEP_KEYS = [
+    "jobs",
+    "ready",
+    "delayed",
+    "reserved",
+    "held",
+    "attempts",
+    "crashes",
+    "suspects",
+    "meta",
+    "notify",
+    "failed",
+    "failed_jobs",
+    "failed_notes",
+    "failed_retried",
+]
+PUSH_KEYS = ["jobs", "ready", "delayed", "notify", "failed_jobs", "stats"]
+RETRY_KEYS = [
+    "failed",
+    "failed_jobs",
+    "failed_retried",
+    "jobs",
+    "ready",
+    "notify",
+    "stats",
+]
+FORGET_FAILED_KEYS = ["failed", "failed_jobs", "failed_notes", "failed_retried"]
+EXTEND_KEYS = ["jobs", "reserved", "held", "meta"]
+PLAIN_HINT = "q"
+
+Argument = str | bytes | int | float
+
+
+class Note(msgspec.Struct, omit_defaults=True):
+    """What is kept of a failed job beside its body; see `Fail`."""
+
+    reason: str = "unknown"
+    error: str = ""
+    attempts: int = 0
+    job: str = ""
+    exception: str = ""
+    traceback: str = ""
+
+
+def queue_keys(keys: Keys, queue: str, suffixes: Sequence[str]) -> list[str]:
+    """Return the keys of one queue, in the order in which a script declares them."""
+    return [
+        keys.hints(queue) if suffix == "notify" else keys.queue(queue, suffix)
+        for suffix in suffixes
+    ]
+
+
+class PushCall(NamedTuple):
+    """A call of ``queue_push.lua``, and the ids of its jobs."""
+
+    call: Call
+    ids: Sequence[str]
+
+
+def push_calls(keys: Keys, jobs: Sequence[NewJob]) -> list[PushCall]:
+    """Return the script calls that queue `jobs`: one per queue and 1,000 jobs."""
+    by_queue: defaultdict[str, list[NewJob]] = defaultdict(list)
+    for job in jobs:
+        by_queue[job.queue].append(job)
+    return [
+        _push_call(keys, queue, mine[first : first + PUSH_CHUNK])
+        for queue, mine in by_queue.items()
+        for first in range(0, len(mine), PUSH_CHUNK)
+    ]
+
+
+def pushed(calls: Sequence[PushCall], replies: Sequence[Any]) -> Pushed:
+    """Return what became of the jobs of `calls`."""
+    new: list[str] = []
+    known: list[str] = []
+    locked: dict[str, str] = {}
+    for (_, ids), (_, others) in zip(calls, replies, strict=True):
+        if not others:
+            new += ids
+            continue
+        left = {int(others[i]) - 1: read_id(others[i + 1]) for i in range(0, len(others), 2)}
+        new += [job_id for at, job_id in enumerate(ids) if at not in left]
+        known += [ids[at] for at, owner in left.items() if not owner]
+        locked |= {ids[at]: owner for at, owner in left.items() if owner}
+    return Pushed(new, known, locked)
+
+
+def unique_key(keys: Keys, queue: str, key: str) -> str:
+    """Return the key of a unique lock of `queue`."""
+    return keys.queue(queue, f"unique:{_hashed(key)}")
+
+
+def hint_of(queue: str) -> str:
+    """Return the token that says that a step of `queue` may find jobs."""
+    lane = split_lane(queue)[1]
+    return PLAIN_HINT if lane is None else str(lane)
+
+
+def hinted_queue(queue: str, token: bytes | str) -> str:
+    """Return the queue that a token means which was found while waiting for `queue`."""
+    family = split_lane(queue)[0]
+    return lane_name(family, int(token)) if token.isdigit() else family
+
+
+def _push_call(keys: Keys, queue: str, jobs: Sequence[NewJob]) -> PushCall:
+    names = queue_keys(keys, queue, PUSH_KEYS)
+    args: list[Argument] = [hint_of(queue), len(jobs), to_ms(LINK_SECONDS)]
+    extras: list[Argument] = []
+    for number, job in enumerate(jobs, 1):
+        args += (job.id, to_ms(job.delay), job.body)
+        if job.unique is None and job.link is None:
+            continue
+        lock = row = lock_ms = index = 0
+        if job.unique is not None:
+            names.append(unique_key(keys, queue, job.unique.key))
+            lock, lock_ms = len(names), to_ms(min(job.unique.seconds, MAX_UNIQUE_SECONDS)) or 1
+        if job.link is not None:
+            names.append(keys.queue(queue, f"link:{_hashed(job.link.row)}"))
+            row, index = len(names), job.link.index
+        extras += (number, lock, lock_ms, row, index)
+    return PushCall(Call(load_script("queue_push"), names, args + extras), [job.id for job in jobs])
+
+
+def _hashed(key: str) -> str:
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def step_args(request: StepRequest, limits: FailedLimits, valid_until_ms: int) -> list[Argument]:
+    """Return the arguments of ``queue_step.lua``."""
+    crashed = f"the worker died or hung {request.max_crashes} times while running only this job"
+    args: list[Argument] = [
+        to_ms(request.lease),
+        max(0, min(request.reserve, MAX_RESERVE)),
+        request.worker,
+        int(request.idle),
+        int(request.ordered),
+        request.max_crashes,
+        limits.count,
+        to_ms(limits.seconds),
+        msgspec.json.encode(Note("crashed", crashed)),
+        valid_until_ms,
+        "" if request.recover_after is None else request.recover_after,
+        hint_of(request.queue),
+    ]
+    done = [one for one in request.settlements if isinstance(one, Done)]
+    args.append(len(done))
+    for one in done:
+        args += (one.id, one.token)
+    for other in request.settlements:
+        if not isinstance(other, Done):
+            args += _settlement(other)
+    return args
+
+
+def parse_step(reply: Sequence[Any]) -> StepReply:
+    """Return the reply of ``queue_step.lua`` as a value."""
+    _, flat, refused, crashed, lapsed, ready, next_ms, drain, late = reply
+    reserved = [
+        Reserved(
+            id=read_id(flat[i]),
+            body=flat[i + 1],
+            token=int(flat[i + 2]),
+            attempts=int(flat[i + 3]),
+            alone=bool(int(flat[i + 4])),
+        )
+        for i in range(0, len(flat), 5)
+    ]
+    return StepReply(
+        reserved=reserved,
+        refused=[read_id(job_id) for job_id in refused],
+        crashed=[read_id(job_id) for job_id in crashed],
+        lapsed=int(lapsed),
+        ready=int(ready),
+        # Too late only because a clock jumped, for the reply was read: ask again at once.
+        next_in=0.0 if late else None if next_ms < 0 else next_ms / 1000,
+        drain=bool(drain),
+    )
+
+
+def read_id(data: bytes) -> str:
+    """
+    Return a job's id as text.
+
+    Ids of ours are hexadecimal. What others put into a queue comes out as something that
+    names no job: such a job cannot be settled, and is given up as one that crashes.
+    """
+    return data.decode("ascii", "backslashreplace")
+
+
+def encode_note(fail: Fail) -> bytes:
+    """Return the JSON form of what is kept of a failed job."""
+    return msgspec.json.encode(
+        Note(
+            reason=fail.reason,
+            error=printable(fail.error),
+            attempts=fail.attempts,
+            job=fail.job,
+            exception=fail.exception,
+            traceback=printable(fail.traceback[-MAX_TRACEBACK:]),
+        )
+    )
+
+
+def decode_note(note: bytes | None) -> Note:
+    """Return what is kept of a failed job."""
+    try:
+        return Note() if note is None else msgspec.json.decode(note, type=Note)
+    except (ValueError, RecursionError):
+        return Note()
+
+
+def printable(text: str) -> str:
+    """Return `text` without surrogates, which UTF-8 cannot carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _settlement(one: Settlement) -> tuple[Argument, ...]:
+    match one:
+        case Retry(job_id, token, delay):
+            return ("retry", job_id, token, to_ms(delay), "")
+        case Postpone(job_id, token, delay):
+            return ("postpone", job_id, token, to_ms(delay), "")
+        case Release(job_id, token, delay):
+            return ("release", job_id, token, to_ms(delay), "")
+        case Fail():
+            return ("fail", one.id, one.token, "", encode_note(one))
+        case Done():
+            raise AssertionError(f"Done of {one.id} ({one.token}) is sent apart")
+
+
+class _Count(NamedTuple):
+    command: str
+    suffix: str
+
+
+_COUNTS = (
+    _Count("LLEN", "ready"),
+    _Count("LLEN", "suspects"),
+    _Count("ZCARD", "delayed"),
+    _Count("ZCARD", "reserved"),
+    _Count("HLEN", "failed_jobs"),
+)
+
+
+def size_commands(keys: Keys, queue: str) -> list[tuple[str, str]]:
+    """Return the commands whose replies `read_sizes` reads."""
+    return [(count.command, keys.queue(queue, count.suffix)) for count in _COUNTS]
+
+
+def read_sizes(counts: Sequence[int]) -> QueueSizes:
+    """Return what the replies to `size_commands` say."""
+    ready, suspects, delayed, held, failed = counts
+    return QueueSizes(ready=ready + suspects, delayed=delayed, held=held, failed=failed)
+
+
+def to_ms(seconds: float) -> int:
+    """Round up, so that a short delay is never none."""
+    return max(0, -int(-seconds * 1000 // 1))

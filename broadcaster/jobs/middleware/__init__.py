@@ -1,0 +1,1 @@
+"""What the runs of a job go through: limits, locks, transactions."""

@@ -37,9 +37,22 @@ from broadcaster.settings_sources import (
     read_dotenv,
 )
 from broadcaster.settings_values import convert
+from broadcaster.settings_work import QueueSettings, WorkerSettings, read_pools
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "BroadcastSettings",
+    "EndpointSettings",
+    "GatewaySettings",
+    "QueueSettings",
+    "Settings",
+    "WebhookSettings",
+    "WorkerSettings",
+    "load_settings",
+    "setting_types",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,24 +143,6 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueSettings:
-    """
-    How jobs wait and are taken.
-
-    Attributes:
-        driver: ``sync`` runs jobs at once in the calling process, without Redis.
-        default: queue of a job that names none.
-        lease: seconds after which a silent worker's job is given to another.
-        max_crashes: lapsed leases after which a job counts as failed.
-    """
-
-    driver: Literal["redis", "sync"] = "redis"
-    default: str = "default"
-    lease: float = 30.0
-    max_crashes: int = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSettings:
     """
     How webhooks are sent; which there are is said per app.
@@ -185,6 +180,7 @@ class Settings:
         limits: what clients of an app may do that has no limits of its own; apps carry
             theirs.
         imports: modules that a worker imports to find jobs and listeners.
+        workers: pools of workers by name.
         sources: where each setting came from, by path.
         app_problem: why `app` is None, as one sentence.
     """
@@ -198,7 +194,9 @@ class Settings:
     endpoint: EndpointSettings = EndpointSettings()
     history: HistoryLimits = field(default_factory=HistoryLimits)
     gateway: GatewaySettings = GatewaySettings()
-    queue: QueueSettings = QueueSettings()
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    workers: Mapping[str, WorkerSettings] = field(default_factory=dict[str, WorkerSettings])
     webhooks: WebhookSettings = WebhookSettings()
     imports: tuple[str, ...] = ()
     limits: AppLimits = field(default_factory=AppLimits)
@@ -257,6 +255,7 @@ _SECTIONS: Mapping[str, type] = MappingProxyType(
         "history": HistoryLimits,
         "gateway": GatewaySettings,
         "queue": QueueSettings,
+        "worker": WorkerSettings,
         "webhooks": WebhookSettings,
     }
 )
@@ -265,9 +264,13 @@ _CREDENTIALS = ("app.id", "app.key", "app.secret", "app.grant_key", "app.encrypt
 _OF_APP: Mapping[str, object] = MappingProxyType(
     {"app.jwks_url": str, "app.enabled": bool, "app.server_events": bool}
 )
-# Lists of tables, read by `broadcaster.settings_apps`.
+# Tables of their own, read by `broadcaster.settings_apps` and `broadcaster.settings_work`.
 _TABLES: Mapping[str, object] = MappingProxyType(
-    {"app.webhooks": tuple[Webhook, ...], "apps": tuple[App, ...]}
+    {
+        "app.webhooks": tuple[Webhook, ...],
+        "apps": tuple[App, ...],
+        "workers": dict[str, WorkerSettings],
+    }
 )
 _TOP: Mapping[str, object] = MappingProxyType(
     {"redis_url": str, "prefix": str, "debug": bool, "imports": tuple[str, ...]}
@@ -335,6 +338,7 @@ def load_settings(
         sources=MappingProxyType(sources),
         app_problem=problem,
         limits=limits,
+        workers=read_pools(found.get("workers"), sections["worker"]),
         **{name: values[name] for name in _TOP if name in values},
         **sections,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
+    from broadcaster.contracts.connections import QueueConnection
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
     from broadcaster.contracts.revocations import Revoker
@@ -79,6 +80,15 @@ class Application(Protocol):
     @property
     def queue(self) -> Queue:
         """Where jobs wait; `NotConfigured` without a Redis server."""
+        ...
+
+    def connection(self, name: str | None = None) -> QueueConnection:
+        """
+        Return a queue by the name of its connection; None is that of ``[queue]``.
+
+        Raises `NotConfigured` if the settings have no connection of this name, or it lacks
+        what it needs.
+        """
         ...
 
     @property

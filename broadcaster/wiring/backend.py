@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.application import BroadcastRules
-from broadcaster.drivers.registry import PUBLISHERS, QUEUES, load
+from broadcaster.drivers.registry import PUBLISHERS, load
 from broadcaster.drivers.routing import RoutingPublisher, SigningPublisher
 from broadcaster.errors import NotConfigured
 from broadcaster.jobs.registry import registry
@@ -20,10 +20,12 @@ from broadcaster.protocol.encryption import (
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.settings import Settings, load_settings
 from broadcaster.wiring.backend_apps import BackendApps
+from broadcaster.wiring.connections import QueueConnections
 from broadcaster.worker.broadcasts import read_publication
 
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
+    from broadcaster.contracts.connections import QueueConnection
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import NewJob, Queue
     from broadcaster.contracts.revocations import Revoker
@@ -55,10 +57,10 @@ class Backend:
         self.settings = settings
         self._lock = threading.RLock()
         self._clients: RedisClients | None = None
-        self._queue: Queue | None = None
         self._drivers: dict[str, Any] = {}
         self._apps = BackendApps(settings, lambda: self.clients)
         self._router = RoutingPublisher(self.driver)
+        self._connections = QueueConnections(settings, lambda: self.clients, _RunsInline(self))
 
     @property
     def app(self) -> App:
@@ -97,10 +99,11 @@ class Backend:
     @property
     def queue(self) -> Queue:
         """See `Application.queue`."""
-        with self._lock:
-            if self._queue is None:
-                self._queue = self._open_queue()
-            return self._queue
+        return self.connection().queue
+
+    def connection(self, name: str | None = None) -> QueueConnection:
+        """See `Application.connection`."""
+        return self._connections.find(name)
 
     @property
     def revoker(self) -> Revoker:
@@ -192,15 +195,6 @@ class Backend:
                 lambda app: driver(app, base_url=endpoint.url, timeout=endpoint.timeout),
             )
         return driver()
-
-    def _open_queue(self) -> Queue:
-        name = self.settings.queue.driver
-        queue: Queue
-        if name == "redis":
-            queue = load(QUEUES, name)(self.clients)
-        else:
-            queue = load(QUEUES, name)(_RunsInline(self))
-        return queue
 
 
 class _RunsInline:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from broadcaster.contracts.application import BroadcastRules
 from broadcaster.contracts.apps import App
+from broadcaster.contracts.connections import QueueConnection
 from broadcaster.drivers.sync import SyncQueue
 from broadcaster.protocol.payload import Payload, decode_payload
 
@@ -38,6 +39,9 @@ class RecordingApplication:
     @property
     def queue(self) -> Queue:
         return cast("Queue", SyncQueue(_Recorder(self)))
+
+    def connection(self, name: str | None = None) -> QueueConnection:
+        return QueueConnection(name=name or "default", queue=self.queue)
 
     @property
     def users(self) -> RecordingOnline:

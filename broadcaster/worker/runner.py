@@ -16,9 +16,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
-from broadcaster.contracts.queue import Done, Fail, Retry
+from broadcaster.contracts.queue import Done, Fail, Postpone, Retry
 from broadcaster.errors import BroadcasterError, InvalidJob, JobError, JobTimedOut, UnknownJob
-from broadcaster.jobs.outcome import Finished, GiveUp, Limits, TryAgain, decide, refuse_start
+from broadcaster.jobs.outcome import (
+    Finished,
+    GiveUp,
+    Limits,
+    Past,
+    PutOff,
+    TryAgain,
+    decide,
+    refuse_start,
+)
 from broadcaster.protocol.fact_jobs import EVENT_JOB
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.worker.broadcasts import Broadcast, read_publication
@@ -60,6 +69,11 @@ class _Task(NamedTuple):
     @property
     def attempt(self) -> int:
         return self.reserved.attempts + 1
+
+    @property
+    def past(self) -> Past:
+        _, _, _, attempts, _, exceptions, postponed = self.reserved
+        return Past(attempts=attempts, exceptions=exceptions, postponed=postponed)
 
 
 class JobRunner:
@@ -153,7 +167,7 @@ class JobRunner:
         )
 
     async def _run(self, task: _Task, hold: HeldJob) -> Settlement:
-        if refusal := refuse_start(attempt=task.attempt, limits=task.limits):
+        if refusal := refuse_start(past=task.past, limits=task.limits, now=time.time()):
             return _settle(task, refusal, None, 0.0)
         _log(task, logging.DEBUG, "job_started", "started")
         started = time.monotonic()
@@ -169,7 +183,7 @@ class JobRunner:
         except BaseException as raised:  # noqa: BLE001 - user code must not take the worker down
             error = raised
         hold.deadline = None
-        outcome = decide(attempt=task.attempt, limits=task.limits, error=error)
+        outcome = decide(past=task.past, limits=task.limits, now=time.time(), error=error)
         return _settle(task, outcome, error, time.monotonic() - started)
 
     async def _call(self, task: _Task) -> None:
@@ -229,14 +243,16 @@ def _settle(
     job_id, token = task.reserved.id, task.reserved.token
     duration = round(seconds * 1000, 1)
     match outcome:
-        case Finished():
+        case Finished(_):
             _log(task, logging.INFO, "job_done", f"done in {duration:g} ms", dur_ms=duration)
             return Done(job_id, token)
-        case TryAgain(delay):
+        case TryAgain(delay, exception):
             text = f"failed, next try in {delay:g} s"
             more = {"dur_ms": duration, "delay": delay}
             _log(task, logging.WARNING, "job_retry", text, error=error, **more)
-            return Retry(job_id, token, delay)
+            return Retry(job_id, token, delay, exception)
+        case PutOff(delay):
+            return Postpone(job_id, token, delay)
         case GiveUp(reason, line):
             text = f"failed for good: {line}"
             _log(task, logging.ERROR, "job_failed", text, error=error, dur_ms=duration)

@@ -68,6 +68,13 @@ OWNER: dict[str, tuple[str, ...]] = {
     # What httpx connects with: webhooks decide there which addresses are connected to.
     "httpcore": ("broadcaster.drivers.http.webhooks",),
     "jwt": ("broadcaster_auth.tokens",),
+    "django": ("broadcaster.integrations.django", "broadcaster.integrations.django_setup"),
+    "sqlalchemy": (
+        "broadcaster.integrations.sqlalchemy",
+        "broadcaster.integrations.sqlalchemy_sessions",
+    ),
+    "celery": ("broadcaster.integrations.celery",),
+    "kombu": ("broadcaster.integrations.celery",),
     "nacl": ("broadcaster.drivers.secretbox",),
     "uvicorn": (
         "broadcaster.cli",

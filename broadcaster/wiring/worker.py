@@ -15,7 +15,7 @@ from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import ConfigurationError
-from broadcaster.events.listening import listener_jobs, listeners
+from broadcaster.events.listening import hears_facts, listener_jobs
 from broadcaster.jobs.registry import registry
 from broadcaster.wiring.process_name import process_name
 from broadcaster.worker.broadcasts import BroadcastPublisher
@@ -93,7 +93,7 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
 
 
 def _warn_of_deaf_listeners(settings: Settings) -> None:
-    if listeners and settings.apps and not any(app.server_events for app in settings.apps):
+    if hears_facts() and settings.apps and not any(app.server_events for app in settings.apps):
         _log.warning(
             "functions listen to events, but app.server_events is off: set it to true for the "
             "gateways, or they are never called",

@@ -8,6 +8,7 @@ listener listens to: nothing is imported because a payload says so.
 
 from __future__ import annotations
 
+import inspect
 import types
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 
 
 def job_class(
-    name: str, call: Callable[..., Any], *, waits: bool, options: Mapping[str, Any], made_of: Any
+    name: str,
+    call: Callable[..., Any],
+    *,
+    failed: Callable[..., Any] | None,
+    waits: bool,
+    options: Mapping[str, Any],
+    made_of: Any,
 ) -> type[Job]:
     """
     Return the job class of a listener.
@@ -34,6 +41,7 @@ def job_class(
     Args:
         name: of the listener, and of its job.
         call: takes the event.
+        failed: takes the event and the error when the job was given up.
         waits: `call` is a coroutine function.
         options: as in a job's class line, without ``name``.
         made_of: the function or class that listens, for names and documentation.
@@ -45,6 +53,8 @@ def job_class(
         namespace["__module__"] = made_of.__module__
         namespace["__qualname__"] = made_of.__qualname__
         namespace["handle"] = _handle(name, call, waits=waits)
+        if failed is not None:
+            namespace["failed"] = _failed(name, failed)
 
     made = types.new_class(made_of.__name__, (Job,), {**options, "name": name}, make_body)
     return cast("type[Job]", made)
@@ -129,3 +139,17 @@ def _handle(listener: str, call: Callable[..., Any], *, waits: bool) -> Callable
         call(decode_event(listener, self.event, self.data))
 
     return handle
+
+
+def _failed(listener: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(hook):
+
+        async def afailed(self: Any, error: BaseException) -> None:
+            await hook(decode_event(listener, self.event, self.data), error)
+
+        return afailed
+
+    def failed(self: Any, error: BaseException) -> None:
+        hook(decode_event(listener, self.event, self.data), error)
+
+    return failed

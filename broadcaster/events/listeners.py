@@ -30,7 +30,8 @@ class Listener:
     Something that is called with events.
 
     Attributes:
-        name: unique among listeners: module and name of the function, or what was chosen.
+        name: unique among listeners: its place, or what was chosen.
+        place: module and qualified name of the function, class or method.
         call: takes the event; what it returns is awaited if it is a coroutine function.
         waits: `call` is a coroutine function.
         job: the job that calls it in a worker; None: it is called where the event is emitted.
@@ -38,6 +39,7 @@ class Listener:
     """
 
     name: str
+    place: str
     call: Callable[..., Any]
     waits: bool
     job: type[Job] | None = None
@@ -76,9 +78,13 @@ class Listeners:
             self._entries.pop((_key(target), name), None)
             self._found = {}
 
-    def has(self, target: Target, name: str) -> bool:
-        """Whether the listener called `name` listens to `target`."""
-        return (_key(target), name) in self._entries
+    def has(self, target: Target, place: str) -> bool:
+        """Whether what stands at `place` listens to `target`, under whichever name."""
+        key = _key(target)
+        return any(
+            known == key and entry.listener.place == place
+            for (known, _), entry in list(self._entries.items())
+        )
 
     def of(self, event: type) -> tuple[Listener, ...]:
         """Return the listeners of events of this class."""

@@ -66,6 +66,14 @@ def adding(targets: Iterable[Target], options: Mapping[str, Any]) -> Callable[[A
     return decorate
 
 
+def is_known(target: Target, thing: Any) -> bool:
+    """Whether `thing` listens to `target` already."""
+    place = _made(thing).place
+    if isinstance(target, type) and issubclass(target, LifecycleEvent):
+        return lifecycle_listeners.has(target, place)
+    return table.has(target, place)
+
+
 class _Made(NamedTuple):
     """
     A listener as it was given.
@@ -102,13 +110,20 @@ def _add(target: Target, made: _Made, options: Mapping[str, Any]) -> None:
             )
         if "<" in name:  # functions inside functions: several may share a name
             name = f"{name} {id(made.thing):x}"
-        table.add(target, Listener(name, made.call, made.waits, None, made.owner))
+        table.add(target, Listener(name, made.place, made.call, made.waits, None, made.owner))
         return
     given = {word: value for word, value in options.items() if word not in {"name", "queue"}}
     if isinstance(queue, str):
         given["queue"] = queue
-    job = job_class(name, made.call, waits=made.waits, options=given, made_of=made.thing)
-    table.add(target, Listener(name, made.call, made.waits, job, made.owner))
+    job = job_class(
+        name,
+        made.call,
+        failed=_failed(made.owner),
+        waits=made.waits,
+        options=given,
+        made_of=made.thing,
+    )
+    table.add(target, Listener(name, made.place, made.call, made.waits, job, made.owner))
 
 
 def _add_to_lifecycle(
@@ -159,6 +174,24 @@ def _of_class(owner: Any, method: str, place: str) -> _Made:
         return getattr(owner(), method)(*given)
 
     return _Made(owner, place, call, waits=False, owner=owner)
+
+
+def _failed(owner: Any) -> Callable[..., Any] | None:
+    """Return what calls the hook of a class when its job was given up, or None."""
+    hook = getattr(owner, "failed", None)
+    if hook is None:
+        return None
+    if inspect.iscoroutinefunction(hook):
+
+        async def afailed(event: object, error: BaseException) -> None:
+            await owner().failed(event, error)
+
+        return afailed
+
+    def failed(event: object, error: BaseException) -> None:
+        owner().failed(event, error)
+
+    return failed
 
 
 def method_of(cls: type) -> str | None:

@@ -62,6 +62,10 @@ class LifecycleListeners:
 
         return remove
 
+    def has(self, event: type[LifecycleEvent], name: str) -> bool:
+        """Whether the listener called `name` listens to `event`."""
+        return f"{event.__name__} {name}" in self._added
+
     def wanted(self, event: type[LifecycleEvent]) -> bool:
         """Whether anybody listens to events of this class."""
         return event in self._by_class

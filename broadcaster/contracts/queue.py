@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_POSTPONED",
+    "OWED_SECONDS",
     "BatchMark",
     "Done",
     "Effect",

@@ -18,7 +18,7 @@ from broadcaster.drivers.redis.queue_wire import (
     queue_keys,
     read_id,
 )
-from broadcaster.drivers.redis.scripts_loader import load_script, read, run
+from broadcaster.drivers.redis.scripts_loader import load_behind, load_script, read, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -170,7 +170,13 @@ class RedisFailedJobs:
             args += (job_id, body)
         keys = queue_keys(self._clients.keys, queue, RETRY_KEYS)
         # Safe to repeat: what was put back is no longer failed.
-        ids = run(self._clients.sync, load_script("queue_retry"), keys, args, repeat_lost=True)
+        ids = run(
+            self._clients.sync,
+            load_behind("queue_retry", "queue_start"),
+            keys,
+            args,
+            repeat_lost=True,
+        )
         return [read_id(job_id) for job_id in ids]
 
     def _forget(self, queue: str, job_ids: Sequence[str | bytes]) -> int:

@@ -9,6 +9,9 @@ The one place that spells Redis keys and pub/sub channel names.
 ``{prefix}:{q:<queue>}:<suffix>`` a queue
 ``...:#<lane>:<suffix>``          one lane of a queue
 ``{prefix}:{queues}:names``       the list of queues
+``{prefix}:{b:<id>}:<suffix>``    a batch
+``{prefix}:{batches}:<suffix>``   the list of batches
+``{prefix}:{l:<hash>}:<suffix>``  a lock or a limit, by a hash of its name
 ``{prefix}:{nodes}:<suffix>``     the list of gateways, and what each has written
 ``{prefix}:{apps}``               pub/sub topic of changes to the list of apps
 ``{prefix}:{apps}:<suffix>``      that list
@@ -23,6 +26,7 @@ can spell another's key.
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
@@ -31,7 +35,7 @@ from broadcaster.protocol.lanes import split_lane
 _PREFIX = re.compile(r"[-A-Za-z0-9_.:/]{1,64}")
 _NAME = re.compile(r"[-A-Za-z0-9_.@]{1,128}")
 _CHANNEL = re.compile(r"#?[-a-zA-Z0-9_=@,.;]{1,200}")
-_RESERVED = frozenset({"q", "node", "nodes"})
+_RESERVED = frozenset({"q", "b", "l", "node", "nodes"})
 
 
 class Keys:
@@ -80,6 +84,19 @@ class Keys:
     def queues(self, suffix: str) -> str:
         """Return the key of something all queues share."""
         return f"{self.prefix}:{{queues}}:{suffix}"
+
+    def batch(self, batch_id: str, suffix: str) -> str:
+        """Return the key of one thing of one batch."""
+        return f"{self.prefix}:{{b:{_name(batch_id)}}}:{suffix}"
+
+    def batches(self, suffix: str) -> str:
+        """Return the key of something all batches share."""
+        return f"{self.prefix}:{{batches}}:{suffix}"
+
+    def limit(self, name: str, suffix: str) -> str:
+        """Return the key of one thing of a lock or a limit with this name, any text."""
+        hashed = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return f"{self.prefix}:{{l:{hashed}}}:{suffix}"
 
     def nodes(self, suffix: str) -> str:
         """Return the key of something all gateways share, or of what one has written."""

@@ -13,7 +13,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.queue import FailedLimits, Hold, Pushed, QueueSizes
+from broadcaster.drivers.redis.batches import RedisBatches
 from broadcaster.drivers.redis.client import ANSWER_SECONDS, VERB_SECONDS, translated
+from broadcaster.drivers.redis.effects import marks, pushes
 from broadcaster.drivers.redis.queue_wire import (
     EXTEND_KEYS,
     STEP_KEYS,
@@ -27,8 +29,16 @@ from broadcaster.drivers.redis.queue_wire import (
     size_commands,
     step_args,
     to_ms,
+    unique_key,
 )
-from broadcaster.drivers.redis.scripts_loader import arun, arun_many, load_script, run_many
+from broadcaster.drivers.redis.scripts_loader import (
+    aread,
+    arun,
+    arun_many,
+    load_behind,
+    load_script,
+    run_many,
+)
 from broadcaster.drivers.redis.scripts_loader import run as run_script
 
 if TYPE_CHECKING:
@@ -63,6 +73,7 @@ class RedisQueue:
         self._listed: dict[str, float] = {}
         self._waiting: dict[str, redis.asyncio.Redis] = {}
         self._clock = _ServerClock()
+        self._batches = RedisBatches(clients)
 
     def push(self, jobs: Sequence[NewJob]) -> Pushed:
         """See `Queue.push`."""
@@ -93,17 +104,31 @@ class RedisQueue:
         keys = queue_keys(self._keys, request.queue, STEP_KEYS)
         valid_until = self._clock.at(time.monotonic() + RESERVE_SECONDS)
         args = step_args(request, self._limits, valid_until)
-        reply = await arun(self._clients.aio, load_script("queue_step"), keys, args)
+        reply = await arun(self._clients.aio, load_behind("queue_step", "queue_start"), keys, args)
         self._clock.seen(int(reply[0]), time.monotonic())
-        return parse_step(reply)
+        return parse_step(reply, request.settlements)
 
     async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
-        """See `Queue.apply`."""
-        raise NotImplementedError
+        """See `Queue.apply`. Marks come first, as callbacks of batches may follow from them."""
+        if not owed:
+            return
+        jobs = pushes(owed)
+        marked = await self._batches.amark_all(marks(owed))
+        for each in marked.values():
+            for callbacks in each.due.values():
+                jobs += callbacks
+        await self.apush(jobs)
+        for batch_id, each in marked.items():
+            if each.due:
+                await self._batches.acalled(batch_id, list(each.due))
+        entries = [entry.key for entry in owed]
+        outbox, due = queue_keys(self._keys, queue, ["outbox", "outbox_due"])
+        await aread(self._clients.aio, [("HDEL", outbox, *entries), ("ZREM", due, *entries)])
 
     async def unlock(self, queue: str, key: str, job_id: str) -> bool:
         """See `Queue.unlock`."""
-        raise NotImplementedError
+        script, keys = load_script("queue_unlock"), [unique_key(self._keys, queue, key)]
+        return bool(await arun(self._clients.aio, script, keys, [job_id], repeat_lost=True))
 
     async def survey(self, queue: str, lanes: Sequence[int], worker: str) -> Survey:
         """See `Queue.survey`."""

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from broadcaster.contracts.queue import (
+    MAX_POSTPONED,
+    OWED_SECONDS,
     Done,
     Fail,
+    Owed,
     Postpone,
     Pushed,
     QueueSizes,
@@ -23,8 +26,14 @@ from broadcaster.contracts.queue import (
     Retry,
     StepReply,
 )
-from broadcaster.contracts.settlements import LINK_SECONDS, MAX_TRACEBACK, MAX_UNIQUE_SECONDS
-from broadcaster.drivers.redis.scripts_loader import Call, load_script
+from broadcaster.contracts.settlements import (
+    LINK_SECONDS,
+    MAX_TRACEBACK,
+    MAX_UNIQUE_SECONDS,
+    MIN_POSTPONE_SECONDS,
+)
+from broadcaster.drivers.redis.effects import decode_owed, encode_effects
+from broadcaster.drivers.redis.scripts_loader import Call, load_behind
 from broadcaster.protocol.lanes import lane_name, split_lane
 
 if TYPE_CHECKING:
@@ -51,6 +60,9 @@ STEP_KEYS = [
     "failed_jobs",
     "failed_notes",
     "failed_retried",
+    "stats",
+    "outbox",
+    "outbox_due",
 ]
 PUSH_KEYS = ["jobs", "ready", "delayed", "notify", "failed_jobs", "stats"]
 RETRY_KEYS = [
@@ -156,7 +168,10 @@ def _push_call(keys: Keys, queue: str, jobs: Sequence[NewJob]) -> PushCall:
             names.append(keys.queue(queue, f"link:{_hashed(job.link.row)}"))
             row, index = len(names), job.link.index
         extras += (number, lock, lock_ms, row, index)
-    return PushCall(Call(load_script("queue_push"), names, args + extras), [job.id for job in jobs])
+    return PushCall(
+        Call(load_behind("queue_push", "queue_start"), names, args + extras),
+        [job.id for job in jobs],
+    )
 
 
 def _hashed(key: str) -> str:
@@ -179,39 +194,47 @@ def step_args(request: StepRequest, limits: FailedLimits, valid_until_ms: int) -
         valid_until_ms,
         "" if request.recover_after is None else request.recover_after,
         hint_of(request.queue),
+        to_ms(OWED_SECONDS),
+        MAX_POSTPONED,
     ]
     done = [one for one in request.settlements if isinstance(one, Done)]
-    args.append(len(done))
+    done.sort(key=_owes_nothing)  # those with effects first
+    effects = [encode_effects(one.effects) for one in done if one.effects]
+    args += (len(done), len(effects))
     for one in done:
         args += (one.id, one.token)
+    args += effects
     for other in request.settlements:
         if not isinstance(other, Done):
             args += _settlement(other)
     return args
 
 
-def parse_step(reply: Sequence[Any]) -> StepReply:
-    """Return the reply of ``queue_step.lua`` as a value."""
-    _, flat, refused, crashed, lapsed, ready, next_ms, drain, late = reply
+def parse_step(reply: Sequence[Any], settlements: Sequence[Settlement]) -> StepReply:
+    """Return the reply of ``queue_step.lua`` to a step with `settlements` as a value."""
+    _, flat, refused, crashed, lapsed, ready, next_ms, drain, late, paused, owed = reply
     reserved = [
         Reserved(
-            id=read_id(flat[i]),
-            body=flat[i + 1],
-            token=int(flat[i + 2]),
-            attempts=int(flat[i + 3]),
-            alone=bool(int(flat[i + 4])),
+            read_id(flat[i]),
+            flat[i + 1],
+            int(flat[i + 2]),
+            *_tries(flat[i + 3], alone=bool(int(flat[i + 4]))),
         )
         for i in range(0, len(flat), 5)
     ]
+    stale = [read_id(job_id) for job_id in refused]
+    left = [decode_owed(read_id(owed[i]), owed[i + 1]) for i in range(0, len(owed), 2)]
     return StepReply(
         reserved=reserved,
-        refused=[read_id(job_id) for job_id in refused],
+        refused=stale,
         crashed=[read_id(job_id) for job_id in crashed],
         lapsed=int(lapsed),
         ready=int(ready),
         # Too late only because a clock jumped, for the reply was read: ask again at once.
         next_in=0.0 if late else None if next_ms < 0 else next_ms / 1000,
         drain=bool(drain),
+        paused=bool(paused),
+        owed=[*_owed(settlements, stale), *left],
     )
 
 
@@ -252,16 +275,38 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def _owes_nothing(one: Done) -> bool:
+    return not one.effects
+
+
+def _tries(value: bytes, *, alone: bool) -> tuple[int, bool, int, int]:
+    """Return attempts, `alone`, exceptions and postponements of a reserved job."""
+    if b":" not in value:
+        return int(value), alone, 0, 0
+    attempts, exceptions, postponed = value.split(b":")
+    return int(attempts), alone, int(exceptions), int(postponed)
+
+
+def _owed(settlements: Sequence[Settlement], stale: Sequence[str]) -> list[Owed]:
+    """Return what follows from accepted settlements."""
+    return [
+        Owed(f"{one.id}:{one.token}", one.effects, one.id)
+        for one in settlements
+        if isinstance(one, Done | Fail) and one.effects and one.id not in stale
+    ]
+
+
 def _settlement(one: Settlement) -> tuple[Argument, ...]:
     match one:
-        case Retry(job_id, token, delay):
-            return ("retry", job_id, token, to_ms(delay), "")
+        case Retry(job_id, token, delay, exception):
+            return ("raised" if exception else "retry", job_id, token, to_ms(delay), "", "")
         case Postpone(job_id, token, delay):
-            return ("postpone", job_id, token, to_ms(delay), "")
+            return ("postpone", job_id, token, to_ms(max(delay, MIN_POSTPONE_SECONDS)), "", "")
         case Release(job_id, token, delay):
-            return ("release", job_id, token, to_ms(delay), "")
+            return ("release", job_id, token, to_ms(delay), "", "")
         case Fail():
-            return ("fail", one.id, one.token, "", encode_note(one))
+            effects = encode_effects(one.effects) if one.effects else ""
+            return ("fail", one.id, one.token, "", encode_note(one), effects)
         case Done():
             raise AssertionError(f"Done of {one.id} ({one.token}) is sent apart")
 

@@ -1,4 +1,5 @@
 -- Queue jobs of one queue; an id that is waiting, held or failed is left as it is.
+-- Runs behind queue_start.lua.
 --
 -- KEYS: 1 jobs, 2 ready, 3 delayed, 4 notify, 5 failed_jobs, 6 stats (types: queue_step.lua)
 --   then, as the arguments name them by number:
@@ -15,9 +16,7 @@
 local k_jobs, k_ready, k_delayed, k_notify, k_failed_jobs = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local k_stats = KEYS[6]
 local count, link_ms = tonumber(ARGV[2]), ARGV[3]
-local FIRST, BUCKET, BUCKETS = 4, 15000, 240
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local FIRST = 4
 
 local ids = {}
 for i = 1, count do ids[i] = ARGV[FIRST + (i - 1) * 3] end
@@ -70,7 +69,7 @@ for i = 1, count do
     seen[id] = true
     bodies[#bodies + 1], bodies[#bodies + 2] = id, ARGV[FIRST + i * 3 - 1]
     if delay > 0 then
-      delayed[#delayed + 1], delayed[#delayed + 2] = string.format('%.0f', now + delay), id
+      delayed[#delayed + 1], delayed[#delayed + 2] = text(now + delay), id
     else
       ready[#ready + 1] = id
     end
@@ -82,14 +81,7 @@ redis.call('HSET', k_jobs, unpack(bodies))
 local wake = #ready > 0
 if wake then
   redis.call('RPUSH', k_ready, unpack(ready))
-  local bucket = math.floor(now / BUCKET)
-  if redis.call('HINCRBY', k_stats, 'r' .. bucket, #ready) == #ready then
-    local fields, old = redis.call('HKEYS', k_stats), {}
-    for i = 1, #fields do
-      if tonumber(string.sub(fields[i], 2)) <= bucket - BUCKETS then old[#old + 1] = fields[i] end
-    end
-    if #old > 0 then redis.call('HDEL', k_stats, unpack(old)) end
-  end
+  tally(k_stats, 'r', #ready)
 end
 if #delayed > 0 then
   local before = redis.call('ZRANGE', k_delayed, 0, 0)[1]

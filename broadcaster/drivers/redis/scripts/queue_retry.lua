@@ -1,4 +1,5 @@
--- Put failed jobs back into their queue, with all their tries, under their old ids.
+-- Put failed jobs back into their queue, with all their tries, under their old ids. Runs behind
+-- queue_start.lua.
 --
 -- KEYS: 1 failed, 2 failed_jobs, 3 failed_retried, 4 jobs, 5 ready, 6 notify, 7 stats
 --   (types: queue_step.lua)
@@ -6,15 +7,12 @@
 -- Reply: ids of the jobs that were put back. They stay listed as failed, marked and without
 --   their bodies, until they are trimmed or fail again.
 
-local BUCKET = 15000
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 local done = {}
 for i = 2, #ARGV, 2 do
   local id, body = ARGV[i], redis.call('HGET', KEYS[2], ARGV[i])
   if body then
     redis.call('HDEL', KEYS[2], id)
-    redis.call('HSET', KEYS[3], id, string.format('%.0f', now))
+    redis.call('HSET', KEYS[3], id, text(now))
     if redis.call('HSETNX', KEYS[4], id, ARGV[i + 1] ~= '' and ARGV[i + 1] or body) == 1 then
       redis.call('RPUSH', KEYS[5], id)
       done[#done + 1] = id
@@ -22,7 +20,7 @@ for i = 2, #ARGV, 2 do
   end
 end
 if #done > 0 then
-  redis.call('HINCRBY', KEYS[7], 'r' .. math.floor(now / BUCKET), #done)
+  tally(KEYS[7], 'r', #done)
   if not redis.call('LPOS', KEYS[6], ARGV[1]) then redis.call('LPUSH', KEYS[6], ARGV[1]) end
 end
 return done

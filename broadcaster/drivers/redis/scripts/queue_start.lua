@@ -1,0 +1,26 @@
+-- The clock and the counts of a queue. Not a script of its own: this text stands in front of
+-- queue_step, _push and _retry.
+--
+-- A stats key is a HASH of counts per 15 seconds of Redis time: a letter and the number of the
+-- quarter minute -> jobs that became ready ("r"), were done ("d"), failed for good ("f").
+-- Nothing expires by itself; what is older than an hour goes when a new quarter minute begins.
+
+local BUCKET, BUCKETS = 15000, 240
+local clock = redis.call('TIME')
+local now_us = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+local now = math.floor(now_us / 1000)
+
+local function text(number) return string.format('%.0f', number) end
+
+local function tally(key, letter, number)
+  if number == 0 then return end
+  local bucket = math.floor(now / BUCKET)
+  if redis.call('HINCRBY', key, letter .. bucket, number) ~= number then return end
+  local fields, old = redis.call('HKEYS', key), {}
+  for i = 1, #fields do
+    local of = tonumber(string.sub(fields[i], 2))
+    if of and of <= bucket - BUCKETS then old[#old + 1] = fields[i] end
+  end
+  if #old > 0 then redis.call('HDEL', key, unpack(old)) end
+end
+

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig, apps
+from django.core.exceptions import ValidationError
 from django.db import close_old_connections, connections
 from django.db import transaction as database
 from django.db.models import Model
@@ -29,6 +30,7 @@ from django.db.models import Model
 from broadcaster.errors import ConfigurationError, InvalidJob
 from broadcaster.jobs.after_commit import register_transactions
 from broadcaster.jobs.references import Reference, models
+from broadcaster.protocol.channels import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -160,9 +162,8 @@ def _meta(model: type) -> Any:
 
 
 def _key_of(instance: Any) -> Key:
-    fields = _meta(type(instance)).pk_fields
     parts: list[int | str] = []
-    for field in fields:
+    for field in _meta(type(instance)).pk_fields:
         value = getattr(instance, field.attname)
         parts.append(value if isinstance(value, int | str) else field.value_to_string(instance))
     return parts[0] if len(parts) == 1 else list(parts)
@@ -173,12 +174,23 @@ def _rows(reference: Reference) -> Any:
     try:
         model = apps.get_model(label)
     except (LookupError, ValueError) as error:
-        raise InvalidJob(f"no model {label!r} is installed here: {error}") from error
-    key = reference.key
+        raise InvalidJob(f"no model {shown(label)} is installed here: {error}") from error
     using = reference.using or _DEFAULT
     if using not in connections:
-        raise InvalidJob(f"a job refers to database {using!r}, which DATABASES does not have")
-    return model._base_manager.using(using).filter(pk=tuple(key) if isinstance(key, list) else key)  # noqa: SLF001 - Django's documented name
+        raise InvalidJob(f"a job refers to database {shown(using)}, which DATABASES does not have")
+    return model._base_manager.using(using).filter(pk=_primary_key(model, reference.key))  # noqa: SLF001 - Django's documented name
+
+
+def _primary_key(model: type, key: Key) -> object:
+    fields = _meta(model).pk_fields
+    given = key if isinstance(key, list) else [key]
+    try:
+        parts = [field.to_python(part) for field, part in zip(fields, given, strict=True)]
+    except (ValidationError, ValueError, TypeError) as error:
+        raise InvalidJob(
+            f"{_meta(model).label} cannot have the primary key {shown(str(key))}"
+        ) from error
+    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 models.add(PREFIX, DjangoModels())

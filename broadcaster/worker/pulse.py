@@ -1,0 +1,81 @@
+"""A worker's sign of life: what it does, for monitors; and whether it is to restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from broadcaster.contracts.fleet import BEAT_SECONDS
+from broadcaster.errors import DriverRefused, DriverUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.contracts.fleet import Fleet, WorkerRecord
+
+logger = logging.getLogger("broadcaster.worker")
+
+LEAVE_SECONDS = 2.0
+
+
+class Pulse:
+    """
+    Describes a worker every few seconds.
+
+    Args:
+        fleet: who is told.
+        describe: returns how the worker is.
+        restart: called when all workers have been asked to restart.
+        seconds: between two descriptions.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        describe: Callable[[], WorkerRecord],
+        restart: Callable[[], None],
+        seconds: float = BEAT_SECONDS,
+    ) -> None:
+        self._fleet = fleet
+        self._describe = describe
+        self._restart = restart
+        self._seconds = seconds
+        self._known: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run(), name="pulse")
+
+    async def stop(self) -> None:
+        """Stop, and have the worker forgotten."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._task = None
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._fleet.leave(self._describe().id)
+        except (DriverUnavailable, DriverRefused, TimeoutError) as error:
+            logger.debug("not forgotten: %s", error, extra={"event": "not_forgotten"})
+
+    async def beat(self) -> None:
+        """Describe it once; what cannot be told now is told the next time."""
+        try:
+            asked = await self._fleet.beat(self._describe())
+        except (DriverUnavailable, DriverRefused) as error:
+            logger.debug("no pulse: %s", error, extra={"event": "no_pulse"})
+            return
+        if self._known is not None and asked > self._known:
+            self._restart()
+        self._known = asked
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.beat()
+            except Exception:
+                logger.exception("the pulse failed; it goes on", extra={"event": "bug"})
+            await asyncio.sleep(self._seconds)

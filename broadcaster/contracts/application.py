@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
+    from broadcaster.contracts.completed import CompletedJobs
     from broadcaster.contracts.connections import QueueConnection
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
@@ -99,6 +100,11 @@ class Application(Protocol):
     @property
     def users(self) -> OnlineReader:
         """What says who is online; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def completed_jobs(self) -> CompletedJobs:
+        """Where it is kept which jobs were done; `NotConfigured` without a Redis server."""
         ...
 
     def encrypt(self, channel: str, data: str) -> str:

@@ -25,6 +25,7 @@ from broadcaster.worker.broadcasts import read_publication
 
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
+    from broadcaster.contracts.completed import CompletedJobs
     from broadcaster.contracts.connections import QueueConnection
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import NewJob, Queue
@@ -118,6 +119,13 @@ class Backend:
         from broadcaster.drivers.redis.online import RedisOnline
 
         return RedisOnline(self.clients)
+
+    @property
+    def completed_jobs(self) -> CompletedJobs:
+        """See `Application.completed_jobs`."""
+        from broadcaster.drivers.redis.completed import RedisCompletedJobs
+
+        return RedisCompletedJobs(self.clients)
 
     @property
     def clients(self) -> RedisClients:

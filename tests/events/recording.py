@@ -8,11 +8,13 @@ from broadcaster.contracts.application import BroadcastRules
 from broadcaster.contracts.apps import App
 from broadcaster.contracts.connections import QueueConnection
 from broadcaster.drivers.sync import SyncQueue
+from broadcaster.errors import NotConfigured
 from broadcaster.protocol.payload import Payload, decode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.contracts.completed import CompletedJobs
     from broadcaster.contracts.publisher import Publication
     from broadcaster.contracts.queue import NewJob, Queue
     from broadcaster.contracts.revocations import Revocation
@@ -46,6 +48,10 @@ class RecordingApplication:
     @property
     def users(self) -> RecordingOnline:
         return RecordingOnline(self)
+
+    @property
+    def completed_jobs(self) -> CompletedJobs:
+        raise NotConfigured("a test gives the log a store of its own")
 
     @property
     def revoker(self) -> RecordingRevoker:

@@ -41,7 +41,7 @@ refuses what stands in it, and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -190,8 +190,8 @@ class QueueSizes:
     Attributes:
         ready: waiting suspects included.
         failed: not counting those that were put back since.
-        oldest: seconds for which the next ready job has been ready, or None. Read from
-            rounded counts: right to some seconds, and within the last hour.
+        oldest: seconds for which the next ready job has been ready, or None; up to 15 too
+            few, and of over an hour an estimate.
         paused: it is paused.
     """
 
@@ -199,7 +199,7 @@ class QueueSizes:
     delayed: int = 0
     held: int = 0
     failed: int = 0
-    oldest: float | None = None
+    oldest: float | None = field(default=None, compare=False)
     paused: bool = False
 
 

@@ -26,8 +26,10 @@ from broadcaster.drivers.redis.queue_wire import (
     pushed,
     queue_keys,
     read_sizes,
+    read_survey,
     size_commands,
     step_args,
+    survey_call,
     to_ms,
     unique_key,
 )
@@ -132,7 +134,9 @@ class RedisQueue:
 
     async def survey(self, queue: str, lanes: Sequence[int], worker: str) -> Survey:
         """See `Queue.survey`."""
-        raise NotImplementedError
+        call = survey_call(self._keys, queue, lanes, worker)
+        (reply,) = await arun_many(self._clients.aio, [call], repeat_lost=True)
+        return read_survey(reply, lanes)
 
     async def wait(self, queue: str, timeout: float) -> str | None:  # noqa: ASYNC109 - Redis times it
         """See `Queue.wait`. Each queue is waited for on a connection of its own."""

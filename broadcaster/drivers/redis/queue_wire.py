@@ -25,6 +25,7 @@ from broadcaster.contracts.queue import (
     Reserved,
     Retry,
     StepReply,
+    Survey,
 )
 from broadcaster.contracts.settlements import (
     LINK_SECONDS,
@@ -33,7 +34,8 @@ from broadcaster.contracts.settlements import (
     MIN_POSTPONE_SECONDS,
 )
 from broadcaster.drivers.redis.effects import decode_owed, encode_effects
-from broadcaster.drivers.redis.scripts_loader import Call, load_behind
+from broadcaster.drivers.redis.queue_stats import fields_of, oldest_age, seconds_of
+from broadcaster.drivers.redis.scripts_loader import Call, load_behind, load_script
 from broadcaster.protocol.lanes import lane_name, split_lane
 
 if TYPE_CHECKING:
@@ -75,6 +77,9 @@ RETRY_KEYS = [
     "stats",
 ]
 FORGET_FAILED_KEYS = ["failed", "failed_jobs", "failed_notes", "failed_retried"]
+SURVEY_KEYS = ["ready", "delayed", "reserved", "meta", "outbox_due"]
+FLEET_SECONDS = 7.0
+"""How long a worker counts as alive after it has looked at its lanes."""
 EXTEND_KEYS = ["jobs", "reserved", "held", "meta"]
 PLAIN_HINT = "q"
 
@@ -311,29 +316,60 @@ def _settlement(one: Settlement) -> tuple[Argument, ...]:
             raise AssertionError(f"Done of {one.id} ({one.token}) is sent apart")
 
 
-class _Count(NamedTuple):
+class _Read(NamedTuple):
     command: str
     suffix: str
+    fields: tuple[str, ...] = ()
 
 
-_COUNTS = (
-    _Count("LLEN", "ready"),
-    _Count("LLEN", "suspects"),
-    _Count("ZCARD", "delayed"),
-    _Count("ZCARD", "reserved"),
-    _Count("HLEN", "failed_jobs"),
+_SIZES = (
+    _Read("LLEN", "ready"),
+    _Read("LLEN", "suspects"),
+    _Read("ZCARD", "delayed"),
+    _Read("ZCARD", "reserved"),
+    _Read("HLEN", "failed_jobs"),
+    _Read("HGETALL", "stats"),
+    _Read("HMGET", "meta", ("paused_until",)),
 )
 
 
-def size_commands(keys: Keys, queue: str) -> list[tuple[str, str]]:
+def size_commands(keys: Keys, queue: str) -> list[tuple[str, ...]]:
     """Return the commands whose replies `read_sizes` reads."""
-    return [(count.command, keys.queue(queue, count.suffix)) for count in _COUNTS]
+    commands = [(one.command, keys.queue(queue, one.suffix), *one.fields) for one in _SIZES]
+    return [*commands, ("TIME",)]
 
 
-def read_sizes(counts: Sequence[int]) -> QueueSizes:
+def read_sizes(replies: Sequence[Any]) -> QueueSizes:
     """Return what the replies to `size_commands` say."""
-    ready, suspects, delayed, held, failed = counts
-    return QueueSizes(ready=ready + suspects, delayed=delayed, held=held, failed=failed)
+    ready, suspects, delayed, held, failed, stats, (ends,), clock = replies
+    now = seconds_of(clock)
+    return QueueSizes(
+        ready=ready + suspects,
+        delayed=delayed,
+        held=held,
+        failed=failed,
+        oldest=oldest_age(ready, fields_of(stats), now),
+        paused=ends is not None and (int(ends) == 0 or int(ends) > now * 1000),
+    )
+
+
+def survey_call(keys: Keys, queue: str, lanes: Sequence[int], worker: str) -> Call:
+    """Return the call of ``queue_survey.lua``."""
+    names = [keys.queue(queue, "fleet")]
+    for lane in lanes:
+        names += queue_keys(keys, lane_name(queue, lane), SURVEY_KEYS)
+    return Call(load_script("queue_survey"), names, [worker, to_ms(FLEET_SECONDS)])
+
+
+def read_survey(reply: Sequence[Any], lanes: Sequence[int]) -> Survey:
+    """Return the reply of ``queue_survey.lua``."""
+    workers, next_ms, due = reply
+    share = -(-len(lanes) // max(1, int(workers)))
+    return Survey(
+        due=[lanes[int(at) - 1] for at in due],
+        share=share,
+        next_in=None if next_ms < 0 else next_ms / 1000,
+    )
 
 
 def to_ms(seconds: float) -> int:

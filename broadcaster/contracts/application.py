@@ -24,11 +24,13 @@ class BroadcastRules:
         event_namespace: put before a class name, dots becoming backslashes; may be empty.
         queue: where queued broadcasts wait unless the event names another.
         max_data_bytes: longest data of one event, encoded as UTF-8.
+        after_commit: what is sent in a transaction waits for its end, unless it says otherwise.
     """
 
     event_namespace: str = "App.Events"
     queue: str = "broadcasts"
     max_data_bytes: int = 10_240
+    after_commit: bool = False
 
 
 class Application(Protocol):

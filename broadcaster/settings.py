@@ -25,6 +25,8 @@ from broadcaster.contracts.apps import App, AppLimits, Webhook
 from broadcaster.contracts.history import HistoryLimits
 from broadcaster.errors import ConfigurationError, NotConfigured
 from broadcaster.settings_apps import choose, read_apps, same_app, single_app
+from broadcaster.settings_endpoint import EndpointSettings, endpoint_port
+from broadcaster.settings_queues import ConnectionSettings, read_connections
 from broadcaster.settings_sources import (
     DEV,
     Found,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BroadcastSettings",
+    "ConnectionSettings",
     "EndpointSettings",
     "GatewaySettings",
     "QueueSettings",
@@ -74,42 +77,6 @@ class BroadcastSettings:
     event_namespace: str = "App.Events"
     queue: str = "broadcasts"
     max_data_bytes: int = 10_240
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointSettings:
-    """
-    Where a Pusher-compatible server is reached by the ``pusher`` driver and by ``listen``.
-
-    Attributes:
-        host: a name or address.
-        port: default is 443 with https, else the port of [gateway].
-        path: put before ``/apps`` and ``/app``, for servers behind a prefix.
-        timeout: seconds that one request may take in all.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    scheme: Literal["http", "https"] = "http"
-    path: str = ""
-    timeout: float = 2.0
-
-    @property
-    def authority(self) -> str:
-        """Host and port as in a URL."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """The URL that ``/apps/...`` is appended to."""
-        return f"{self.scheme}://{self.authority}{self.prefix}"
-
-    @property
-    def prefix(self) -> str:
-        """`path` with a slash before and none behind, or nothing."""
-        path = self.path.strip("/")
-        return f"/{path}" if path else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +147,7 @@ class Settings:
         limits: what clients of an app may do that has no limits of its own; apps carry
             theirs.
         imports: modules that a worker imports to find jobs and listeners.
+        queues: further queue connections by name.
         workers: pools of workers by name.
         sources: where each setting came from, by path.
         app_problem: why `app` is None, as one sentence.
@@ -191,10 +159,11 @@ class Settings:
     prefix: str = "broadcaster"
     debug: bool = False
     broadcast: BroadcastSettings = BroadcastSettings()
-    endpoint: EndpointSettings = EndpointSettings()
+    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
     history: HistoryLimits = field(default_factory=HistoryLimits)
     gateway: GatewaySettings = GatewaySettings()
     queue: QueueSettings = field(default_factory=QueueSettings)
+    queues: Mapping[str, ConnectionSettings] = field(default_factory=dict[str, ConnectionSettings])
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     workers: Mapping[str, WorkerSettings] = field(default_factory=dict[str, WorkerSettings])
     webhooks: WebhookSettings = WebhookSettings()
@@ -269,6 +238,7 @@ _TABLES: Mapping[str, object] = MappingProxyType(
     {
         "app.webhooks": tuple[Webhook, ...],
         "apps": tuple[App, ...],
+        "queues": dict[str, ConnectionSettings],
         "workers": dict[str, WorkerSettings],
     }
 )
@@ -338,6 +308,7 @@ def load_settings(
         sources=MappingProxyType(sources),
         app_problem=problem,
         limits=limits,
+        queues=read_connections(found.get("queues"), sections["queue"]),
         workers=read_pools(found.get("workers"), sections["worker"]),
         **{name: values[name] for name in _TOP if name in values},
         **sections,
@@ -357,7 +328,7 @@ def _overrides_layer(overrides: Mapping[str, object], paths: Iterable[str]) -> L
 
 def _sections(values: dict[str, Any], sources: dict[str, str]) -> dict[str, Any]:
     if "endpoint.port" not in values:
-        values["endpoint.port"], sources["endpoint.port"] = _endpoint_port(values)
+        values["endpoint.port"], sources["endpoint.port"] = endpoint_port(values)
     return {
         name: cls(
             **{
@@ -386,12 +357,3 @@ def _choose(
         wanted = found.get("app.id")
     borrowed = own is not None and found["app.id"].source == DEV
     return choose(own, listed, wanted=wanted, borrowed=borrowed, problem=problem)
-
-
-def _endpoint_port(values: Mapping[str, Any]) -> tuple[int, str]:
-    """Return the port that goes with what was said, and what said it."""
-    if values.get("endpoint.scheme") == "https":
-        return 443, "endpoint.scheme"
-    if values.get("gateway.port"):
-        return values["gateway.port"], "gateway.port"
-    return EndpointSettings().port, "default"

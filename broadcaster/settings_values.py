@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _SECRET = frozenset(
-    {"app.secret", "app.grant_key", "app.encryption_key", "app.webhooks", "apps", "redis_url"}
+    {
+        "app.secret",
+        "app.grant_key",
+        "app.encryption_key",
+        "app.webhooks",
+        "apps",
+        "queues",
+        "redis_url",
+    }
 )
 _QUEUE = (re.compile(r"[-A-Za-z0-9_.@]{1,128}"), "must be letters, digits or - _ . @")
 _TEXTS = {

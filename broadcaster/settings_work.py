@@ -39,16 +39,24 @@ class QueueSettings:
     How jobs wait and are taken.
 
     Attributes:
-        driver: ``sync`` runs jobs at once in the calling process, without Redis.
+        driver: ``sync`` runs jobs at once in the calling process, without Redis; ``null``
+            forgets them; ``failover`` puts them into the first of `connections` that can be
+            reached; ``celery`` hands them to Celery.
         default: queue of a job that names none.
         lease: seconds after which a silent worker's job is given to another.
         max_crashes: lapsed leases after which a job counts as failed.
+        after_commit: what is dispatched in a database transaction waits for its commit.
+        connections: of ``failover``, the names of others, the preferred one first.
+        celery_app: of ``celery``, where the application is: ``shop.celery:app``.
     """
 
-    driver: Literal["redis", "sync"] = "redis"
+    driver: Literal["redis", "sync", "null", "failover", "celery"] = "redis"
     default: str = "default"
     lease: float = 30.0
     max_crashes: int = 3
+    after_commit: bool = False
+    connections: tuple[str, ...] = ()
+    celery_app: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,84 @@
+"""Row 16: named queue connections, out of settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.errors import ConfigurationError
+from broadcaster.settings import ConnectionSettings, Settings, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = """
+[queue]
+driver = "failover"
+connections = ["main", "spare"]
+lease = 20
+
+[queues.main]
+
+[queues.spare]
+redis_url = "redis://10.0.0.2:6379/0"
+default = "spilled"
+lease = 60
+after_commit = true
+"""
+
+
+def load(folder: Path, text: str, **environ: str) -> Settings:
+    (folder / "broadcaster.toml").write_text(text, encoding="utf-8")
+    return load_settings(cwd=folder, environ=environ)
+
+
+def test_row_16_connections_have_names_and_options_of_their_own(tmp_path: Path) -> None:
+    settings = load(tmp_path, FILE)
+
+    assert settings.queue.connections == ("main", "spare")
+    assert settings.queues["main"] == ConnectionSettings(lease=20.0)
+    assert settings.queues["spare"] == ConnectionSettings(
+        redis_url="redis://10.0.0.2:6379/0", default="spilled", lease=60.0, after_commit=True
+    )
+
+
+def test_connections_may_stand_in_the_environment(tmp_path: Path) -> None:
+    settings = load(tmp_path, "", BROADCASTER_QUEUES='{"long": {"lease": 300}}')
+
+    assert settings.queues["long"].lease == 300
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("queues = 7", r"queues \(from broadcaster.toml\) must be tables"),
+        ("[queues]\nlong = 7", "queues.*long.* in broadcaster.toml must be a table"),
+        ('[queues."a b"]', "a name is 1 to 64 letters"),
+        ("[queues.default]", r"which is the one of \[queue\]"),
+        ("[queues.long]\nlaese = 3", "no option 'laese' - did you mean 'lease'"),
+        ("[queues.long]\nlease = 'x'", "queue.lease must be a number"),
+        (
+            "[queues.long]\nredis_url = 'http://secret'",
+            "redis_url must begin with.*the value given",
+        ),
+        ("[queue]\ndriver = 'failover'", "queue.connections must name"),
+        (
+            "[queue]\ndriver = 'failover'\nconnections = ['mian']\n[queues.main]",
+            "and there is no .* - did you mean 'main'",
+        ),
+        (
+            "[queues]\na = {driver = 'failover', connections = ['b']}\n"  # noqa: ISC004 - one text
+            "b = {driver = 'failover', connections = ['a']}",
+            "which falls back itself",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        load(tmp_path, text)
+
+
+def test_the_number_of_connections_is_bounded(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="100 are the most"):
+        load(tmp_path, "\n".join(f"[queues.c{number}]" for number in range(101)))

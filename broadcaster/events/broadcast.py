@@ -21,6 +21,7 @@ from broadcaster import current
 from broadcaster.context import socket_id as socket_id_of_request
 from broadcaster.contracts.queue import NewJob
 from broadcaster.errors import DriverError
+from broadcaster.events.interception import interception
 from broadcaster.events.shaping import draft, finish
 from broadcaster.jobs.after_commit import postpone
 from broadcaster.protocol.ids import uuid7
@@ -186,6 +187,8 @@ class _Sending:
         self._publications = publications
 
     def run(self) -> None:
+        if self._taken():
+            return
         with _rescued(self._said):
             if self._said.now:
                 self._app.publisher().publish(self._publications)
@@ -193,11 +196,17 @@ class _Sending:
                 self._app.queue.push(self._jobs())
 
     async def arun(self) -> None:
+        if self._taken():
+            return
         with _rescued(self._said):
             if self._said.now:
                 await self._app.publisher().apublish(self._publications)
             else:
                 await self._app.queue.apush(self._jobs())
+
+    def _taken(self) -> bool:
+        fake = interception.broadcast
+        return fake is not None and fake(self._said, self._publications)
 
     def _jobs(self) -> list[NewJob]:
         queue = self._said.queue or self._app.rules.queue

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from broadcaster import current
 from broadcaster.events.broadcast import abroadcast, broadcast
 from broadcaster.events.event import ShouldBroadcast
+from broadcaster.events.interception import interception
 from broadcaster.events.listener_jobs import listener_job
 from broadcaster.events.listeners import listeners
 from broadcaster.jobs import bus
@@ -116,6 +117,8 @@ class _Emission:
         self.answers: list[Any] = []
 
     def run(self) -> None:
+        if self._taken():
+            return
         event, found = self._event, listeners.of(type(self._event))
         if isinstance(event, LifecycleEvent):
             announce(event)
@@ -134,6 +137,8 @@ class _Emission:
                 current.application().queue.push(noted)
 
     async def arun(self) -> None:
+        if self._taken():
+            return
         event, found = self._event, listeners.of(type(self._event))
         if isinstance(event, LifecycleEvent):
             announce(event)
@@ -149,6 +154,10 @@ class _Emission:
         finally:
             if noted:
                 await current.application().queue.apush(noted)
+
+    def _taken(self) -> bool:
+        fake = interception.emitted
+        return fake is not None and fake(self._event)
 
     def _heard(self, answer: object) -> bool:
         """Keep an answer; False if it says that nobody else is to be told."""

@@ -46,6 +46,7 @@ class Draft:
         now: publish in the calling process, past the queue.
         rescue: log a failure to send instead of raising it.
         after_commit: whether to wait for the open transaction; None leaves it to the settings.
+        event: what said it; None: it was described piece by piece.
     """
 
     channels: tuple[str, ...]
@@ -56,6 +57,7 @@ class Draft:
     now: bool = False
     rescue: bool = False
     after_commit: bool | None = None
+    event: object = None
 
 
 def draft(event: object, *, namespace: str) -> Draft | None:
@@ -90,6 +92,7 @@ def draft(event: object, *, namespace: str) -> Draft | None:
         now=isinstance(event, ShouldBroadcastNow),
         rescue=isinstance(event, ShouldRescue),
         after_commit=event.broadcast_after_commit(),
+        event=event,
     )
 
 

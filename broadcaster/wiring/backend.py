@@ -90,6 +90,7 @@ class Backend:
             event_namespace=said.event_namespace,
             queue=said.queue,
             max_data_bytes=said.max_data_bytes,
+            after_commit=self.settings.queue.after_commit,
         )
 
     @property
@@ -180,6 +181,7 @@ class Backend:
             for driver in self._drivers.values():
                 if hasattr(driver, "close"):
                     driver.close()
+            self._connections.close()
             if self._clients is not None:
                 self._clients.close()
 
@@ -188,6 +190,7 @@ class Backend:
         for driver in list(self._drivers.values()):
             if hasattr(driver, "aclose"):
                 await driver.aclose()
+        await self._connections.aclose()
         if self._clients is not None:
             await self._clients.aclose()
 

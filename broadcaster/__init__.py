@@ -70,8 +70,15 @@ if TYPE_CHECKING:
         online_many,
         terminate_connections,
     )
+    from broadcaster.jobs.batch import Batch, afind_batch, batch, find_batch
+    from broadcaster.jobs.bus import Skipped
+    from broadcaster.jobs.chain import chain
     from broadcaster.jobs.delay import hours, minutes, seconds
-    from broadcaster.jobs.job import Job, job
+    from broadcaster.jobs.function import job
+    from broadcaster.jobs.injection import provide
+    from broadcaster.jobs.job import Job
+    from broadcaster.jobs.references import Ref
+    from broadcaster.jobs.running import CurrentJob, current_job
 
 # Grouped by noun: events, channels, sending, listening, jobs, the process, errors.
 __all__ = [  # noqa: RUF022 - grouped for the reader
@@ -110,6 +117,16 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "SubscriptionCountChanged",
     "Job",
     "job",
+    "chain",
+    "batch",
+    "find_batch",
+    "afind_batch",
+    "Batch",
+    "Skipped",
+    "Ref",
+    "provide",
+    "current_job",
+    "CurrentJob",
     "seconds",
     "minutes",
     "hours",
@@ -169,7 +186,14 @@ _HOMES = {
         "CacheMissed",
         "SubscriptionCountChanged",
     ),
-    "broadcaster.jobs.job": ("Job", "job"),
+    "broadcaster.jobs.job": ("Job",),
+    "broadcaster.jobs.function": ("job",),
+    "broadcaster.jobs.chain": ("chain",),
+    "broadcaster.jobs.batch": ("batch", "find_batch", "afind_batch", "Batch"),
+    "broadcaster.jobs.bus": ("Skipped",),
+    "broadcaster.jobs.references": ("Ref",),
+    "broadcaster.jobs.injection": ("provide",),
+    "broadcaster.jobs.running": ("current_job", "CurrentJob"),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),
     "broadcaster.context": ("using_app",),
     "broadcaster.current": ("configure", "credentials"),

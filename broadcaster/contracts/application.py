@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
+    from broadcaster.contracts.batches import Batches
     from broadcaster.contracts.completed import CompletedJobs
     from broadcaster.contracts.connections import QueueConnection
+    from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
     from broadcaster.contracts.revocations import Revoker
+    from broadcaster.contracts.stores import FailedJobs
     from broadcaster.contracts.users import OnlineReader
 
 
@@ -92,6 +95,26 @@ class Application(Protocol):
         Raises `NotConfigured` if the settings have no connection of this name, or it lacks
         what it needs.
         """
+        ...
+
+    @property
+    def batches(self) -> Batches:
+        """What counts the jobs of batches; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def failed_jobs(self) -> FailedJobs:
+        """The jobs that were given up; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def locks(self) -> Locks:
+        """Locks that jobs share; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def limiter(self) -> Limiter:
+        """Limits that jobs share; `NotConfigured` without a Redis server."""
         ...
 
     @property

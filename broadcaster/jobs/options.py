@@ -49,9 +49,9 @@ class DispatchOptions(TypedDict, total=False):
             rolls back.
     """
 
-    delay: Duration
-    queue: str
-    connection: str
+    delay: Duration | None
+    queue: str | None
+    connection: str | None
     tries: int
     backoff: Backoff
     jitter: float
@@ -138,11 +138,8 @@ class JobOptions:
     middleware: tuple[Middleware, ...] = ()
 
 
-WORDS = (*ClassOptions.__annotations__,)
+WORDS = tuple(sorted(ClassOptions.__annotations__))
 """Every option that there is."""
-
-DISPATCH_WORDS = (*DispatchOptions.__annotations__,)
-"""Those that a dispatch may give."""
 
 
 def with_options(options: JobOptions, given: Mapping[str, Any]) -> JobOptions:

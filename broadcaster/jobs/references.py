@@ -19,7 +19,9 @@ enters itself with `models.add`.
 
 from __future__ import annotations
 
+import typing
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -126,6 +128,10 @@ class Ref(Generic[M]):
         """The primary key."""
         return self.reference.key
 
+    def loaded(self, value: object) -> None:
+        """Take the row, which was just read."""
+        self._value = cast("M", value)
+
     def load(self) -> M:
         """
         Read the row; blocking.
@@ -225,13 +231,68 @@ class Models:
         return adapter
 
 
+_refers: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
 models = Models()
 """What `Ref` can refer to in this process."""
+
+
+def encode_reference(value: object) -> object:
+    """
+    Return the JSON form of a `Ref`; for encoders that meet what they do not know.
+
+    Raises:
+        NotImplementedError: it is something else.
+    """
+    if not isinstance(value, Ref):
+        raise NotImplementedError(f"an object of type {type(value).__name__} has no JSON form")
+    return msgspec.to_builtins(value.reference)
+
+
+def decode_reference(kind: Any, value: object) -> object:
+    """
+    Return the `Ref` that `value` is the JSON form of; for decoders that meet a custom type.
+
+    Raises:
+        NotImplementedError: `kind` is another type.
+        ValueError: it names another model than ``Ref[Model]`` does, or is no reference.
+    """
+    if kind is not Ref and typing.get_origin(kind) is not Ref:
+        raise NotImplementedError(f"{kind!r} cannot be a field of a job")
+    if isinstance(value, Ref):
+        return cast("object", value)
+    reference = msgspec.convert(value, Reference)
+    for model in typing.get_args(kind):
+        if isinstance(model, type) and models.name_of(model) != reference.model:
+            raise ValueError(f"it refers to {reference.model}, not to {models.name_of(model)}")
+    return Ref[Any].named(reference)
 
 
 def references_in(values: Mapping[str, object]) -> Sequence[Ref[Any]]:
     """Return the references among the fields of a job, those in lists and dicts included."""
     return [found for value in values.values() for found in _found(value)]
+
+
+def has_references(job: type) -> bool:
+    """Whether a field of the class may hold a reference; other jobs need no look at values."""
+    known = _refers.get(job)
+    if known is None:
+        known = _refers[job] = _may_refer(job)
+    return known
+
+
+def _may_refer(job: type) -> bool:
+    try:
+        hints = typing.get_type_hints(job)
+    except NameError:
+        return True
+    return any(_mentions(hint) for hint in hints.values())
+
+
+def _mentions(hint: object) -> bool:
+    if hint is Ref or typing.get_origin(hint) is Ref:
+        return True
+    return any(_mentions(part) for part in typing.get_args(hint))
 
 
 def _found(value: object) -> list[Ref[Any]]:

@@ -10,28 +10,33 @@ from broadcaster.contracts.application import BroadcastRules
 from broadcaster.drivers.registry import PUBLISHERS, load
 from broadcaster.drivers.routing import RoutingPublisher, SigningPublisher
 from broadcaster.errors import NotConfigured
-from broadcaster.jobs.registry import registry
+from broadcaster.jobs.inline import BuiltIn, InlineJobs
 from broadcaster.protocol.encryption import (
     NONCE_BYTES,
     channel_secret,
     encode_sealed,
     require_encryption_key,
 )
-from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
+from broadcaster.protocol.payload import BROADCAST_JOB
 from broadcaster.settings import Settings, load_settings
 from broadcaster.wiring.backend_apps import BackendApps
 from broadcaster.wiring.connections import QueueConnections
+from broadcaster.wiring.job_stores import JobStores
 from broadcaster.worker.broadcasts import read_publication
 
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
+    from broadcaster.contracts.batches import Batches
     from broadcaster.contracts.completed import CompletedJobs
     from broadcaster.contracts.connections import QueueConnection
+    from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.publisher import Publisher
-    from broadcaster.contracts.queue import NewJob, Queue
+    from broadcaster.contracts.queue import Queue
     from broadcaster.contracts.revocations import Revoker
+    from broadcaster.contracts.stores import FailedJobs
     from broadcaster.contracts.users import OnlineReader
     from broadcaster.drivers.redis.client import RedisClients
+    from broadcaster.protocol.payload import Payload
 
 
 def open_backend(settings: Settings | None = None) -> Backend:
@@ -61,7 +66,12 @@ class Backend:
         self._drivers: dict[str, Any] = {}
         self._apps = BackendApps(settings, lambda: self.clients)
         self._router = RoutingPublisher(self.driver)
-        self._connections = QueueConnections(settings, lambda: self.clients, _RunsInline(self))
+        self._connections = QueueConnections(
+            settings,
+            lambda: self.clients,
+            InlineJobs(lambda: self.batches, {BROADCAST_JOB: _run_broadcast(self)}),
+        )
+        self._stores = JobStores(settings, lambda: self.clients)
 
     @property
     def app(self) -> App:
@@ -106,6 +116,26 @@ class Backend:
     def connection(self, name: str | None = None) -> QueueConnection:
         """See `Application.connection`."""
         return self._connections.find(name)
+
+    @property
+    def batches(self) -> Batches:
+        """See `Application.batches`."""
+        return self._stores.batches
+
+    @property
+    def failed_jobs(self) -> FailedJobs:
+        """See `Application.failed_jobs`."""
+        return self._stores.failed_jobs
+
+    @property
+    def locks(self) -> Locks:
+        """See `Application.locks`."""
+        return self._stores.locks
+
+    @property
+    def limiter(self) -> Limiter:
+        """See `Application.limiter`."""
+        return self._stores.limiter
 
     @property
     def revoker(self) -> Revoker:
@@ -208,22 +238,13 @@ class Backend:
         return driver()
 
 
-class _RunsInline:
-    """Runs what is pushed to the ``sync`` queue; see `broadcaster.drivers.sync.InlineRunner`."""
+def _run_broadcast(backend: Backend) -> BuiltIn:
+    """Return how the queue ``sync`` publishes an event."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def run(payload: Payload) -> None:
+        backend.publisher().publish([read_publication(payload)])
 
-    def run(self, job: NewJob) -> None:
-        payload = decode_payload(job.body)
-        if payload.job == BROADCAST_JOB:
-            self._backend.publisher().publish([read_publication(payload)])
-        else:
-            registry.find(payload.job).decode_fields(payload.data).run_now()
+    async def arun(payload: Payload) -> None:
+        await backend.publisher().apublish([read_publication(payload)])
 
-    async def arun(self, job: NewJob) -> None:
-        payload = decode_payload(job.body)
-        if payload.job == BROADCAST_JOB:
-            await self._backend.publisher().apublish([read_publication(payload)])
-        else:
-            await registry.find(payload.job).decode_fields(payload.data).arun_now()
+    return BuiltIn(run, arun)

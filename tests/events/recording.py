@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, cast
 from broadcaster.contracts.application import BroadcastRules
 from broadcaster.contracts.apps import App
 from broadcaster.contracts.connections import QueueConnection
+from broadcaster.drivers.null import NullLimiter, NullLocks
 from broadcaster.drivers.sync import SyncQueue
+from broadcaster.drivers.sync_batches import SyncBatches
 from broadcaster.errors import NotConfigured
 from broadcaster.protocol.payload import Payload, decode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.contracts.batches import Batches
     from broadcaster.contracts.completed import CompletedJobs
+    from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.publisher import Publication
     from broadcaster.contracts.queue import NewJob, Queue
     from broadcaster.contracts.revocations import Revocation
+    from broadcaster.contracts.stores import FailedJobs
 
 
 class RecordingApplication:
@@ -44,6 +49,22 @@ class RecordingApplication:
 
     def connection(self, name: str | None = None) -> QueueConnection:
         return QueueConnection(name=name or "default", queue=self.queue)
+
+    @property
+    def batches(self) -> Batches:
+        return SyncBatches()
+
+    @property
+    def failed_jobs(self) -> FailedJobs:
+        raise NotConfigured("no server")
+
+    @property
+    def locks(self) -> Locks:
+        return NullLocks()
+
+    @property
+    def limiter(self) -> Limiter:
+        return NullLimiter()
 
     @property
     def users(self) -> RecordingOnline:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from broadcaster import current
+from broadcaster.contracts.connections import QueueConnection
+from broadcaster.contracts.queue import Pushed
 from broadcaster.errors import InvalidJob
 from broadcaster.jobs.bus import new_job
 from broadcaster.jobs.delay import minutes
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from broadcaster.contracts.application import Application
-    from broadcaster.contracts.queue import NewJob
+    from broadcaster.contracts.queue import NewJob, Queue, Unique
 
 
 class Ship(Job, name="bus.Ship", queue="ships", tries=3, backoff=2, timeout=9):
@@ -37,16 +39,21 @@ class RecordingApplication:
 
     def __init__(self) -> None:
         self.pushed: list[NewJob] = []
+        self.locked: set[Unique] = set()
 
     @property
     def queue(self) -> RecordingApplication:
         return self
 
-    def push(self, jobs: Sequence[NewJob]) -> int:
-        self.pushed += jobs
-        return len(jobs)
+    def connection(self, name: str | None = None) -> QueueConnection:
+        return QueueConnection(name=name or "default", queue=cast("Queue", self))
 
-    async def apush(self, jobs: Sequence[NewJob]) -> int:
+    def push(self, jobs: Sequence[NewJob]) -> Pushed:
+        self.pushed += jobs
+        locked = {job.id: "the owner" for job in jobs if job.unique in self.locked}
+        return Pushed(new=[job.id for job in jobs if job.id not in locked], locked=locked)
+
+    async def apush(self, jobs: Sequence[NewJob]) -> Pushed:
         return self.push(jobs)
 
     def close(self) -> None: ...

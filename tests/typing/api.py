@@ -32,6 +32,7 @@ from broadcaster import (
     ShouldBroadcast,
     ShouldBroadcastNow,
     ShouldRescue,
+    Skipped,
     UserChannel,
     abroadcast,
     aonline,
@@ -156,7 +157,7 @@ def sync_code(order: Order) -> None:
     on("orders.1", PrivateChannel(order)).as_("shipped").with_({"id": 1}).to_others().send()
     private("orders.1").via("log").send_now()
     presence("room").send()
-    assert_type(SendMail(to="a@example.com").dispatch(delay=minutes(5)), str)
+    assert_type(SendMail(to="a@example.com").dispatch(delay=minutes(5)), str | Skipped)
     report("2026-11").dispatch()
     revoke(user=42)
     revoke(user="42", channel="private-orders.*")

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from broadcaster.errors import JobFailed
-from broadcaster.jobs.job import Job, job
+from broadcaster.jobs.function import job
+from broadcaster.jobs.job import Job
 
 seen: list[str] = []
 """What has happened in this process."""

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import logging
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from broadcaster import current
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.failed import RedisFailedJobs
+from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import ConfigurationError
 from broadcaster.events.listening import hears_facts, listener_jobs
@@ -21,6 +23,7 @@ from broadcaster.wiring.process_name import process_name
 from broadcaster.worker.broadcasts import BroadcastPublisher
 from broadcaster.worker.facts import FactSpreader
 from broadcaster.worker.heartbeat import Heartbeat
+from broadcaster.worker.pulse import Pulse, described
 from broadcaster.worker.runner import JobRunner
 from broadcaster.worker.worker import Worker
 
@@ -41,12 +44,14 @@ class OpenWorker(NamedTuple):
         worker: ready to run.
         runner: knows whether threads are still running when the worker has stopped.
         clients: connections to check and to close.
+        pulse: describes it to monitors, once it is started.
     """
 
     worker: Worker
     runner: JobRunner
     clients: RedisClients
     heartbeat_clients: RedisClients
+    pulse: Pulse
 
     async def aclose(self) -> None:
         """Close all connections of the process."""
@@ -89,7 +94,9 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
         options=options,
         stopping=stopping,
     )
-    return OpenWorker(worker, runner, clients, heartbeat_clients)
+    fleet = RedisFleet(clients)
+    pulse = Pulse(fleet, lambda: described(worker, time.monotonic()), worker.restart)
+    return OpenWorker(worker, runner, clients, heartbeat_clients, pulse)
 
 
 def _warn_of_deaf_listeners(settings: Settings) -> None:

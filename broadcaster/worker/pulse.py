@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from typing import TYPE_CHECKING
 
-from broadcaster.contracts.fleet import BEAT_SECONDS
+from broadcaster.contracts.fleet import BEAT_SECONDS, WorkerRecord
 from broadcaster.errors import DriverRefused, DriverUnavailable
+from broadcaster.worker.memory import resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broadcaster.contracts.fleet import Fleet, WorkerRecord
+    from broadcaster.contracts.fleet import Fleet
+    from broadcaster.worker.worker import Worker
 
 logger = logging.getLogger("broadcaster.worker")
 
@@ -79,3 +83,31 @@ class Pulse:
             except Exception:
                 logger.exception("the pulse failed; it goes on", extra={"event": "bug"})
             await asyncio.sleep(self._seconds)
+
+
+def described(worker: Worker, now: float) -> WorkerRecord:
+    """
+    Return how `worker` is at `now`, monotonic seconds.
+
+    Its memory is measured here.
+    """
+    running, options = worker.running, worker.options
+    current = running.current(now)
+    return WorkerRecord(
+        id=worker.name,
+        name=options.label,
+        pool=options.pool,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        queues=options.queues,
+        slots=options.concurrency,
+        running=len(running.plain) + len(running.lanes),
+        current=tuple(current),
+        held=len(running.ahead),
+        memory=resident_bytes(),
+        uptime=round(worker.age(now), 3),
+        done=running.done,
+        failed=running.failed,
+        lost=running.lost,
+        state=worker.state,
+    )

@@ -19,24 +19,25 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from broadcaster.contracts.queue import StepRequest
-from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.jobs.backoff import growing
 from broadcaster.worker.containment import contain_exits
 from broadcaster.worker.effects import Effects
 from broadcaster.worker.listening import listen
+from broadcaster.worker.memory import resident_bytes
 from broadcaster.worker.options import ExitReason
 from broadcaster.worker.outages import Outages
-from broadcaster.worker.reports import Reports, log_answer
+from broadcaster.worker.reports import Reports
 from broadcaster.worker.running import Running
 from broadcaster.worker.shares import Shares
 from broadcaster.worker.source import Source
+from broadcaster.worker.steps import Steps
 from broadcaster.worker.stopping import Situation, reason_to_stop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from broadcaster.contracts.queue import Owed, Queue, StepReply
+    from broadcaster.contracts.fleet import WorkerState
+    from broadcaster.contracts.queue import Owed, Queue
     from broadcaster.worker.contract import Runner
     from broadcaster.worker.heartbeat import Heartbeat
     from broadcaster.worker.line import Line
@@ -62,7 +63,6 @@ class Worker:
 
     Attributes:
         running: what runs now.
-        memory: bytes of RAM that the process takes, as far as somebody has told it here.
         paused: it takes no new jobs until `resume`.
         restarting: all workers were asked to restart.
         ticked: monotonic time at which the loop last came round.
@@ -90,7 +90,6 @@ class Worker:
         ]
         self._shares = None if options.weights is None else Shares(options.weights)
         self._granted: dict[str, int] = {}
-        self._drain_until = 0.0
         self._stopping = stopping
         self._forced = False
         self._vetoed = False
@@ -100,7 +99,7 @@ class Worker:
         self._reports = Reports(name, options)
         self._started_at = self._empty_since = time.monotonic()
         self.running = Running(runner, heartbeat, options, self._wake.set)
-        self.memory = 0
+        self._steps = Steps(name, queue, options, self._outages, self.running, self._effects)
         self.paused = False
         self.restarting = False
         self.ticked = time.monotonic()
@@ -109,6 +108,22 @@ class Worker:
     def stopping(self) -> bool:
         """Whether it takes no new jobs because it stops."""
         return self._stopping.is_set()
+
+    @property
+    def state(self) -> WorkerState:
+        """What it does."""
+        if self.stopping:
+            return "stopping"
+        return "paused" if self.paused else "running"
+
+    @property
+    def away(self) -> float:
+        """Seconds for which its queue could not be reached; 0 if it can."""
+        return self._outages.seconds(time.monotonic())
+
+    def age(self, now: float) -> float:
+        """Return the seconds since it started at `now`, monotonic."""
+        return now - self._started_at
 
     def stop(self) -> None:
         """Finish what runs and stop; the second call hands it back at once."""
@@ -194,61 +209,21 @@ class Worker:
         """Look at the lanes of `source` when it is time; False if they could not be reached."""
         if time.monotonic() < source.survey_at or self._idle_by_choice():
             return True
-        try:
-            survey = await self._queue.survey(source.name, source.numbers, self.name)
-        except (DriverUnavailable, DriverRefused) as error:
-            self._outages.away(error)
-            return False
-        source.surveyed(survey, self.name, time.monotonic(), self.options.tick)
-        return True
+        return await self._steps.survey(source)
 
     async def _step(self, source: Source, line: Line) -> bool:
         """Make one round trip for `line`; False if the queue could not be reached."""
         wanted = self._wanted(line)
-        settlements = line.take_settlements()
-        request = StepRequest(
-            queue=line.name,
-            settlements=settlements,
-            reserve=wanted,
-            lease=self.options.lease,
-            worker=self.name,
-            idle=self._idle(line),
-            ordered=line.ordered,
-            max_crashes=self.options.max_crashes,
-            recover_after=line.last_token if line.uncertain else None,
-        )
         if wanted:
             self._reports.popping(line.name)
-        try:
-            reply = await self._queue.step(request)
-        except (DriverUnavailable, DriverRefused) as error:  # jobs are not thrown away here
-            line.settlements[:0] = settlements
-            line.uncertain = True
-            self._outages.away(error)
+        reply = await self._steps.step(source, line, wanted=wanted, idle=self._idle(line))
+        if reply is None:
             return False
-        self._outages.back()
-        tick = self.options.tick if line is source.main else float("inf")
-        line.stepped(reply, wanted, time.monotonic(), tick)
-        self.running.settled(line, settlements)
-        log_answer(line.name, reply, quiet=self._outages.uncertain)
         if not any(each.settlements for each in self._lines()):
             self._outages.uncertain = False
-        self._take(line, reply)
-        if reply.owed:
-            await self._effects.take(line.name, reply.owed)
-        return True
-
-    def _take(self, line: Line, reply: StepReply) -> None:
         if self._shares is not None and not line.ordered:
             self._granted[line.name] = self._granted.get(line.name, 0) - len(reply.reserved)
-        if line.ordered and reply.reserved:
-            self.running.start_batch(line, reply.reserved)
-        elif not line.ordered:
-            for reserved in reply.reserved:
-                self.running.take(line, reserved)
-        if reply.drain:
-            self._drain_until = time.monotonic() + self.options.lease
-            self.running.hand_back()
+        return True
 
     async def _sleep(self) -> None:
         now = time.monotonic()
@@ -331,7 +306,7 @@ class Worker:
 
     def _keeps_apart(self) -> bool:
         """Whether no plain job may be started beside what runs."""
-        draining = self.running.blamable and time.monotonic() < self._drain_until
+        draining = self.running.blamable and time.monotonic() < self._steps.drain_until
         return self.running.alone or draining
 
     def _idle_by_choice(self) -> bool:
@@ -351,7 +326,7 @@ class Worker:
             asked=self.stopping,
             hung=self.running.hung,
             away=self._outages.seconds(now),
-            memory=self.memory,
+            memory=resident_bytes() if self.options.memory is not None else 0,
             restart=self.restarting,
             started=self.running.started,
             empty=empty,

@@ -99,8 +99,10 @@ async def test_it_logs_what_became_of_each_job(shop: Shop, queue: RedisQueue) ->
     ("args", "code", "text"),
     [
         (("work", "no_such_module"), 78, "no module is called 'no_such_module'"),
-        (("work", "--queue", "a,,b"), 2, "empty name"),
-        (("work", "--backoff", "soon"), 2, "comma-separated"),
+        (("work", "--queue", ":3"), 78, "empty name"),
+        (("work", "--queue", "mail:0"), 78, "the weight of mail must be from 1 to 1,000"),
+        (("work", "--backoff", "soon"), 78, "worker.backoff must be a number"),
+        (("work", "--pool", "emials"), 78, "no pool of workers is called 'emials'"),
         (("work", "--concurrency", "0"), 2, "0 is not in the range"),
         (("failed", "show", "nothing"), 1, "no failed job has the id nothing"),
         (("failed", "retry", "nothing"), 1, "not failed jobs"),

@@ -13,7 +13,7 @@ An event is an object of any class. What happens, in this order:
    are only noted. One that returns False keeps the event from those after it; what one
    raises comes out of the call, and those after it are not called.
 3. The noted ones are queued, all in one round trip, also after an exception: each is a job
-   with a name, tries and a queue of its own.
+   with a name, tries and a queue of its own. (Several connections take a round trip each.)
 """
 
 from __future__ import annotations
@@ -29,15 +29,21 @@ from broadcaster.events.event import ShouldBroadcast
 from broadcaster.events.interception import interception
 from broadcaster.events.listener_jobs import listener_job
 from broadcaster.events.listeners import listeners
-from broadcaster.jobs import bus
 from broadcaster.jobs.after_commit import postpone
 from broadcaster.jobs.announcing import announce
+from broadcaster.jobs.bus import ID_BYTES, Sending, new_job, prepared
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.lifecycle import LifecycleEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broadcaster.contracts.queue import NewJob
     from broadcaster.events.listeners import Listener
+    from broadcaster.jobs.bus import PreparedJob
+
+_SAYS = (("queue", "via_queue"), ("connection", "via_connection"), ("delay", "with_delay"))
+"""Options of a dispatch, and the methods of a listener class that say them."""
 
 
 class ShouldEmitAfterCommit:
@@ -125,7 +131,7 @@ class _Emission:
         _refuse_in_loop(event, found)
         if isinstance(event, ShouldBroadcast):
             broadcast(event, to_others=self._to_others, socket_id=self._socket_id)
-        noted: list[NewJob] = []
+        noted: list[PreparedJob] = []
         try:
             for listener in found:
                 if listener.job is not None:
@@ -133,8 +139,8 @@ class _Emission:
                 elif not self._heard(_call(listener, event)):
                     break
         finally:
-            if noted:
-                current.application().queue.push(noted)
+            for sending in _sendings(noted):
+                sending.send()
 
     async def arun(self) -> None:
         if self._taken():
@@ -144,7 +150,7 @@ class _Emission:
             announce(event)
         if isinstance(event, ShouldBroadcast):
             await abroadcast(event, to_others=self._to_others, socket_id=self._socket_id)
-        noted: list[NewJob] = []
+        noted: list[PreparedJob] = []
         try:
             for listener in found:
                 if listener.job is not None:
@@ -152,8 +158,8 @@ class _Emission:
                 elif not self._heard(await _acall(listener, event)):
                     break
         finally:
-            if noted:
-                await current.application().queue.apush(noted)
+            for sending in _sendings(noted):
+                await sending.asend()
 
     def _taken(self) -> bool:
         fake = interception.emitted
@@ -201,18 +207,33 @@ async def _acall(listener: Listener, event: object) -> object:
     return await asyncio.to_thread(listener.call, event)
 
 
-def _noted(listener: Listener, event: object) -> list[NewJob]:
+def _noted(listener: Listener, event: object) -> list[PreparedJob]:
     """Return the job of a queued listener, or nothing if it does not want this event."""
     owner: Any = listener.owner() if listener.owner is not None else None
     if hasattr(owner, "should_queue") and not owner.should_queue(event):
         return []
-    return [
-        bus.new_job(
-            listener_job(listener, event),
-            now=time.time(),
-            randomness=os.urandom(bus.ID_BYTES),
-            default_queue=current.application().default_queue,
-            queue=owner.via_queue(event) if hasattr(owner, "via_queue") else None,
-            delay=owner.with_delay(event) if hasattr(owner, "with_delay") else 0.0,
-        )
-    ]
+    said = {word: getattr(owner, method)(event) for word, method in _SAYS if hasattr(owner, method)}
+    given = {word: value for word, value in said.items() if value is not None}
+    return [prepared(listener_job(listener, event), **given)]
+
+
+def _sendings(noted: Sequence[PreparedJob]) -> list[Sending]:
+    """Return what has to be sent now, one for each connection; the rest waits for a commit."""
+    groups: dict[tuple[str | None, bool | None], list[PreparedJob]] = {}
+    for job in noted:
+        key = (job.options.connection, job.options.after_commit)
+        groups.setdefault(key, []).append(job)
+    due: list[Sending] = []
+    for (name, chosen), jobs in groups.items():
+        connection = current.application().connection(name)
+        made = [_new_job(job, connection.default_queue) for job in jobs]
+        sending = Sending(connection, made, [job.job for job in jobs])
+        waits = connection.after_commit if chosen is None else chosen
+        if not (waits and postpone(sending)):
+            due.append(sending)
+    return due
+
+
+def _new_job(job: PreparedJob, default_queue: str) -> NewJob:
+    randomness = os.urandom(ID_BYTES)
+    return new_job(job, now=time.time(), randomness=randomness, default_queue=default_queue)

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from broadcaster.errors import InvalidJob
+from broadcaster.events.encoding import public_fields
 from broadcaster.events.listeners import listeners
 from broadcaster.events.naming import event_name, named_event
 from broadcaster.jobs.job import Job
+from broadcaster.jobs.references import decode_reference, encode_reference, models, references_in
 from broadcaster.protocol.channels import shown
 
 if TYPE_CHECKING:
@@ -25,9 +27,13 @@ if TYPE_CHECKING:
 
     from broadcaster.events.listeners import Listener
 
+PLACE = "__listener__"
+"""The attribute of a listener's job class that says where the listener stands."""
+
 
 def job_class(
     name: str,
+    place: str,
     call: Callable[..., Any],
     *,
     failed: Callable[..., Any] | None,
@@ -40,6 +46,7 @@ def job_class(
 
     Args:
         name: of the listener, and of its job.
+        place: module and qualified name of the function, class or method.
         call: takes the event.
         failed: takes the event and the error when the job was given up.
         waits: `call` is a coroutine function.
@@ -52,6 +59,7 @@ def job_class(
         namespace["__doc__"] = made_of.__doc__
         namespace["__module__"] = made_of.__module__
         namespace["__qualname__"] = made_of.__qualname__
+        namespace[PLACE] = place
         namespace["handle"] = _handle(name, call, waits=waits)
         if failed is not None:
             namespace["failed"] = _failed(name, failed)
@@ -91,7 +99,7 @@ def encode_event(event: object) -> dict[str, Any]:
     """
     cls = type(event)
     try:
-        data = msgspec.to_builtins(event, str_keys=True)
+        data = msgspec.to_builtins(event, str_keys=True, enc_hook=encode_reference)
     except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
         raise InvalidJob(
             f"{cls.__qualname__} cannot be queued for its listeners: {error}; make it a dataclass "
@@ -122,23 +130,35 @@ def decode_event(listener: str, name: str, data: Mapping[str, Any]) -> object:
 
 def _convert(cls: type, data: Mapping[str, Any]) -> object:
     try:
-        return msgspec.convert(dict(data), cls, str_keys=True)
-    except (TypeError, ValueError, NameError, RecursionError) as error:
+        return msgspec.convert(dict(data), cls, str_keys=True, dec_hook=decode_reference)
+    except (TypeError, ValueError, NameError, NotImplementedError, RecursionError) as error:
         raise InvalidJob(f"{cls.__qualname__} does not fit its fields: {error}") from error
 
 
-def _handle(listener: str, call: Callable[..., Any], *, waits: bool) -> Callable[[Any], Any]:
+def _handle(listener: str, call: Callable[..., Any], *, waits: bool) -> Callable[..., Any]:
+    """Return the `handle` of a listener's job: rows are read, then it is called."""
+    handle: Any
     if waits:
 
-        async def ahandle(self: Any) -> None:
-            await call(decode_event(listener, self.event, self.data))
+        async def ahandle(self: Any, **services: Any) -> None:
+            event = decode_event(listener, self.event, self.data)
+            for reference in references_in(public_fields(event)):
+                reference.loaded(await models.aload(reference.reference))
+            await call(event, **services)
 
-        return ahandle
+        handle = ahandle
+    else:
 
-    def handle(self: Any) -> None:
-        call(decode_event(listener, self.event, self.data))
+        def shandle(self: Any, **services: Any) -> None:
+            event = decode_event(listener, self.event, self.data)
+            for reference in references_in(public_fields(event)):
+                reference.loaded(models.load(reference.reference))
+            call(event, **services)
 
-    return handle
+        handle = shandle
+    # Whoever makes services for a job looks at its parameters: the event takes the place of self.
+    handle.__wrapped__ = call
+    return cast("Callable[..., Any]", handle)
 
 
 def _failed(listener: str, hook: Callable[..., Any]) -> Callable[..., Any]:

@@ -26,6 +26,7 @@ fails is run again without the others. It is called at least once.
 
 from __future__ import annotations
 
+import time
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -41,9 +42,10 @@ from broadcaster.contracts.queue import NewJob
 from broadcaster.events.facts import FACT_EVENTS, event_data
 from broadcaster.events.listeners import listeners as table
 from broadcaster.events.registering import MARK, adding, is_pair, method_of
+from broadcaster.jobs.bus import payload_of, prepared
 from broadcaster.jobs.job import Job
 from broadcaster.protocol.facts import fact_id
-from broadcaster.protocol.payload import Payload, encode_payload
+from broadcaster.protocol.payload import encode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -214,16 +216,12 @@ def listener_jobs(fact: Fact, *, default_queue: str) -> list[NewJob]:
 
 
 def _fact_job(fact: Fact, made: type[Job], default_queue: str) -> NewJob:
-    options = made.options
-    payload = Payload(
-        id=fact_id("listener", fact.app_id, fact.id, options.name),
-        job=options.name,
-        data={"event": fact.name, "data": event_data(fact)},
-        tries=options.tries,
-        backoff=options.backoff,
-        timeout=options.timeout,
-    )
-    return NewJob(payload.id, options.queue or default_queue, encode_payload(payload))
+    new: Any = made
+    ready = prepared(new(event=fact.name, data=event_data(fact)))
+    job_id = fact_id("listener", fact.app_id, fact.id, ready.options.name)
+    payload = payload_of(ready, job_id=job_id, now=time.time())
+    queue = ready.options.queue or default_queue
+    return NewJob(job_id, queue, encode_payload(payload), ready.options.delay)
 
 
 def _check_event(event: object) -> None:

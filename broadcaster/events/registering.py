@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from broadcaster.events.facts import FactEvent
@@ -13,11 +14,13 @@ from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.lifecycle import LifecycleEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from broadcaster.events.listeners import Target
     from broadcaster.jobs.backoff import Backoff
     from broadcaster.jobs.delay import Duration
+    from broadcaster.jobs.middleware.contract import Middleware
+    from broadcaster.jobs.options import RetryUntil
 
 MARK = "__queued_listener__"
 """The attribute of a function or class that says how it is queued, wherever it listens."""
@@ -27,22 +30,28 @@ _METHODS = ("handle", "__call__")
 
 class QueueOptions(TypedDict, total=False):
     """
-    How a listener is queued; `Job` says what the words mean.
+    How a listener is queued; `broadcaster.jobs.options` says what the words mean.
 
     Attributes:
         queue: where it waits; True is the default queue, False is none: it is called where
             the event is emitted.
         name: of the listener and its job; default: module and name of the function or class.
-        delay: seconds before it may run.
-        tries, backoff, timeout: as for a job.
     """
 
     queue: str | bool
     name: str
+    connection: str
     delay: Duration
     tries: int
     backoff: Backoff
+    jitter: float
     timeout: Duration
+    fail_on_timeout: bool
+    max_exceptions: int
+    retry_until: RetryUntil
+    delete_when_missing_models: bool
+    after_commit: bool
+    middleware: Sequence[Middleware]
 
 
 def adding(targets: Iterable[Target], options: Mapping[str, Any]) -> Callable[[Any], Any]:
@@ -117,6 +126,7 @@ def _add(target: Target, made: _Made, options: Mapping[str, Any]) -> None:
         given["queue"] = queue
     job = job_class(
         name,
+        made.place,
         made.call,
         failed=_failed(made.owner),
         waits=made.waits,
@@ -165,15 +175,18 @@ def _of_class(owner: Any, method: str, place: str) -> _Made:
     waits = inspect.iscoroutinefunction(getattr(owner, method))
     if waits:
 
-        async def acall(*given: Any) -> Any:
-            return await getattr(owner(), method)(*given)
+        async def acall(event: object, **services: Any) -> Any:
+            return await getattr(owner(), method)(event, **services)
 
-        return _Made(owner, place, acall, waits=True, owner=owner)
+        made: Any = acall
+    else:
 
-    def call(*given: Any) -> Any:
-        return getattr(owner(), method)(*given)
+        def call(event: object, **services: Any) -> Any:
+            return getattr(owner(), method)(event, **services)
 
-    return _Made(owner, place, call, waits=False, owner=owner)
+        made = call
+    made.__wrapped__ = types.MethodType(getattr(owner, method), owner)  # its parameters, no self
+    return _Made(owner, place, made, waits=waits, owner=owner)
 
 
 def _failed(owner: Any) -> Callable[..., Any] | None:

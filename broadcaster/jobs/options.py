@@ -247,8 +247,8 @@ def _unique_until(owner: str, value: Any) -> dict[str, Any]:
 
 def _middleware(owner: str, value: Any) -> dict[str, Any]:
     given = tuple(value)
-    if not all(callable(each) for each in given):
-        raise TypeError(f"{owner}: middleware is a list of objects to call, not {value!r}")
+    if not all(callable(each) or hasattr(each, "around") for each in given):
+        raise TypeError(f"{owner}: middleware is a list of objects, not {value!r}")
     return {"middleware": given}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broadcaster.errors import NotRunning
@@ -21,6 +21,7 @@ from broadcaster.jobs.outcome import Deleted, Failed, Limits, Past, Released, de
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from broadcaster.contracts.limits import LockOwner
     from broadcaster.jobs.delay import Duration
     from broadcaster.jobs.outcome import Verdict
     from broadcaster.protocol.payload import Cause, Payload
@@ -39,6 +40,7 @@ class CurrentJob:
         token: fencing token of this reservation, 0 without a worker.
         lease: seconds for which its worker has it, renewed while it runs; 0.0 without one.
         verdict: what it has said about itself, or None.
+        locks: what its middleware has locked, to be renewed together with its lease.
     """
 
     payload: Payload
@@ -48,6 +50,7 @@ class CurrentJob:
     token: int = 0
     lease: float = 0.0
     verdict: Verdict | None = None
+    locks: dict[str, LockOwner] = field(default_factory=dict[str, "LockOwner"])
 
     @property
     def id(self) -> str:

@@ -66,16 +66,23 @@ class RedisQueue:
     Args:
         clients: connections; `wait` opens one more per queue that is waited for.
         limits: how many failed jobs are kept, and how long.
+        batches: where effects mark jobs of batches.
     """
 
-    def __init__(self, clients: RedisClients, limits: FailedLimits | None = None) -> None:
+    def __init__(
+        self,
+        clients: RedisClients,
+        limits: FailedLimits | None = None,
+        *,
+        batches: RedisBatches | None = None,
+    ) -> None:
         self._clients = clients
         self._keys = clients.keys
         self._limits = limits or FailedLimits()
         self._listed: dict[str, float] = {}
         self._waiting: dict[str, redis.asyncio.Redis] = {}
         self._clock = _ServerClock()
-        self._batches = RedisBatches(clients)
+        self._batches = batches or RedisBatches(clients)
 
     def push(self, jobs: Sequence[NewJob]) -> Pushed:
         """See `Queue.push`."""

@@ -88,10 +88,17 @@ local function read(key, ids)
   return values
 end
 
--- Whether a hash that is mostly absent exists; asked at most once.
+-- Whether `attempts` or `crashes` exists, which mostly are both absent; asked at most once.
 local present = {}
 local function exists(key)
-  if present[key] == nil then present[key] = redis.call('EXISTS', key) == 1 end
+  if present[key] == nil then
+    local none = next(present) == nil and redis.call('EXISTS', k_attempts, k_crashes) == 0
+    if none then
+      present[k_attempts], present[k_crashes] = false, false
+    else
+      present[key] = redis.call('EXISTS', key) == 1
+    end
+  end
   return present[key]
 end
 
@@ -382,7 +389,7 @@ if next_due and next_due <= now then
 end
 
 -- A queue that was plain before it became a lane may have left suspects apart.
-local suspects = redis.call('LLEN', k_suspects)
+local suspects = exists(k_crashes) and redis.call('LLEN', k_suspects) or 0
 if ordered and suspects > 0 then
   push_left(k_ready, redis.call('LRANGE', k_suspects, 0, -1))
   redis.call('DEL', k_suspects)

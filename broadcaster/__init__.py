@@ -50,6 +50,8 @@ if TYPE_CHECKING:
         PrivateChannel,
         UserChannel,
     )
+    from broadcaster.events.discovery import discover
+    from broadcaster.events.dispatcher import ShouldEmitAfterCommit, aemit, emit
     from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
     from broadcaster.events.facts import (
         CacheMissed,
@@ -60,7 +62,8 @@ if TYPE_CHECKING:
         MemberRemoved,
         SubscriptionCountChanged,
     )
-    from broadcaster.events.listening import listen
+    from broadcaster.events.listening import listen, listen_to, listeners, queued, subscribe
+    from broadcaster.events.naming import event
     from broadcaster.events.revocation import arevoke, revoke
     from broadcaster.events.users import (
         aonline,
@@ -107,7 +110,16 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "aonline",
     "online_many",
     "aonline_many",
+    "emit",
+    "aemit",
+    "ShouldEmitAfterCommit",
+    "event",
     "listen",
+    "listen_to",
+    "listeners",
+    "queued",
+    "subscribe",
+    "discover",
     "ChannelOccupied",
     "ChannelVacated",
     "MemberAdded",
@@ -176,7 +188,10 @@ _HOMES = {
         "online_many",
         "aonline_many",
     ),
-    "broadcaster.events.listening": ("listen",),
+    "broadcaster.events.dispatcher": ("emit", "aemit", "ShouldEmitAfterCommit"),
+    "broadcaster.events.naming": ("event",),
+    "broadcaster.events.listening": ("listen", "listen_to", "listeners", "queued", "subscribe"),
+    "broadcaster.events.discovery": ("discover",),
     "broadcaster.events.facts": (
         "ChannelOccupied",
         "ChannelVacated",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import msgspec
 from broadcaster_auth import (
@@ -35,6 +35,7 @@ from broadcaster import (
     Skipped,
     UserChannel,
     abroadcast,
+    aemit,
     aonline,
     aonline_many,
     arevoke,
@@ -44,13 +45,20 @@ from broadcaster import (
     broadcast_unless,
     configure,
     credentials,
+    discover,
+    emit,
+    event,
     job,
     listen,
+    listen_to,
+    listeners,
     minutes,
     on,
     presence,
     private,
+    queued,
     revoke,
+    subscribe,
 )
 from broadcaster.contracts.apps import App
 from broadcaster.drivers.log import LogPublisher
@@ -71,6 +79,7 @@ if TYPE_CHECKING:
     from broadcaster.drivers.redis.queue import RedisQueue
     from broadcaster.drivers.redis.revocations import RedisRevocations
     from broadcaster.drivers.sync import SyncQueue
+    from broadcaster.events.listening import Registrar
     from broadcaster.wiring.backend import Backend
 
 
@@ -181,6 +190,59 @@ def deaf(event: ChannelOccupied) -> None:
 
 def listening(event: MemberAdded) -> None:
     assert_type(greet(event), str)
+
+
+@event("order.placed")
+@dataclass
+class OrderPlaced:
+    order_id: int
+
+
+@listen(OrderPlaced)
+def reserve(event: OrderPlaced) -> int:
+    return event.order_id
+
+
+@listen(OrderPlaced, queue="mail", tries=3, backoff=[1, 10], delay=minutes(1), timeout=20)
+async def confirm(event: OrderPlaced, backend: Backend) -> None:
+    assert_type(event.order_id, int)
+
+
+@queued(queue=True, max_exceptions=3)
+class Receipt:
+    def handle(self, event: OrderPlaced) -> None:
+        assert_type(event.order_id, int)
+
+    def should_queue(self, event: OrderPlaced) -> bool:
+        return event.order_id > 0
+
+
+@listen_to("order.*", "invoice.*")
+class Audit:
+    async def handle(self, event: object) -> None: ...
+
+
+@listen(OrderPlaced)  # type: ignore[arg-type]  # it takes another event
+def also_deaf(event: MemberAdded) -> None: ...
+
+
+class UserSubscriber:
+    def placed(self, event: OrderPlaced) -> None: ...
+
+    def subscribe(self, events: Registrar) -> dict[type | str, str]:
+        events.listen(OrderPlaced, self.placed, queue="audit")
+        return {"order.*": "placed"}
+
+
+async def emitting(event: OrderPlaced) -> None:
+    assert_type(emit(event), list[Any])
+    assert_type(await aemit(event, after_commit=True), list[Any])
+    assert_type(reserve(event), int)
+    assert_type(Receipt(), Receipt)
+    listeners({OrderPlaced: [reserve, Receipt, (UserSubscriber, "placed")], "order.*": Audit})
+    subscribe(UserSubscriber)
+    subscribe(UserSubscriber())
+    assert_type(discover("shop.listeners"), int)
 
 
 def endpoints() -> None:

@@ -34,7 +34,8 @@ Every exception of broadcaster.
         ├── JobFailed               raised by a job that gives up on purpose
         ├── JobTimedOut             ran longer than its ``timeout``
         ├── ModelMissing            a model that a job refers to is gone
-        └── NotRunning              asked of a job that no worker runs
+        ├── NotRunning              asked of a job that no worker runs
+        └── Unsupported             a connection cannot keep what a job asks for
 
 Leaves name a state. Each error carries its data as attributes; the message says
 what was wrong, with what value, and what to do. `code` is stable and documented in
@@ -308,3 +309,18 @@ class NotRunning(JobError):
     """What only a running job can do was asked of one that no worker runs."""
 
     code = "not_running"
+
+
+class Unsupported(JobError):
+    """
+    A queue connection cannot keep what a job asks for, so it was not dispatched there.
+
+    Attributes:
+        features: what it asks for, in words.
+    """
+
+    code = "unsupported"
+
+    def __init__(self, message: str, *, features: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.features = features

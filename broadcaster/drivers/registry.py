@@ -21,6 +21,7 @@ QUEUES: Mapping[str, str] = {
     "redis": "broadcaster.drivers.redis.queue:RedisQueue",
     "sync": "broadcaster.drivers.sync:SyncQueue",
     "null": "broadcaster.drivers.null:NullQueue",
+    "celery": "broadcaster.integrations.celery:CeleryQueue",
 }
 
 

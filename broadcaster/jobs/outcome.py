@@ -16,8 +16,9 @@ The order of the rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - limits travel to the processes of jobs
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from broadcaster.contracts.settlements import MAX_POSTPONED, MIN_POSTPONE_SECONDS
 from broadcaster.errors import (
@@ -28,9 +29,6 @@ from broadcaster.errors import (
     UnknownJob,
 )
 from broadcaster.jobs.backoff import delay_before_retry, shortened
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _ERROR_LENGTH = 500
 

@@ -25,6 +25,7 @@ from broadcaster.worker.facts import FactSpreader
 from broadcaster.worker.heartbeat import Heartbeat
 from broadcaster.worker.pulse import Pulse, described
 from broadcaster.worker.runner import JobRunner
+from broadcaster.worker.stores import QueueStores
 from broadcaster.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
     broadcasts = BroadcastPublisher(application.publisher(), stopping)
     queue = RedisQueue(clients)
     facts = FactSpreader(queue, partial(listener_jobs, default_queue=settings.queue.default))
-    runner = JobRunner(registry, options, broadcasts, facts)
+    stores = QueueStores(queue, application.batches)
+    runner = JobRunner(registry, options, broadcasts, facts, stores)
     _warn_of_deaf_listeners(settings)
     worker = Worker(
         process_name(),
@@ -93,6 +95,7 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
         runner=runner,
         options=options,
         stopping=stopping,
+        after_crash=runner.after_crash,
     )
     fleet = RedisFleet(clients)
     pulse = Pulse(fleet, lambda: described(worker, time.monotonic()), worker.restart)

@@ -12,13 +12,13 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.queue import Hold
 from broadcaster.errors import DriverRefused, DriverUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from broadcaster.contracts.queue import Queue, Settlement
 
@@ -40,6 +40,7 @@ class HeldJob:
         started: monotonic time at which it began, or 0.
         deadline: monotonic time up to which it is renewed, or None.
         overdue: returns what becomes of it when it runs past its deadline, or None.
+        settled: called when the queue has taken its settlement, or None.
         lost: somebody else holds it now.
         on_lost: called in the heartbeat's thread when that is found out.
     """
@@ -52,6 +53,7 @@ class HeldJob:
         "on_lost",
         "overdue",
         "queue",
+        "settled",
         "started",
         "token",
     )
@@ -64,6 +66,7 @@ class HeldJob:
         self.started = 0.0
         self.deadline: float | None = None
         self.overdue: Callable[[], Settlement] | None = None
+        self.settled: Callable[[], Coroutine[Any, Any, None]] | None = None
         self.lost = False
         self.on_lost: Callable[[], object] = lambda: None
 

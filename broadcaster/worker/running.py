@@ -13,7 +13,7 @@ from broadcaster.worker.heartbeat import HeldJob
 from broadcaster.worker.waiting import WaitingJobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from broadcaster.contracts.queue import Reserved, Settlement
     from broadcaster.worker.contract import Runner
@@ -59,6 +59,7 @@ class Running:
         self._wake = wake
         self._holds: dict[tuple[str, str], HeldJob] = {}
         self._lines: dict[HeldJob, tuple[Line, asyncio.Task[Settlement]]] = {}
+        self._hooks: set[asyncio.Future[None]] = set()
         self._resting = 0
         self._in_slots = 0
         self.plain: set[asyncio.Task[Settlement]] = set()
@@ -135,12 +136,30 @@ class Running:
 
         task.add_done_callback(ended)
 
-    def settled(self, line: Line, settlements: Sequence[Settlement]) -> None:
-        """Renew no more what the queue has answered for."""
+    def settled(
+        self, line: Line, settlements: Sequence[Settlement], refused: Collection[str]
+    ) -> None:
+        """Renew no more what the queue has answered for, and call what waited for that."""
         for settlement in settlements:
             hold = self._holds.get((line.name, settlement.id))
             if hold is not None and hold.token == settlement.token:
                 self._forget(hold)
+                if hold.settled is not None and settlement.id not in refused:
+                    hook = asyncio.ensure_future(hold.settled())
+                    self._hooks.add(hook)
+                    hook.add_done_callback(self._hook_ended)
+
+    async def finish_hooks(self, seconds: float) -> None:
+        """Wait at most `seconds` for hooks of failed jobs."""
+        if self._hooks:
+            await asyncio.wait(self._hooks, timeout=seconds)
+        for hook in self._hooks:
+            hook.cancel()
+
+    def _hook_ended(self, hook: asyncio.Future[None]) -> None:
+        self._hooks.discard(hook)
+        if not hook.cancelled() and (error := hook.exception()) is not None:
+            logger.error("a failed() hook failed", exc_info=error, extra={"event": "hook_failed"})
 
     def hand_back(self) -> None:
         """Give back what was reserved ahead; it uses up no try."""

@@ -94,7 +94,9 @@ class Steps:
         self._outages.back()
         tick = self._options.tick if line is source.main else float("inf")
         line.stepped(reply, wanted, time.monotonic(), tick)
-        self._running.settled(line, settlements)
+        # After a call without an answer, a refusal means that the call was carried out.
+        refused = () if self._outages.uncertain else reply.refused
+        self._running.settled(line, settlements, refused)
         log_answer(line.name, reply, quiet=self._outages.uncertain)
         self._take(line, reply)
         if reply.owed:

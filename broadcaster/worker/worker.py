@@ -350,6 +350,7 @@ class Worker:
             reason = ExitReason.FORCED
         await self._last_steps()
         await self._effects.finish(LAST_STEP_SECONDS)
+        await self.running.finish_hooks(LAST_STEP_SECONDS)
         return reason
 
     async def _last_steps(self) -> None:

@@ -126,8 +126,27 @@ class InlineJobs:
         return jobs
 
 
+_interceptors: list[Callable[[Job], bool]] = []
+
+
+def intercept(take: Callable[[Job], bool]) -> Callable[[], None]:
+    """
+    Let `take` have what would be run by `run_now`, until the returned function is called.
+
+    It returns True for a job that it has taken, which is then not run; fakes do that.
+    """
+    _interceptors.append(take)
+
+    def restore() -> None:
+        _interceptors.remove(take)
+
+    return restore
+
+
 def run(job: Job) -> None:
     """Run `job` by itself in this thread; see `Job.run_now`."""
+    if any(take(job) for take in reversed(_interceptors)):
+        return
     errors = _Errors()
     _run(job, _standing_alone(job), errors)
     errors.raise_first()
@@ -135,6 +154,8 @@ def run(job: Job) -> None:
 
 async def arun(job: Job) -> None:
     """Run `job` by itself in this event loop; see `Job.arun_now`."""
+    if any(take(job) for take in reversed(_interceptors)):
+        return
     errors = _Errors()
     await _arun(job, _standing_alone(job), errors)
     errors.raise_first()

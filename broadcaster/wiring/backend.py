@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.batches import Batches
     from broadcaster.contracts.completed import CompletedJobs
     from broadcaster.contracts.connections import QueueConnection
+    from broadcaster.contracts.job_status import JobStatuses
     from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
@@ -136,6 +137,11 @@ class Backend:
     def limiter(self) -> Limiter:
         """See `Application.limiter`."""
         return self._stores.limiter
+
+    @property
+    def job_statuses(self) -> JobStatuses:
+        """See `Application.job_statuses`."""
+        return self._stores.job_statuses
 
     @property
     def revoker(self) -> Revoker:

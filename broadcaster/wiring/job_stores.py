@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from broadcaster.drivers.null import NullLimiter, NullLocks
 from broadcaster.drivers.sync_batches import SyncBatches
+from broadcaster.drivers.sync_statuses import SyncJobStatuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.contracts.batches import Batches
+    from broadcaster.contracts.job_status import JobStatuses
     from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.stores import FailedJobs
     from broadcaster.drivers.redis.client import RedisClients
@@ -34,6 +37,7 @@ class JobStores:
         self._clients = clients
         self._inline = settings.queue.driver in {"sync", "null"}
         self._batches = SyncBatches()
+        self._statuses = SyncJobStatuses(time.time)
 
     @property
     def batches(self) -> Batches:
@@ -68,6 +72,15 @@ class JobStores:
         from broadcaster.drivers.redis.limits import RedisLimiter
 
         return RedisLimiter(self._clients())
+
+    @property
+    def job_statuses(self) -> JobStatuses:
+        """See `Application.job_statuses`."""
+        if self._serverless:
+            return self._statuses
+        from broadcaster.drivers.redis.job_statuses import RedisJobStatuses
+
+        return RedisJobStatuses(self._clients())
 
     @property
     def _serverless(self) -> bool:

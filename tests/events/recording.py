@@ -9,6 +9,7 @@ from broadcaster.contracts.apps import App
 from broadcaster.contracts.connections import QueueConnection
 from broadcaster.drivers.null import NullLimiter, NullLocks
 from broadcaster.drivers.sync import SyncQueue
+from broadcaster.drivers.sync_statuses import SyncJobStatuses
 from broadcaster.drivers.sync_batches import SyncBatches
 from broadcaster.errors import NotConfigured
 from broadcaster.protocol.payload import Payload, decode_payload
@@ -42,6 +43,7 @@ class RecordingApplication:
         self.terminated: list[tuple[str, str]] = []
         self.calls: list[str] = []
         self.closed = 0
+        self.job_statuses = SyncJobStatuses(lambda: 1_700_000_000.0)
 
     @property
     def queue(self) -> Queue:

@@ -93,6 +93,10 @@ class Keys:
         """Return the key of something all batches share."""
         return f"{self.prefix}:{{batches}}:{suffix}"
 
+    def job(self, job_id: str, suffix: str) -> str:
+        """Return the key of one thing of one job, whatever its queue."""
+        return f"{self.prefix}:{{j:{_name(job_id)}}}:{suffix}"
+
     def limit(self, name: str, suffix: str) -> str:
         """Return the key of one thing of a lock or a limit with this name, any text."""
         hashed = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

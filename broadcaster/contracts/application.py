@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.batches import Batches
     from broadcaster.contracts.completed import CompletedJobs
     from broadcaster.contracts.connections import QueueConnection
+    from broadcaster.contracts.job_status import JobStatuses
     from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
@@ -115,6 +116,11 @@ class Application(Protocol):
     @property
     def limiter(self) -> Limiter:
         """Limits that jobs share; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def job_statuses(self) -> JobStatuses:
+        """How far tracked jobs are; `NotConfigured` without a Redis server."""
         ...
 
     @property

@@ -151,3 +151,4 @@ class NullLimiter:
 
     async def aforget(self, key: str) -> None:
         """Do nothing."""
+        self.forget(key)

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "work": ("broadcaster.cli.work:work", "Run queued jobs and broadcasts."),
     "trigger": ("broadcaster.cli.trigger:trigger", "Broadcast one event."),
     "listen": ("broadcaster.cli.listen:listen", "Show the events of channels as they come."),
+    "queue": ("broadcaster.cli.queue:queue", "See, pause, resume and clear queues."),
     "failed": ("broadcaster.cli.failed:failed", "List and retry failed jobs."),
     "token": ("broadcaster.cli.token:token", "Make and check grants."),
     "app": ("broadcaster.cli.app:app_group", "Add, change and remove apps."),

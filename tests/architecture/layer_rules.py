@@ -27,6 +27,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "jobs": frozenset({"protocol", "contracts", "current", "context"}),
     "events": frozenset({"protocol", "contracts", "current", "context", "jobs"}),
     "worker": frozenset({"protocol", "contracts", "context", "jobs"}),
+    # Watching queues and keeping workers; and what is due when. Both are told what there is.
+    "supervisor": frozenset({"protocol", "contracts", "settings"}),
+    "scheduling": frozenset({"protocol", "contracts", "jobs"}),
     "drivers": frozenset({"protocol", "contracts"}),
     "gateway": frozenset({"protocol", "contracts", "hub"}),
     # What becomes of facts: requests to receivers, and events for listeners in a worker.
@@ -39,6 +42,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "wiring": frozenset(
         {"protocol", "contracts", "settings", "context", "current", "hub", "jobs", "events"}
         | {"worker", "drivers", "gateway", "webhooks", "integrations", "broadcaster_auth"}
+        | {"supervisor", "scheduling"}
     ),
     "demo": frozenset(
         {"api", "protocol", "contracts", "settings", "context", "current", "jobs", "events"}
@@ -47,6 +51,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "cli": frozenset(
         {"api", "protocol", "contracts", "settings", "context", "current", "jobs", "events"}
         | {"worker", "drivers", "gateway", "integrations", "broadcaster_auth", "wiring", "demo"}
+        | {"supervisor", "scheduling"}
     ),
     # The gateway as users mount it in their own server: an entry like the cli.
     "mounting": frozenset({"settings", "gateway", "wiring"}),

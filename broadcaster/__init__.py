@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from broadcaster.events.listening import listen, listen_to, listeners, queued, subscribe
     from broadcaster.events.naming import event
     from broadcaster.events.revocation import arevoke, revoke
+    from broadcaster.events.tracked_job import TrackedJob, ajob_status, job_status
     from broadcaster.events.users import (
         aonline,
         aonline_many,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         online_many,
         terminate_connections,
     )
+    from broadcaster.jobs.after_commit import after_commit
     from broadcaster.jobs.batch import Batch, afind_batch, batch, find_batch
     from broadcaster.jobs.bus import Skipped
     from broadcaster.jobs.chain import chain
@@ -136,6 +138,10 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "Batch",
     "Skipped",
     "Ref",
+    "after_commit",
+    "TrackedJob",
+    "job_status",
+    "ajob_status",
     "provide",
     "current_job",
     "CurrentJob",
@@ -207,6 +213,8 @@ _HOMES = {
     "broadcaster.jobs.batch": ("batch", "find_batch", "afind_batch", "Batch"),
     "broadcaster.jobs.bus": ("Skipped",),
     "broadcaster.jobs.references": ("Ref",),
+    "broadcaster.jobs.after_commit": ("after_commit",),
+    "broadcaster.events.tracked_job": ("TrackedJob", "job_status", "ajob_status"),
     "broadcaster.jobs.injection": ("provide",),
     "broadcaster.jobs.running": ("current_job", "CurrentJob"),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),

@@ -54,6 +54,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "history.meta_seconds": (7_200, 31_536_000),
     "queue.lease": (0.5, 86_400),
     "queue.max_crashes": (1, 1_000),
+    "queue.lanes": (16, 256),
     "worker.concurrency": (1, 1_000),
     "worker.processes": (1, 256),
     "worker.reserve_ahead": (0, 1_000),

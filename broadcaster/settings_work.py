@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
+from broadcaster.protocol.lanes import LANES
 from broadcaster.settings_sources import Found, did_you_mean
 from broadcaster.settings_values import convert
 
@@ -45,6 +46,7 @@ class QueueSettings:
         default: queue of a job that names none.
         lease: seconds after which a silent worker's job is given to another.
         max_crashes: lapsed leases after which a job counts as failed.
+        lanes: lanes of each queue, by which broadcasts keep their order per channel.
         after_commit: what is dispatched in a database transaction waits for its commit.
         connections: of ``failover``, the names of others, the preferred one first.
         celery_app: of ``celery``, where the application is: ``shop.celery:app``.
@@ -54,6 +56,7 @@ class QueueSettings:
     default: str = "default"
     lease: float = 30.0
     max_crashes: int = 3
+    lanes: int = LANES
     after_commit: bool = False
     connections: tuple[str, ...] = ()
     celery_app: str = ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from broadcaster.protocol.lanes import LANES
+
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
     from broadcaster.contracts.batches import Batches
@@ -29,12 +31,14 @@ class BroadcastRules:
         queue: where queued broadcasts wait unless the event names another.
         max_data_bytes: longest data of one event, encoded as UTF-8.
         after_commit: what is sent in a transaction waits for its end, unless it says otherwise.
+        lanes: of each queue (`broadcaster.protocol.lanes`); with 0 the queue itself is one.
     """
 
     event_namespace: str = "App.Events"
     queue: str = "broadcasts"
     max_data_bytes: int = 10_240
     after_commit: bool = False
+    lanes: int = LANES
 
 
 class Application(Protocol):

@@ -25,10 +25,11 @@ from broadcaster.events.interception import interception
 from broadcaster.events.shaping import draft, finish
 from broadcaster.jobs.after_commit import postpone
 from broadcaster.protocol.ids import uuid7
+from broadcaster.protocol.lanes import by_lane, lane_name
 from broadcaster.protocol.payload import BROADCAST_JOB, Payload, encode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from broadcaster.contracts.application import Application
     from broadcaster.contracts.publisher import Publication
@@ -209,8 +210,14 @@ class _Sending:
         return fake is not None and fake(self._said, self._publications)
 
     def _jobs(self) -> list[NewJob]:
-        queue = self._said.queue or self._app.rules.queue
-        return [_job(publication, queue) for publication in self._publications]
+        queue, lanes = self._said.queue or self._app.rules.queue, self._app.rules.lanes
+        if not lanes:
+            return [_job(each, each.channels, queue) for each in self._publications]
+        return [
+            _job(publication, channels, lane_name(queue, lane))
+            for publication in self._publications
+            for lane, channels in by_lane(publication.channels, lanes).items()
+        ]
 
 
 def _waits(app: Application, said: Draft, *, chosen: bool | None) -> bool:
@@ -243,10 +250,11 @@ def _new_id() -> str:
     return uuid7(time.time(), os.urandom(10))
 
 
-def _job(publication: Publication, queue: str) -> NewJob:
+def _job(publication: Publication, channels: Sequence[str], queue: str) -> NewJob:
+    """Return the job that publishes to those `channels` of one lane, under the event's id."""
     data: dict[str, object] = {
         "app": publication.app_id,
-        "channels": publication.channels,
+        "channels": channels,
         "name": publication.name,
         "data": publication.data,
         "socket_id": publication.socket_id,

@@ -102,6 +102,7 @@ class Backend:
             queue=said.queue,
             max_data_bytes=said.max_data_bytes,
             after_commit=self.settings.queue.after_commit,
+            lanes=self.settings.queue.lanes,
         )
 
     @property

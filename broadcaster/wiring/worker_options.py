@@ -72,6 +72,7 @@ def worker_options(
         stop_when_empty=said.once or said.stop_when_empty,
         stop_when_empty_for=said.stop_when_empty_for or None,
         weights=weights,
+        lanes=settings.queue.lanes,
         reserve_ahead=said.reserve_ahead,
         rest=said.rest,
         sleep=said.sleep,

@@ -33,7 +33,7 @@ class RecordingApplication:
         self.app = App(id="1", key="k", secret="s")
         self.debug = False
         self.app_id = "1"
-        self.rules = BroadcastRules()
+        self.rules = BroadcastRules(lanes=0)
         self.default_queue = "default"
         self.published: list[Publication] = []
         self.jobs: list[NewJob] = []

@@ -22,8 +22,9 @@ from tests.testing.shop import Charge, OrderShipped, OrderTold
 from tests.testing.test_queue_fake import fails
 
 if TYPE_CHECKING:
-    from broadcaster.testing.queue_fake import QueueFake
     from collections.abc import Callable
+
+    from broadcaster.testing.queue_fake import QueueFake
 
 
 async def test_row_57_what_is_broadcast_is_written_down_and_not_sent(

@@ -13,8 +13,9 @@ from tests.testing.shop import Charge, Pack, Ship
 from tests.testing.test_queue_fake import fails
 
 if TYPE_CHECKING:
-    from broadcaster.testing.queue_fake import QueueFake
     from collections.abc import Callable
+
+    from broadcaster.testing.queue_fake import QueueFake
 
 
 async def test_row_57_what_is_dispatched_or_run_now_is_written_down(bus: BusFake) -> None:

@@ -77,7 +77,7 @@ class Line:
         Note what a step with room for `wanted` has brought.
 
         Args:
-            tick: longest time to the next look; infinite for a lane, which surveys look after.
+            tick: longest time to the next look; may be infinite.
         """
         self.hinted = self.uncertain = False
         self.paused = reply.paused
@@ -87,6 +87,9 @@ class Line:
             self.hot = full or (self.ordered and bool(reply.reserved) and reply.ready > 0)
             self.empty = not reply.reserved and (reply.ready == 0 or reply.paused)
         else:
-            self.hot = self.hot or reply.ready > 0
-        next_in = tick if reply.next_in is None else min(tick, reply.next_in)
-        self.due_at = math.inf if next_in == math.inf else now + max(0.001, next_in)
+            self.hot = self.hot or (reply.ready > 0 and not reply.paused)
+        if tick == math.inf:
+            self.due_at = math.inf
+        else:
+            next_in = tick if reply.next_in is None else min(tick, reply.next_in)
+            self.due_at = now + max(0.001, next_in)

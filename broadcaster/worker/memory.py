@@ -6,6 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 _STATM = Path("/proc/self/statm")
 
 
@@ -25,9 +30,7 @@ def resident_bytes() -> int:
 
 
 def _peak_bytes() -> int:
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
+    if resource is None:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from broadcaster.protocol.lanes import LANES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -101,7 +103,7 @@ class WorkerOptions:
     stop_when_empty: bool = False
     stop_when_empty_for: float | None = None
     weights: Mapping[str, int] | None = None
-    lanes: int = 0
+    lanes: int = LANES
     reserve_ahead: int = 16
     rest: float = 0.0
     sleep: float = 2.0

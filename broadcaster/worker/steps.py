@@ -92,8 +92,7 @@ class Steps:
             self._outages.away(error)
             return None
         self._outages.back()
-        tick = self._options.tick if line is source.main else float("inf")
-        line.stepped(reply, wanted, time.monotonic(), tick)
+        line.stepped(reply, wanted, time.monotonic(), self._until_next_look(source, line, reply))
         # After a call without an answer, a refusal means that the call was carried out.
         refused = () if self._outages.uncertain else reply.refused
         self._running.settled(line, settlements, refused)
@@ -102,6 +101,17 @@ class Steps:
         if reply.owed:
             await self._effects.take(line.name, reply.owed)
         return reply
+
+    def _until_next_look(self, source: Source, line: Line, reply: StepReply) -> float:
+        """
+        Return the longest time to the next look at `line`.
+
+        Surveys look after lanes. Only one that somebody else holds is looked at again and
+        again, since a lease lapses only where somebody looks.
+        """
+        if line is source.main or (reply.next_in is not None and not reply.reserved):
+            return self._options.tick
+        return float("inf")
 
     def _take(self, line: Line, reply: StepReply) -> None:
         if line.ordered and reply.reserved:

@@ -274,11 +274,17 @@ class Worker:
         if line.ordered:
             beside = line.beside or (self.running.free > 0 and not self._keeps_apart())
             return max(0, min(self.options.batch, left)) if beside and not line.busy else 0
-        if self._keeps_apart():
+        if self._keeps_apart() or self._must_wait(line):
             return 0
         ahead = self.running.ahead.room(line.rank, time.monotonic())
         wanted = max(0, self.running.free + ahead)
         return wanted if limit is None else max(0, min(wanted, left))
+
+    def _must_wait(self, line: Line) -> bool:
+        """Whether a more urgent queue may have jobs, which come before those of `line`."""
+        if self._shares is not None:
+            return False
+        return any(each.main.hot for each in self._sources[: line.rank] if not each.ordered)
 
     def _wanted(self, line: Line) -> int:
         room = self._room(line)

@@ -1,187 +1,142 @@
-"""Lanes: order by key, over several workers, whatever is killed (the issue's "Order")."""
+"""Lanes over several workers: order per key, whoever comes and goes."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.contracts.queue import QueueSizes, StepRequest, Survey
-from broadcaster.errors import DriverUnavailable
+from broadcaster.contracts.queue import StepRequest
 from broadcaster.protocol.lanes import LANES, lane_name, lane_names, ordered_queue
-from broadcaster.worker.options import ExitReason
-from broadcaster.worker.source import Source
-from tests.polling import eventually
-from tests.worker import sample_jobs
-from tests.worker.sample_jobs import Note
+from tests.polling import eventually_async
 from tests.worker.worker_world import WorkerWorld, broadcast_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from broadcaster.contracts.publisher import Publication
-    from broadcaster.contracts.queue import NewJob
+    from broadcaster.drivers.redis.client import RedisClients
 
-redis = pytest.mark.redis
+pytestmark = pytest.mark.redis
 
-
-@pytest.fixture(autouse=True)
-def seen() -> Iterator[list[str]]:
-    sample_jobs.seen.clear()
-    yield sample_jobs.seen
-    sample_jobs.seen.clear()
+CHANNELS = [f"orders.{number}" for number in range(40)]
+EVENTS = 25
 
 
-def on_channel(channel: str, number: int) -> NewJob:
-    """Return broadcast `number` of `channel`, in its lane."""
-    queue = ordered_queue("broadcasts", channel)
-    return broadcast_job(f"{channel}:{number}", queue=queue, channels=[channel])
+@pytest.fixture
+def world(clients: RedisClients) -> WorkerWorld:
+    return WorkerWorld(clients)
 
 
-def by_channel(names: Sequence[str]) -> dict[str, list[int]]:
-    found: defaultdict[str, list[int]] = defaultdict(list)
-    for name in names:
-        channel, _, number = name.partition(":")
-        found[channel].append(int(number))
-    return dict(found)
+class Published:
+    """What was published, by channel."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, list[str]] = {}
+
+    def __call__(self, publications: Sequence[Publication]) -> None:
+        for publication in publications:
+            for channel in publication.channels:
+                self.names.setdefault(channel, []).append(publication.name)
 
 
-@redis
-async def test_broadcasts_of_all_lanes_are_published_in_order_per_channel(
+async def push_all(world: WorkerWorld) -> None:
+    for number in range(EVENTS):
+        await world.push(
+            *(
+                broadcast_job(
+                    str(number), queue=ordered_queue("broadcasts", channel), channels=[channel]
+                )
+                for channel in CHANNELS
+            )
+        )
+
+
+async def waiting(world: WorkerWorld) -> int:
+    sizes = [await world.queue.asizes(name) for name in lane_names("broadcasts")]
+    return sum(size.ready + size.held for size in sizes)
+
+
+async def all_are_done(world: WorkerWorld) -> bool:
+    return await waiting(world) == 0
+
+
+async def test_several_workers_share_lanes_and_every_channel_keeps_its_order(
     world: WorkerWorld,
 ) -> None:
-    channels = [f"c{number}" for number in range(40)]
-    await world.push(*(on_channel(each, number) for number in range(20) for each in channels))
+    world.publisher.trouble = published = Published()
+    await push_all(world)
 
-    assert await world.drain() is ExitReason.EMPTY
+    async with (
+        world.running(lanes=LANES, batch=4),
+        world.running(lanes=LANES, batch=4),
+        world.running(lanes=LANES, batch=4),
+    ):
+        await push_all(world)
+        await eventually_async(lambda: all_are_done(world), within=30)
 
-    assert by_channel(world.publisher.names) == {each: list(range(20)) for each in channels}
-
-
-@redis
-async def test_two_workers_share_the_lanes_and_keep_the_order(world: WorkerWorld) -> None:
-    channels = [f"c{number}" for number in range(40)]
-    async with world.running(), world.running():
-        for number in range(10):
-            await world.push(*(on_channel(each, number) for each in channels))
-        await eventually(lambda: len(world.publisher.names) == 400)
-
-    assert by_channel(world.publisher.names) == {each: list(range(10)) for each in channels}
+    names = [str(number) for number in range(EVENTS)]
+    assert published.names == dict.fromkeys(CHANNELS, names + names)
 
 
-@redis
-async def test_a_broadcast_is_taken_at_once(world: WorkerWorld) -> None:
-    async with world.running():
-        await eventually(lambda: world.workers[0].running.started == 0)
-        for number in range(20):
-            await world.push(on_channel(f"c{number}", 0))
-            await eventually(lambda n=number: len(world.publisher.names) > n)  # type: ignore[misc]
+async def test_a_lane_of_a_dead_worker_is_taken_over_within_its_lease(world: WorkerWorld) -> None:
+    world.publisher.trouble = published = Published()
+    channel = CHANNELS[0]
+    lane = ordered_queue("broadcasts", channel)
+    await world.push(*(broadcast_job(name, queue=lane, channels=[channel]) for name in "abc"))
+    request = StepRequest(queue=lane, reserve=2, lease=0.5, worker="dead", ordered=True)
+    assert len((await world.queue.step(request)).reserved) == 2
+
+    async with world.running(lanes=LANES, lease=0.5, sleep=0.5):
+        await eventually_async(lambda: all_are_done(world), within=15)
+
+    assert published.names == {channel: ["a", "b", "c"]}
 
 
-@redis
-async def test_a_lane_of_a_dead_worker_goes_on_where_it_stopped(world: WorkerWorld) -> None:
-    jobs = [on_channel("orders", number) for number in range(10)]
-    await world.push(*jobs)
-    lane = jobs[0].queue
-    request = StepRequest(queue=lane, reserve=4, ordered=True, lease=0.3, worker="dead")
-    assert len((await world.queue.step(request)).reserved) == 4
+async def test_a_worker_looks_at_idle_lanes_in_few_calls(world: WorkerWorld) -> None:
+    async def evals() -> int:
+        stats = await world.clients.aio.info("commandstats")
+        return sum(
+            one["calls"]
+            for name, one in stats.items()
+            if name in ("cmdstat_evalsha", "cmdstat_eval")
+        )
 
-    async with world.running(lease=0.6):
-        await eventually(lambda: len(world.publisher.names) == 10)
+    async with world.running(lanes=LANES, sleep=0.2, queues=("broadcasts",)):
+        await asyncio.sleep(0.5)  # nothing to wait for: idleness is what is measured
+        before = await evals()
+        await asyncio.sleep(1.0)
+        calls = await evals() - before
 
-    assert by_channel(world.publisher.names) == {"orders": list(range(10))}
-
-
-@redis
-async def test_a_lane_that_waits_for_its_publisher_holds_up_no_other(world: WorkerWorld) -> None:
-    slow, quick = _channels_of_two_lanes()
-    gate = asyncio.Event()
-
-    def trouble(publications: Sequence[Publication]) -> None:
-        if publications[0].channels == (slow,) and not gate.is_set():
-            raise DriverUnavailable("away")
-
-    world.publisher.trouble = trouble
-    async with world.running():
-        await world.push(on_channel(slow, 0), *(on_channel(quick, n) for n in range(5)))
-        await eventually(lambda: len(world.publisher.names) == 5)
-        gate.set()
-        await eventually(lambda: len(world.publisher.names) == 6)
-
-    assert by_channel(world.publisher.names) == {slow: [0], quick: list(range(5))}
+    assert calls <= 20  # a survey and a step of the queue each tick
 
 
-@redis
-async def test_ordered_jobs_run_one_after_the_other_beside_others(
-    world: WorkerWorld, seen: list[str]
-) -> None:
-    lane = ordered_queue("default", "account 7")
-    await world.push(*(Note(f"ordered:{n}") for n in range(10)), queue=lane)
-    await world.push(*(Note(f"plain:{n}") for n in range(10)))
+async def test_a_retried_lane_job_holds_up_only_its_lane(world: WorkerWorld) -> None:
+    world.publisher.trouble = published = Published()
+    one, other = (
+        CHANNELS[0],
+        next(
+            each for each in CHANNELS if ordered_queue("b", each) != ordered_queue("b", CHANNELS[0])
+        ),
+    )
+    request = StepRequest(
+        queue=lane_name("broadcasts", int(ordered_queue("b", one)[2:])),
+        reserve=1,
+        lease=60,
+        worker="slow",
+        ordered=True,
+    )
+    await world.push(broadcast_job("x", queue=ordered_queue("broadcasts", one), channels=[one]))
+    assert len((await world.queue.step(request)).reserved) == 1
 
-    assert await world.drain(concurrency=4) is ExitReason.EMPTY
+    await world.push(broadcast_job("y", queue=ordered_queue("broadcasts", one), channels=[one]))
+    await world.push(broadcast_job("z", queue=ordered_queue("broadcasts", other), channels=[other]))
+    async with world.running(lanes=LANES):
+        await eventually_async(lambda: _has(published, other))
 
-    assert by_channel(seen)["ordered"] == list(range(10))
-    assert sorted(by_channel(seen)["plain"]) == list(range(10))
-    assert await world.sizes(lane) == QueueSizes()
-
-
-def _channels_of_two_lanes() -> tuple[str, str]:
-    first = "c0"
-    for number in range(1, 100):
-        other = f"c{number}"
-        if ordered_queue("q", other) != ordered_queue("q", first):
-            return first, other
-    raise AssertionError("one lane for all")
-
-
-def source(name: str = "mail", *, ordered: bool = False) -> Source:
-    return Source(name, rank=0, ordered=ordered, lanes=LANES)
+    assert published.names == {other: ["z"]}
 
 
-def test_a_hint_names_the_queue_or_a_lane() -> None:
-    mine = source()
-
-    assert mine.line("mail") is mine.main
-    assert mine.line(lane_name("mail", 3)).name == "mail#3"
-    assert mine.line("other#3") is mine.main
-    assert {line.name for line in mine.all_lines()} == {"mail", "mail#3"}
-
-
-def test_a_worker_takes_no_more_lanes_than_its_share() -> None:
-    mine = source()
-
-    mine.surveyed(Survey(due=range(LANES), share=4, next_in=None), "worker", 100.0, 2.0)
-
-    assert sum(line.hot for line in mine.lanes.values()) == 4
-    assert 100.0 < mine.survey_at < 102.0
-
-
-def test_a_lane_that_is_of_no_interest_is_forgotten() -> None:
-    mine = source()
-    mine.surveyed(Survey(due=[1, 2], share=16, next_in=0.5), "worker", 100.0, 2.0)
-    assert mine.survey_at == pytest.approx(100.5)
-    assert not mine.empty
-
-    for line in mine.lanes.values():
-        line.hot, line.empty = False, True
-    mine.forget_idle()
-
-    assert mine.lanes == {}
-    assert len(lane_names("mail")) == LANES
-
-
-def test_looking_again_forgets_that_nothing_was_there() -> None:
-    mine = source()
-    mine.main.hot, mine.main.empty = False, True
-    mine.surveyed(Survey(due=[], share=16, next_in=None), "worker", time.monotonic(), 2.0)
-    assert mine.empty
-
-    mine.look_again()
-
-    assert not mine.empty
-    assert mine.main.hot
-    assert mine.survey_at == 0
+async def _has(published: Published, channel: str) -> bool:
+    return channel in published.names

@@ -15,9 +15,11 @@ from broadcaster import current
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.fleet import RedisFleet
+from broadcaster.drivers.redis.locks import RedisLocks
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import ConfigurationError
 from broadcaster.events.listening import hears_facts, listener_jobs
+from broadcaster.jobs.injection import unprovided
 from broadcaster.jobs.registry import registry
 from broadcaster.wiring.process_name import process_name
 from broadcaster.worker.broadcasts import BroadcastPublisher
@@ -88,10 +90,13 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
     stores = QueueStores(queue, application.batches)
     runner = JobRunner(registry, options, broadcasts, facts, stores)
     _warn_of_deaf_listeners(settings)
+    _warn_of_missing_services()
     worker = Worker(
         process_name(),
         queue=queue,
-        heartbeat=Heartbeat(RedisQueue(heartbeat_clients), options.lease),
+        heartbeat=Heartbeat(
+            RedisQueue(heartbeat_clients), options.lease, locks=RedisLocks(heartbeat_clients)
+        ),
         runner=runner,
         options=options,
         stopping=stopping,
@@ -109,6 +114,12 @@ def _warn_of_deaf_listeners(settings: Settings) -> None:
             "gateways, or they are never called",
             extra={"event": "no_server_events"},
         )
+
+
+def _warn_of_missing_services() -> None:
+    for name in registry.names():
+        for sentence in unprovided(registry.find(name)):
+            _log.warning("%s", sentence, extra={"event": "not_provided", "job": name})
 
 
 def open_failed_jobs(settings: Settings) -> tuple[RedisFailedJobs, RedisClients]:

@@ -18,8 +18,9 @@ from broadcaster.contracts.queue import Hold
 from broadcaster.errors import DriverRefused, DriverUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
+    from broadcaster.contracts.limits import LockOwner, Locks
     from broadcaster.contracts.queue import Queue, Settlement
 
 logger = logging.getLogger("broadcaster.worker")
@@ -41,6 +42,7 @@ class HeldJob:
         deadline: monotonic time up to which it is renewed, or None.
         overdue: returns what becomes of it when it runs past its deadline, or None.
         settled: called when the queue has taken its settlement, or None.
+        locks: what its middleware has locked, by key; renewed with it.
         lost: somebody else holds it now.
         on_lost: called in the heartbeat's thread when that is found out.
     """
@@ -49,6 +51,7 @@ class HeldJob:
         "deadline",
         "id",
         "job",
+        "locks",
         "lost",
         "on_lost",
         "overdue",
@@ -67,6 +70,7 @@ class HeldJob:
         self.deadline: float | None = None
         self.overdue: Callable[[], Settlement] | None = None
         self.settled: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self.locks: dict[str, LockOwner] = {}
         self.lost = False
         self.on_lost: Callable[[], object] = lambda: None
 
@@ -78,15 +82,22 @@ class Heartbeat:
     Args:
         queue: with connections that nobody else uses.
         lease: seconds.
+        locks: those of jobs, with connections that nobody else uses.
         stuck: called once, in the heartbeat's thread, when a job was left to itself for
             `STUCK_SECONDS` after its deadline: the event loop does not run.
     """
 
     def __init__(
-        self, queue: Queue, lease: float, stuck: Callable[[HeldJob], object] | None = None
+        self,
+        queue: Queue,
+        lease: float,
+        stuck: Callable[[HeldJob], object] | None = None,
+        *,
+        locks: Locks | None = None,
     ) -> None:
         self._queue = queue
         self._lease = lease
+        self._locks = locks
         self._stuck = stuck
         self._held: dict[tuple[str, str], HeldJob] = {}
         self._lock = threading.Lock()
@@ -131,6 +142,7 @@ class Heartbeat:
                 answers = self._queue.extend(
                     queue, {job.id: job.token for job in jobs}, self._lease
                 )
+                self._renew_locks([job for job in jobs if answers[job.id] is Hold.KEPT])
             except (DriverUnavailable, DriverRefused) as error:
                 self._note_away(error)
                 return False
@@ -138,6 +150,12 @@ class Heartbeat:
                 self._answered(job, answers[job.id])
         self._away = False
         return True
+
+    def _renew_locks(self, jobs: Sequence[HeldJob]) -> None:
+        # A copy: middleware frees its locks in another thread.
+        held = {key: owner for job in jobs for key, owner in job.locks.copy().items()}
+        if held and self._locks is not None:
+            self._locks.renew(held, self._lease)
 
     def _run(self) -> None:
         interval = self._lease / 3

@@ -168,6 +168,7 @@ class JobRunner:
         if not_now is not None:
             return not_now
         self._journal.begins(task)
+        hold.locks = task.current.locks
         started = time.monotonic()
         self._watch(task, hold, started)
         error: BaseException | None = None

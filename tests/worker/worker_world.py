@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from broadcaster.contracts.queue import NewJob, QueueSizes
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.failed import RedisFailedJobs
+from broadcaster.drivers.redis.locks import RedisLocks
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.jobs.bus import new_job
 from broadcaster.jobs.registry import registry
@@ -85,7 +86,7 @@ class WorkerWorld:
         worker = Worker(
             f"w{len(self.workers)}",
             queue=self.queue,
-            heartbeat=Heartbeat(heartbeat_queue, given.lease),
+            heartbeat=Heartbeat(heartbeat_queue, given.lease, locks=RedisLocks(self.clients)),
             runner=JobRunner(registry, given, broadcasts),
             options=given,
             stopping=stopping,

@@ -12,12 +12,14 @@ exception itself goes on to the worker, which tries the job again as its options
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from broadcaster import current
-from broadcaster.errors import InvalidJob, JobFailed, ModelMissing, UnknownJob
+from broadcaster.errors import DriverUnavailable, InvalidJob, JobFailed, ModelMissing, UnknownJob
 from broadcaster.jobs.delay import Duration, as_seconds
+from broadcaster.jobs.middleware.limiting import AWAY_SECONDS
 
 if TYPE_CHECKING:
     from broadcaster.jobs.job import Job
@@ -62,18 +64,25 @@ class ThrottlesExceptions:
     async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
         """Run `next`, or put `job` off."""
         limiter = current.application().limiter
-        seen = await limiter.acount(self._key, self._every, by=0)
+        try:
+            seen = await limiter.acount(self._key, self._every, by=0)
+            left = await limiter.aleft(self._key) if seen >= self._after else 0.0
+        except DriverUnavailable:  # no fault of the job
+            job.release(AWAY_SECONDS, count=False)
+            return
         if seen >= self._after:
-            job.release(await limiter.aleft(self._key) + _SLACK, count=False)
+            job.release(left + _SLACK, count=False)
             return
         try:
             await next()
         except Exception as error:
             if self._counts(error):
-                await limiter.acount(self._key, self._every)
+                with contextlib.suppress(DriverUnavailable):
+                    await limiter.acount(self._key, self._every)
             raise
         if seen:
-            await limiter.aforget(self._key)
+            with contextlib.suppress(DriverUnavailable):
+                await limiter.aforget(self._key)
 
     def _counts(self, error: Exception) -> bool:
         if isinstance(error, _NEVER):

@@ -21,13 +21,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from broadcaster import current
-from broadcaster.errors import InvalidJob
+from broadcaster.errors import DriverUnavailable, InvalidJob
 from broadcaster.jobs.delay import Duration, as_seconds
 
 if TYPE_CHECKING:
-    from broadcaster.contracts.limits import Allowance, Limiter
+    from broadcaster.contracts.limits import Limiter
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.middleware.contract import Next
+
+AWAY_SECONDS = 1.0
+"""Seconds after which a job is tried again when nobody can be asked for its limit."""
 
 _SLACK = 0.05
 """Seconds past the moment when there is room: the queue's clock counts in milliseconds."""
@@ -88,9 +91,7 @@ class RateLimited:
         """Run `next`, or put `job` off."""
         for one in _as_limits(self._named()(job)):
             key = f"rate:{self._name}:{one.by}"
-            said = await _limiter().athrottle(key, one.allow, one.every)
-            if not said.allowed:
-                _put_off(job, said, count=self._count, drop=self._drop)
+            if not await _may_run(job, key, one, count=self._count, drop=self._drop):
                 return
         await next()
 
@@ -130,18 +131,14 @@ class Throttle:
         if allow < 1:
             raise ValueError(f"allow must be 1 or more, not {allow}")
         self._key = f"throttle:{key}"
-        self._allow = allow
-        self._every = as_seconds(every, "every")
+        self._limit = Limit(allow=allow, every=as_seconds(every, "every"))
         self._count = count
         self._drop = drop
 
     async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
         """Run `next`, or put `job` off."""
-        said = await _limiter().athrottle(self._key, self._allow, self._every)
-        if said.allowed:
+        if await _may_run(job, self._key, self._limit, count=self._count, drop=self._drop):
             await next()
-        else:
-            _put_off(job, said, count=self._count, drop=self._drop)
 
 
 class RateLimiter:
@@ -188,8 +185,17 @@ def _as_limits(limits: Limits) -> Iterable[Limit]:
     return (limits,) if isinstance(limits, Limit) else limits
 
 
-def _put_off(job: Job, said: Allowance, *, count: bool, drop: bool) -> None:
+async def _may_run(job: Job, key: str, limit: Limit, *, count: bool, drop: bool) -> bool:
+    """Return whether there is room; if not, say what becomes of `job`."""
+    try:
+        said = await _limiter().athrottle(key, limit.allow, limit.every)
+    except DriverUnavailable:  # no fault of the job
+        job.release(AWAY_SECONDS, count=False)
+        return False
+    if said.allowed:
+        return True
     if drop:
         job.delete()
     else:
         job.release(said.retry_after + _SLACK, count=count)
+    return False

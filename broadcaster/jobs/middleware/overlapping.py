@@ -7,11 +7,14 @@ renews the other, so a worker that is killed keeps nobody out for longer.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from broadcaster import current
 from broadcaster.contracts.limits import LockOwner
+from broadcaster.errors import DriverUnavailable
 from broadcaster.jobs.delay import Duration, as_seconds
+from broadcaster.jobs.middleware.limiting import AWAY_SECONDS
 from broadcaster.jobs.running import require_current_job
 
 if TYPE_CHECKING:
@@ -66,7 +69,11 @@ class WithoutOverlapping:
         scope = "" if self._shared else job.options.name
         key, owner = f"overlap:{scope}:{self._key}", LockOwner(running.id, running.token)
         locks = current.application().locks
-        left = await locks.aacquire(key, owner, running.lease or INLINE_LEASE)
+        try:
+            left = await locks.aacquire(key, owner, running.lease or INLINE_LEASE)
+        except DriverUnavailable:  # no fault of the job
+            job.release(AWAY_SECONDS, count=False)
+            return
         if left > 0:
             if self._drop:
                 job.delete()
@@ -78,7 +85,8 @@ class WithoutOverlapping:
             await next()
         finally:
             running.locks.pop(key, None)
-            await locks.arelease(key, owner)
+            with contextlib.suppress(DriverUnavailable):  # it lapses with the lease
+                await locks.arelease(key, owner)
 
 
 def _patience(chosen: float | None, left: float) -> float:

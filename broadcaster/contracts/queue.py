@@ -116,6 +116,7 @@ class StepRequest:
         recover_after: None, or the highest token that `worker` has seen of this queue. It
             is given when the answer of its last step never came: what it holds under
             higher tokens, without knowing, is handed back.
+        force: reserve although the queue is paused.
     """
 
     queue: str
@@ -127,6 +128,7 @@ class StepRequest:
     ordered: bool = False
     max_crashes: int = 3
     recover_after: int | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,7 @@ class Steps:
             ordered=line.ordered,
             max_crashes=self._options.max_crashes,
             recover_after=line.last_token if line.uncertain else None,
+            force=self._options.force,
         )
         try:
             reply = await self._queue.step(request)

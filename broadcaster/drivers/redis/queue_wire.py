@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from redis.exceptions import RedisError
 
 from broadcaster.contracts.queue import (
     MAX_POSTPONED,
@@ -105,38 +106,65 @@ def queue_keys(keys: Keys, queue: str, suffixes: Sequence[str]) -> list[str]:
     ]
 
 
+Outcome = str | RedisError | None
+"""What became of a pushed job: None if it is new, the id of the job that has its unique lock,
+"" if it was known, or Redis's refusal."""
+
+
 class PushCall(NamedTuple):
-    """A call of ``queue_push.lua``, and the ids of its jobs."""
+    """A call of ``queue_push.lua``, and the places of its jobs among all that are pushed."""
 
     call: Call
-    ids: Sequence[str]
+    places: Sequence[int]
 
 
 def push_calls(keys: Keys, jobs: Sequence[NewJob]) -> list[PushCall]:
     """Return the script calls that queue `jobs`: one per queue and 1,000 jobs."""
-    by_queue: defaultdict[str, list[NewJob]] = defaultdict(list)
-    for job in jobs:
-        by_queue[job.queue].append(job)
+    by_queue: defaultdict[str, list[int]] = defaultdict(list)
+    for place, job in enumerate(jobs):
+        by_queue[job.queue].append(place)
     return [
-        _push_call(keys, queue, mine[first : first + PUSH_CHUNK])
-        for queue, mine in by_queue.items()
-        for first in range(0, len(mine), PUSH_CHUNK)
+        _push_call(keys, queue, jobs, places[first : first + PUSH_CHUNK])
+        for queue, places in by_queue.items()
+        for first in range(0, len(places), PUSH_CHUNK)
     ]
 
 
-def pushed(calls: Sequence[PushCall], replies: Sequence[Any]) -> Pushed:
-    """Return what became of the jobs of `calls`."""
+def outcomes(calls: Sequence[PushCall], replies: Sequence[Any]) -> list[Outcome]:
+    """Return what became of each job, in the order in which they were pushed."""
+    found: list[Outcome] = [None] * sum(len(call.places) for call in calls)
+    for (_, places), reply in zip(calls, replies, strict=True):
+        if isinstance(reply, RedisError):
+            for place in places:
+                found[place] = reply
+            continue
+        others = reply[1]
+        for at in range(0, len(others), 2):
+            found[places[int(others[at]) - 1]] = read_id(others[at + 1])
+    return found
+
+
+def pushed(jobs: Sequence[NewJob], found: Sequence[Outcome]) -> Pushed:
+    """
+    Return what became of `jobs`.
+
+    Raises `RedisError` if Redis refused one of them.
+    """
+    if found.count(None) == len(found):
+        return Pushed([job.id for job in jobs])
     new: list[str] = []
     known: list[str] = []
     locked: dict[str, str] = {}
-    for (_, ids), (_, others) in zip(calls, replies, strict=True):
-        if not others:
-            new += ids
-            continue
-        left = {int(others[i]) - 1: read_id(others[i + 1]) for i in range(0, len(others), 2)}
-        new += [job_id for at, job_id in enumerate(ids) if at not in left]
-        known += [ids[at] for at, owner in left.items() if not owner]
-        locked |= {ids[at]: owner for at, owner in left.items() if owner}
+    for job, outcome in zip(jobs, found, strict=True):
+        match outcome:
+            case None:
+                new.append(job.id)
+            case "":
+                known.append(job.id)
+            case str():
+                locked[job.id] = outcome
+            case _:
+                raise outcome
     return Pushed(new, known, locked)
 
 
@@ -157,11 +185,11 @@ def hinted_queue(queue: str, token: bytes | str) -> str:
     return lane_name(family, int(token)) if token.isdigit() else family
 
 
-def _push_call(keys: Keys, queue: str, jobs: Sequence[NewJob]) -> PushCall:
+def _push_call(keys: Keys, queue: str, jobs: Sequence[NewJob], places: Sequence[int]) -> PushCall:
     names = queue_keys(keys, queue, PUSH_KEYS)
-    args: list[Argument] = [hint_of(queue), len(jobs), to_ms(LINK_SECONDS)]
+    args: list[Argument] = [hint_of(queue), len(places), to_ms(LINK_SECONDS)]
     extras: list[Argument] = []
-    for number, job in enumerate(jobs, 1):
+    for number, job in enumerate((jobs[place] for place in places), 1):
         args += (job.id, to_ms(job.delay), job.body)
         if job.unique is None and job.link is None:
             continue
@@ -173,10 +201,8 @@ def _push_call(keys: Keys, queue: str, jobs: Sequence[NewJob]) -> PushCall:
             names.append(keys.queue(queue, f"link:{_hashed(job.link.row)}"))
             row, index = len(names), job.link.index
         extras += (number, lock, lock_ms, row, index)
-    return PushCall(
-        Call(load_behind("queue_push", "queue_start"), names, args + extras),
-        [job.id for job in jobs],
-    )
+    call = Call(load_behind("queue_push", "queue_start"), names, args + extras)
+    return PushCall(call, places)
 
 
 def _hashed(key: str) -> str:
@@ -191,7 +217,7 @@ def step_args(request: StepRequest, limits: FailedLimits, valid_until_ms: int) -
         max(0, min(request.reserve, MAX_RESERVE)),
         request.worker,
         int(request.idle),
-        int(request.ordered),
+        int(request.ordered) + 2 * int(request.force),
         request.max_crashes,
         limits.count,
         to_ms(limits.seconds),

@@ -27,7 +27,7 @@
 --   17 outbox_due   ZSET  entry -> time from which any worker gets it, ms
 -- ARGV:
 --   1 lease ms   2 jobs to reserve   3 worker   4 idle 0/1: a crash from now on can be blamed
---   on what is reserved alone   5 ordered 0/1   6 max crashes
+--   on what is reserved alone   5 sum of: 1 ordered, 2 pauses count for nothing   6 max crashes
 --   7 failed jobs to keep   8 ms to keep them   9 note for a job that crashed too often
 --   10 Redis time in ms after which nothing may be reserved, for the caller no longer waits
 --      for the reply (a frozen server runs such a call when it wakes up); 0: no limit
@@ -61,7 +61,8 @@ local k_notify, k_failed, k_failed_jobs, k_failed_notes = KEYS[10], KEYS[11], KE
 local k_failed_retried, k_stats, k_outbox, k_outbox_due = KEYS[14], KEYS[15], KEYS[16], KEYS[17]
 
 local lease, want, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
-local idle, ordered = ARGV[4] == '1', ARGV[5] == '1'
+local idle, ordered = ARGV[4] == '1', tonumber(ARGV[5]) % 2 == 1
+local force = tonumber(ARGV[5]) >= 2
 local max_crashes, keep_count, keep_ms = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local crash_note, valid_until = ARGV[9], tonumber(ARGV[10])
 
@@ -115,7 +116,7 @@ local meta = redis.call('HMGET', k_meta, 'token', 'seen', 'reap_after', 'lane_wa
 local last_token, seen, reap_after = tonumber(meta[1]) or 0, tonumber(meta[2]), tonumber(meta[3]) or 0
 local lane_wait, drain_worker, drain_until = tonumber(meta[4]) or 0, meta[5], tonumber(meta[6]) or 0
 local owing, paused_until = meta[7] == '1', tonumber(meta[8])
-local paused = paused_until and (paused_until == 0 or now < paused_until)
+local paused = not force and paused_until and (paused_until == 0 or now < paused_until)
 local changes = {'seen', text(now)}
 
 local function note(field, value)

@@ -14,7 +14,7 @@ Starlette and FastAPI: 202 Accepted, and an endpoint that says how far a job is.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 
@@ -52,7 +52,7 @@ def accepted(
 
 def status_endpoint(
     *,
-    user: Callable[[Request], str | int | Awaitable[str | int | None] | None] | None = None,
+    user: Callable[[Request], object] | None = None,
     retry_after: int = POLL_SECONDS,
 ) -> Callable[[Request], Awaitable[Response]]:
     """
@@ -63,7 +63,8 @@ def status_endpoint(
     the id of the job.
 
     Args:
-        user: returns who asks, or None; without it only statuses for nobody are shown.
+        user: returns the id of who asks, or None; a coroutine may. Without it only statuses
+            for nobody are shown.
         retry_after: seconds that the client should wait before it asks again, while the job
             is neither completed nor failed.
     """
@@ -80,7 +81,7 @@ def status_endpoint(
     return show
 
 
-async def _may_see(owner: str, request: Request, user: Callable[[Request], Any] | None) -> bool:
+async def _may_see(owner: str, request: Request, user: Callable[[Request], object] | None) -> bool:
     if not owner:
         return True
     found = user(request) if user is not None else None

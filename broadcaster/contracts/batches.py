@@ -8,7 +8,7 @@ final, whatever comes later.
 
 Callbacks become due once each and are queued by whoever marks:
 
-- ``then``: when every job is done,
+- ``then``: when every job is done, and it is not cancelled (a job that was skipped is done),
 - ``catch``: when the first one fails,
 - ``finally``: when every job is done or failed.
 

@@ -185,7 +185,7 @@ def _update(counted: _Counted) -> None:
     pending, failed = record.total - len(counted.done), len(counted.failed)
     moments: dict[Moment, bool] = {
         "catch": failed > 0,
-        "then": pending == 0,
+        "then": pending == 0 and not record.cancelled,
         "finally": pending == failed,
     }
     for moment, is_due in moments.items():

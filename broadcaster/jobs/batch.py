@@ -5,7 +5,7 @@ Batches: jobs that run side by side and are counted together.
 
     import_users = (
         batch([ImportChunk(1), ImportChunk(2)])
-        .then(Report())             # all are done
+        .then(Report())             # all are done, and it was not cancelled
         .catch(Alarm())             # the first one failed for good
         .finally_(CleanUp())        # all have run
         .name("users")
@@ -108,7 +108,7 @@ class PendingBatch:
             raise ValueError(f"a batch has at most {MAX_BATCH:,} jobs, not {len(self.jobs):,}")
 
     def then(self, *jobs: Job | PreparedJob) -> PendingBatch:
-        """Queue `jobs` when every job of the batch is done."""
+        """Queue `jobs` when every job of the batch is done and it was not cancelled."""
         return self._calling("then", jobs)
 
     def catch(self, *jobs: Job | PreparedJob) -> PendingBatch:

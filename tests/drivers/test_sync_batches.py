@@ -124,3 +124,11 @@ def test_batches_are_listed_and_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
     store.create(NewBatch(id=ID))
     store.create(NewBatch(id="f" * 32))
     assert [one.id for one in store.newest()] == ["f" * 32]
+
+
+def test_a_cancelled_batch_is_not_done_however_its_jobs_end() -> None:
+    store = kept()
+    store.cancel(ID)
+    store.mark(ID, 0)
+
+    assert store.mark(ID, 1).due == {"finally": [FINALLY]}

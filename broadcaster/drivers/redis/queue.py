@@ -16,14 +16,14 @@ from broadcaster.contracts.queue import FailedLimits, Hold, Pushed, QueueSizes
 from broadcaster.drivers.redis.batches import RedisBatches
 from broadcaster.drivers.redis.client import ANSWER_SECONDS, VERB_SECONDS, translated
 from broadcaster.drivers.redis.effects import marks, pushes
+from broadcaster.drivers.redis.gathering import Gathering
+from broadcaster.drivers.redis.queue_push import Outcome, outcomes, push_calls, pushed, unique_key
 from broadcaster.drivers.redis.queue_wire import (
     EXTEND_KEYS,
     STEP_KEYS,
     Argument,
     hinted_queue,
     parse_step,
-    push_calls,
-    pushed,
     queue_keys,
     read_sizes,
     read_survey,
@@ -31,7 +31,6 @@ from broadcaster.drivers.redis.queue_wire import (
     step_args,
     survey_call,
     to_ms,
-    unique_key,
 )
 from broadcaster.drivers.redis.scripts_loader import (
     aread,
@@ -82,6 +81,7 @@ class RedisQueue:
         self._listed: dict[str, float] = {}
         self._waiting: dict[str, redis.asyncio.Redis] = {}
         self._clock = _ServerClock()
+        self._gathering = Gathering(self._send)
         self._batches = batches or RedisBatches(clients)
 
     def push(self, jobs: Sequence[NewJob]) -> Pushed:
@@ -94,19 +94,27 @@ class RedisQueue:
             self._clients.sync, scripts, repeat_lost=True, ahead=self._listing(names)
         )
         self._listed |= dict.fromkeys(names, time.monotonic())
-        return pushed(calls, replies)
+        return pushed(jobs, outcomes(calls, replies))
 
     async def apush(self, jobs: Sequence[NewJob]) -> Pushed:
-        """See `Queue.push`."""
+        """See `Queue.push`. Calls that are made in one tick of a loop share a round trip."""
         if not jobs:
             return Pushed()
+        found = await self._gathering.push(jobs)
+        with translated(self._clients.aio):
+            return pushed(jobs, found)
+
+    async def _send(self, jobs: Sequence[NewJob]) -> list[Outcome]:
         calls, names = push_calls(self._keys, jobs), self._unlisted(jobs)
-        scripts = [each.call for each in calls]
         replies = await arun_many(
-            self._clients.aio, scripts, repeat_lost=True, ahead=self._listing(names)
+            self._clients.aio,
+            [each.call for each in calls],
+            repeat_lost=True,
+            ahead=self._listing(names),
+            refusals=True,
         )
         self._listed |= dict.fromkeys(names, time.monotonic())
-        return pushed(calls, replies)
+        return outcomes(calls, replies)
 
     async def step(self, request: StepRequest) -> StepReply:
         """See `Queue.step`. At most 1,000 jobs are reserved at once."""

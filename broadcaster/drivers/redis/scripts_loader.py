@@ -99,6 +99,7 @@ async def arun_many(
     *,
     repeat_lost: bool = False,
     ahead: Sequence[Command] = (),
+    refusals: bool = False,
 ) -> list[Any]:
     """
     Run several scripts in one round trip; return their replies in order.
@@ -106,6 +107,7 @@ async def arun_many(
     Args:
         repeat_lost: send everything once more when the connection broke.
         ahead: plain commands to run before them, in the same round trip.
+        refusals: of several calls return an error reply in its place, instead of raising it.
 
     All of them are sent, whatever one of them answers; the first error reply is raised
     after the others have run. Two calls on the same keys may change places when the
@@ -125,7 +127,7 @@ async def arun_many(
             if unknown := _unknown(replies):
                 again = await _asend(client, _resend(calls, unknown))
                 replies = _merged(replies, unknown, again)
-        return _checked(replies)
+        return replies if refusals else _checked(replies)
 
 
 async def aread(client: redis.asyncio.Redis, commands: Sequence[Command]) -> list[Any]:

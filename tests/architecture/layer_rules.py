@@ -38,7 +38,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "integrations": frozenset(
         {"protocol", "contracts", "context", "current", "events", "jobs", "broadcaster_auth"}
     ),
-    "api": frozenset({"protocol", "contracts", "current", "context", "events", "jobs", "settings"}),
+    "api": frozenset(
+        {"protocol", "contracts", "current", "context", "events", "jobs", "scheduling", "settings"}
+    ),
     "wiring": frozenset(
         {"protocol", "contracts", "settings", "context", "current", "hub", "jobs", "events"}
         | {"worker", "drivers", "gateway", "webhooks", "integrations", "broadcaster_auth"}
@@ -58,7 +60,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # What users' and our own tests import.
     "testing": frozenset(
         {"api", "protocol", "contracts", "settings", "context", "current", "hub", "jobs"}
-        | {"events", "worker", "drivers", "integrations", "broadcaster_auth"}
+        # Wiring, because a test that drains a queue opens the worker that production opens.
+        | {"events", "worker", "drivers", "integrations", "broadcaster_auth", "wiring"}
     ),
 }
 
@@ -78,6 +81,7 @@ OWNER: dict[str, tuple[str, ...]] = {
         "broadcaster.integrations.sqlalchemy",
         "broadcaster.integrations.sqlalchemy_sessions",
     ),
+    "cronsim": ("broadcaster.scheduling.cron",),
     "celery": ("broadcaster.integrations.celery",),
     "kombu": ("broadcaster.integrations.celery",),
     "nacl": ("broadcaster.drivers.secretbox",),
@@ -101,6 +105,7 @@ OWNER: dict[str, tuple[str, ...]] = {
     "click": ("broadcaster.cli",),
     "dotenv": ("broadcaster.settings", "broadcaster.settings_sources"),
     "watchfiles": ("broadcaster.cli",),
+    "pytest": ("broadcaster.testing.plugin",),
     "msgspec": ("broadcaster", "broadcaster_auth"),
 }
 
@@ -116,6 +121,8 @@ LAZY_IMPORTS = (
     "broadcaster.wiring",
     "broadcaster.cli",
     "broadcaster.current",
+    # pytest loads it into every suite of every project that has broadcaster installed.
+    "broadcaster.testing.plugin",
 )
 READS_ENVIRONMENT = ("broadcaster.settings", "broadcaster.settings_sources")
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base", "misc"})

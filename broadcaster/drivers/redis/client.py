@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -38,7 +38,7 @@ from broadcaster.drivers.redis.keys import Keys
 from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable, LeaseLost
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncGenerator, Generator
 
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
@@ -79,6 +79,7 @@ class RedisClients:
         self._lock = threading.Lock()  # threads share this object; loops do not share clients
         self._sync: redis.Redis | None = None
         self._by_loop: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
+        self._endings: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
         self._blocking: list[redis.asyncio.Redis] = []
 
     @property
@@ -119,7 +120,9 @@ class RedisClients:
             with self._lock:
                 for dead in [one for one in self._by_loop if one.is_closed()]:
                     del self._by_loop[dead]
+                    self._endings.pop(dead, None)
                 client = self._by_loop[loop] = self._new_aio(ANSWER_SECONDS)
+                self._endings[loop] = _begun(_closing(client))
         return client
 
     def blocking(self) -> redis.asyncio.Redis:
@@ -136,9 +139,12 @@ class RedisClients:
         """Close the clients of this event loop, and the sync one."""
         with self._lock:
             mine = self._by_loop.pop(asyncio.get_running_loop(), None)
+            ending = self._endings.pop(asyncio.get_running_loop(), None)
             closing, self._blocking = self._blocking, []
         if mine is not None:
             closing.append(mine)
+        if ending is not None:
+            await ending.aclose()
         for client in closing:
             await client.aclose()
         self.close()
@@ -158,6 +164,26 @@ class RedisClients:
             **_options(self.url, answer_seconds),
         )
         return redis.asyncio.Redis.from_pool(pool)
+
+
+async def _closing(client: redis.asyncio.Redis) -> AsyncGenerator[None]:
+    """
+    Close `client` when the loop that this was begun in shuts its generators down.
+
+    A program that ends its loop without `RedisClients.aclose` (``asyncio.run``, a test) would
+    leave open sockets behind, and nobody could close them any more.
+    """
+    try:
+        yield
+    finally:
+        await client.aclose()
+
+
+def _begun(generator: AsyncGenerator[None]) -> AsyncGenerator[None]:
+    """Run `generator` to its yield, which it reaches without waiting."""
+    with suppress(StopIteration):
+        generator.__anext__().send(None)
+    return generator
 
 
 class ServerFacts(NamedTuple):

@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.references import Ref
     from broadcaster.jobs.running import CurrentJob, current_job
+    from broadcaster.scheduling.entries import schedule
 
 # Grouped by noun: events, channels, sending, listening, jobs, the process, errors.
 __all__ = [  # noqa: RUF022 - grouped for the reader
@@ -142,6 +143,7 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "TrackedJob",
     "job_status",
     "ajob_status",
+    "schedule",
     "provide",
     "current_job",
     "CurrentJob",
@@ -217,6 +219,7 @@ _HOMES = {
     "broadcaster.events.tracked_job": ("TrackedJob", "job_status", "ajob_status"),
     "broadcaster.jobs.injection": ("provide",),
     "broadcaster.jobs.running": ("current_job", "CurrentJob"),
+    "broadcaster.scheduling.entries": ("schedule",),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),
     "broadcaster.context": ("using_app",),
     "broadcaster.current": ("configure", "credentials"),

@@ -45,7 +45,7 @@ async def test_what_is_pushed_in_one_tick_goes_in_one_call() -> None:
     sender = Sender()
     gathering = Gathering(sender.send)
 
-    found = await asyncio.gather(
+    found: object = await asyncio.gather(
         gathering.push([job("a")]), gathering.push([job("b"), job("c")]), gathering.push([job("d")])
     )
 

@@ -188,8 +188,9 @@ class PendingBatch:
             raise InvalidJob(f"the options of a batch must be JSON: {error}") from error
         callbacks: dict[Moment, list[NewJob]] = {}
         cause, now = Cause(batch=self.id), time.time()
+        lanes = current.application().rules.lanes
         for moment, job in self.callbacks:
-            link = follower(job, self.queue or connection.default_queue, self.id)
+            link = follower(job, self.queue or connection.default_queue, self.id, lanes)
             mine = callbacks.setdefault(moment, [])
             mine.append(called_back(link, f"{self.id}:{moment}", len(mine), cause, now=now))
         return connection, NewBatch(
@@ -352,12 +353,15 @@ def _sending(
 ) -> Sending:
     now = time.time()
     default_queue = queue or connection.default_queue
+    lanes = current.application().rules.lanes
     made: list[NewJob] = []
     for index, ready in enumerate(jobs, first):
         payload = payload_of(ready, job_id=job_id(batch_id, index), now=now)
         place = BatchPlace(id=batch_id, index=index, always=not ready.options.skip_cancelled)
         body = encode_payload(msgspec.structs.replace(payload, batch=place))
-        made.append(NewJob(payload.id, queue_of(ready, default_queue), body, ready.options.delay))
+        made.append(
+            NewJob(payload.id, queue_of(ready, default_queue, lanes), body, ready.options.delay)
+        )
     return Sending(connection, made, [ready.job for ready in jobs])
 
 

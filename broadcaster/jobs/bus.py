@@ -21,7 +21,7 @@ from broadcaster.jobs.announcing import announce, wanted
 from broadcaster.jobs.lifecycle import JobQueued, JobQueueing, UniqueJobSkipped
 from broadcaster.jobs.options import with_options
 from broadcaster.protocol.ids import derived_id, uuid7
-from broadcaster.protocol.lanes import ordered_queue
+from broadcaster.protocol.lanes import LANES, ordered_queue
 from broadcaster.protocol.payload import NextJob, Payload, decode_payload, encode_payload
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def new_job(
     now: float,
     randomness: bytes,
     default_queue: str,
+    lanes: int = LANES,
     **given: Unpack[DispatchOptions],
 ) -> NewJob:
     """
@@ -94,6 +95,7 @@ def new_job(
         now: Unix seconds, for the id and for `retry_until`.
         randomness: 10 bytes, for the id.
         default_queue: for a class that names no queue.
+        lanes: of each queue, for jobs with an order.
         given: options of this dispatch.
 
     Raises:
@@ -107,7 +109,7 @@ def new_job(
         payload = msgspec.structs.replace(payload, unlock=unique.key)
     return NewJob(
         id=payload.id,
-        queue=queue_of(ready, default_queue),
+        queue=queue_of(ready, default_queue, lanes),
         body=encode_payload(payload),
         delay=ready.options.delay,
         unique=unique,
@@ -136,13 +138,13 @@ def payload_of(ready: PreparedJob, *, job_id: str, now: float) -> Payload:
     )
 
 
-def queue_of(ready: PreparedJob, default_queue: str) -> str:
+def queue_of(ready: PreparedJob, default_queue: str, lanes: int = LANES) -> str:
     """Return the queue of a job, or the lane of that queue that keeps its order."""
     options = ready.options
     queue = options.queue or default_queue
-    if options.ordered_by is None:
+    if options.ordered_by is None or not lanes:
         return queue
-    return ordered_queue(queue, str(getattr(ready.job, options.ordered_by)))
+    return ordered_queue(queue, str(getattr(ready.job, options.ordered_by)), lanes)
 
 
 def unique_of(ready: PreparedJob) -> Unique | None:
@@ -155,7 +157,9 @@ def unique_of(ready: PreparedJob) -> Unique | None:
     return Unique(key, options.unique_for)
 
 
-def follower(job: Job | PreparedJob, default_queue: str, job_id: str) -> NextJob:
+def follower(
+    job: Job | PreparedJob, default_queue: str, job_id: str, lanes: int = LANES
+) -> NextJob:
     """
     Return `job` as it is carried until something else has ended.
 
@@ -168,7 +172,7 @@ def follower(job: Job | PreparedJob, default_queue: str, job_id: str) -> NextJob
     payload = payload_of(ready, job_id=job_id, now=0.0)
     if payload.retry_for is not None:
         payload = msgspec.structs.replace(payload, retry_until=None)
-    return NextJob(payload, queue_of(ready, default_queue), ready.options.delay)
+    return NextJob(payload, queue_of(ready, default_queue, lanes), ready.options.delay)
 
 
 def fresh_id() -> str:
@@ -205,9 +209,16 @@ def _waits(options: JobOptions, connection: QueueConnection) -> bool:
 
 
 def _sending(ready: PreparedJob) -> Sending:
-    connection = current.application().connection(ready.options.connection)
+    application = current.application()
+    connection = application.connection(ready.options.connection)
     now, randomness = time.time(), os.urandom(ID_BYTES)
-    new = new_job(ready, now=now, randomness=randomness, default_queue=connection.default_queue)
+    new = new_job(
+        ready,
+        now=now,
+        randomness=randomness,
+        default_queue=connection.default_queue,
+        lanes=application.rules.lanes,
+    )
     return Sending(connection, [new], [ready.job])
 
 

@@ -24,6 +24,7 @@ from broadcaster import current
 from broadcaster.jobs import after_commit
 from broadcaster.jobs.bus import Sending, follower, fresh_id, prepared
 from broadcaster.jobs.sequels import chained
+from broadcaster.protocol.lanes import LANES
 from broadcaster.protocol.payload import MAX_LINKS, ChainPlace
 
 if TYPE_CHECKING:
@@ -100,20 +101,26 @@ class Chain:
             await sending.asend()
         return chain_id
 
-    def new_job(self, *, chain_id: str, default_queue: str, now: float) -> NewJob:
+    def new_job(
+        self, *, chain_id: str, default_queue: str, now: float, lanes: int = LANES
+    ) -> NewJob:
         """Return the first link as it goes into a queue, with all that follows."""
         queue = self.queue or default_queue
-        links = [follower(job, queue, chain_id) for job in self.jobs]
-        catches = tuple(follower(job, queue, chain_id) for job in self.catches)
+        links = [follower(job, queue, chain_id, lanes) for job in self.jobs]
+        catches = tuple(follower(job, queue, chain_id, lanes) for job in self.catches)
         place = ChainPlace(id=chain_id, index=0, next=tuple(links[1:]), catch=catches)
         return chained(place, links[0], now=now)
 
     def _sending(self) -> tuple[str, Sending]:
         name = one_connection(self.connection, (*self.jobs, *self.catches))
-        connection = current.application().connection(name)
+        application = current.application()
+        connection = application.connection(name)
         chain_id = fresh_id()
         new = self.new_job(
-            chain_id=chain_id, default_queue=connection.default_queue, now=time.time()
+            chain_id=chain_id,
+            default_queue=connection.default_queue,
+            now=time.time(),
+            lanes=application.rules.lanes,
         )
         return chain_id, Sending(connection, [new], [self.jobs[0].job])
 

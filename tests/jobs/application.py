@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from broadcaster.contracts.application import BroadcastRules
 from broadcaster.contracts.batches import Marked
 from broadcaster.contracts.connections import QueueConnection
 from broadcaster.contracts.limits import Allowance
@@ -108,6 +109,7 @@ class JobsApplication:
     default_queue = "default"
 
     def __init__(self) -> None:
+        self.rules = BroadcastRules()
         self.recorded = RecordingQueue()
         self.after_commit = False
         self.connections: list[str | None] = []

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broadcaster.contracts.application import BroadcastRules
 from broadcaster.contracts.settlements import Unique
 from broadcaster.errors import InvalidJob
 from broadcaster.jobs.after_commit import after_commit
 from broadcaster.jobs.announcing import lifecycle_listeners
+from broadcaster.jobs.batch import batch
 from broadcaster.jobs.bus import Skipped, follower, new_job, prepared, unique_of
+from broadcaster.jobs.chain import chain
 from broadcaster.jobs.delay import minutes
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.lifecycle import JobQueued, JobQueueing, UniqueJobSkipped
@@ -200,6 +203,22 @@ async def test_a_unique_job_that_is_kept_out_is_skipped(app: JobsApplication) ->
 def test_jobs_with_an_order_go_to_the_lane_of_their_key() -> None:
     assert made(Move(7)).queue == ordered_queue("moves", "7") == made(Move(7)).queue
     assert made(Move(7), queue="low").queue == ordered_queue("low", "7")
+    assert made(Move(7), lanes=99).queue == ordered_queue("moves", "7", 99)
+    assert made(Move(7), lanes=0).queue == "moves"
+
+
+def test_the_number_of_lanes_is_the_application_s(app: JobsApplication) -> None:
+    app.rules = BroadcastRules(lanes=77)
+
+    Move(7).dispatch()
+    chain([Ship(1), Move(7)]).dispatch()
+    batch([Move(7)]).dispatch()
+
+    lane = ordered_queue("moves", "7", 77)
+    place = app.recorded.payloads[1].chain
+    assert place is not None
+    assert [job.queue for job in app.recorded.pushed] == [lane, "ships", lane]
+    assert place.next[0].queue == lane
 
 
 async def test_row_36_a_dispatch_can_wait_for_the_commit(app: JobsApplication) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from broadcaster.protocol.lanes import split_lane
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -47,7 +49,7 @@ class FailedFilter:
     Which failed jobs are meant; those that fulfil everything that is given.
 
     Attributes:
-        queue: failed there.
+        queue: failed there, or in a lane of it.
         job: registered name of the class.
         exception: name of the exception's type, or its reason.
         since: failed at or after, Unix seconds.
@@ -65,7 +67,7 @@ class FailedFilter:
     def fits(self, job: FailedJob) -> bool:
         """Whether `job` is one of them."""
         return (
-            self.queue in (None, job.queue)
+            self.queue in (None, job.queue, split_lane(job.queue)[0])
             and self.job in (None, job.job)
             and self.exception in (None, job.exception, job.reason)
             and (self.since is None or job.failed_at >= self.since)
@@ -86,7 +88,7 @@ class FailedJobs(Protocol):
     def find(
         self, *, queue: str | None = None, limit: int = 100, where: FailedFilter | None = None
     ) -> Sequence[FailedJob]:
-        """Return the latest failed jobs, newest first, of one queue or of all."""
+        """Return the latest failed jobs, newest first, of one queue with its lanes, or of all."""
         ...
 
     def get(self, job_id: str) -> FailedJob | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from broadcaster.contracts.batches import Moment, NewBatch
-    from broadcaster.contracts.queue import BatchMark
+    from broadcaster.contracts.queue import BatchMark, NewJob
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.drivers.redis.keys import Keys
 
@@ -246,7 +246,7 @@ def set_bits(bitmap: bytes) -> list[int]:
 def read_marked(batch_id: str, reply: Sequence[Any]) -> Marked:
     """Return the reply of a script that changes a batch."""
     found, changed, meta, due = reply
-    callbacks = {
+    callbacks: dict[Moment, Sequence[NewJob]] = {
         _MOMENTS[due[at]]: decode_jobs(due[at + 1])
         for at in range(0, len(due), 2)
         if due[at] in _MOMENTS

@@ -19,6 +19,7 @@ from broadcaster.drivers.redis.queue_wire import (
     read_id,
 )
 from broadcaster.drivers.redis.scripts_loader import load_behind, load_script, read, run
+from broadcaster.protocol.lanes import split_lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -101,7 +102,12 @@ class RedisFailedJobs:
     def _names(self, queue: str | None, where: FailedFilter | None) -> list[str]:
         if queue is None and where is not None:
             queue = where.queue
-        return [queue] if queue is not None else list_queues(self._clients)
+        names = list_queues(self._clients)
+        if queue is not None:
+            names = sorted({queue, *(name for name in names if split_lane(name)[0] == queue)})
+        # Most queues, and most of their lanes, have none.
+        counts = read(self._clients.sync, [("ZCARD", self._key(name, "failed")) for name in names])
+        return [name for name, count in zip(names, counts, strict=True) if count]
 
     def _key(self, queue: str, suffix: str) -> str:
         return self._clients.keys.queue(queue, suffix)

@@ -205,3 +205,15 @@ async def test_many_failed_jobs_are_paged(world: FailedWorld, clients: RedisClie
     assert await world.found(limit=1_100) == list(range(1_199, 99, -1))
     assert len(await asyncio.to_thread(world.store.retry_all)) == 1_200
     assert (await world.queue.asizes("q")).ready == 1_200
+
+
+async def test_a_queue_means_its_lanes_too(world: FailedWorld) -> None:
+    await world.fail("q", 1)
+    await world.fail("q#3", 2)
+    await world.fail("q2#3", 3)
+
+    assert sorted(await world.found(queue="q")) == [1, 2]
+    assert await world.found(queue="q#3") == [2]
+    assert set(await asyncio.to_thread(world.store.retry_all, "q")) == {job_id(1), job_id(2)}
+    where = FailedFilter(queue="q2")
+    assert await asyncio.to_thread(lambda: world.store.flush(where=where)) == 1

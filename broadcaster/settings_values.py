@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from broadcaster.settings_sources import Found
 
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 _SECRET = frozenset(
     {
         "app.secret",

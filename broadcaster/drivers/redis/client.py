@@ -35,6 +35,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from broadcaster.drivers.redis.keys import Keys
+from broadcaster.drivers.redis.sentinel import (
+    SENTINEL_SCHEMES,
+    async_pool,
+    parse_sentinel_url,
+    sync_pool,
+)
 from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable, LeaseLost
 
 if TYPE_CHECKING:
@@ -46,7 +52,7 @@ VERB_SECONDS = 1.9
 HEALTH_SECONDS = 15
 MAX_CONNECTIONS = 50  # calls beyond them wait, POOL_SECONDS at most, instead of failing at once
 POOL_SECONDS = 1.0
-_SCHEMES = ("redis", "rediss", "unix")
+_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
 _IN_SCRIPT = re.compile(r"user_script: ?\d+|\bscript: ")
 # States of the server, not of a key. Servers before version 7 quote them inside their own error.
 _PASSING = re.compile(
@@ -61,7 +67,7 @@ class RedisClients:
 
     Args:
         url: ``redis://[user:password@]host:port/db``, ``rediss://...`` or
-            ``unix:///path?db=0``.
+            ``unix:///path?db=0``, or sentinels: ``redis+sentinel://host:port,.../service/db``.
         prefix: what all keys begin with.
 
     Raises:
@@ -75,6 +81,8 @@ class RedisClients:
                 f"it begins with {url.partition(':')[0][:20]!r}"
             )
         self.url = url
+        is_sentinel = urlsplit(url).scheme in SENTINEL_SCHEMES
+        self._sentinel = parse_sentinel_url(url) if is_sentinel else None
         self.keys = Keys(prefix)
         self._lock = threading.Lock()  # threads share this object; loops do not share clients
         self._sync: redis.Redis | None = None
@@ -96,7 +104,10 @@ class RedisClients:
     def sync(self) -> redis.Redis:
         """The client for code without an event loop; safe to share between threads."""
         with self._lock:
-            if self._sync is None:
+            if self._sync is None and self._sentinel is not None:
+                options = _options(self.url, ANSWER_SECONDS)
+                self._sync = redis.Redis.from_pool(sync_pool(self._sentinel, options))
+            elif self._sync is None:
                 pool = redis.BlockingConnectionPool.from_url(
                     self.url,
                     retry=Retry(NoBackoff(), 0),
@@ -157,6 +168,9 @@ class RedisClients:
             client.close()
 
     def _new_aio(self, answer_seconds: float | None) -> redis.asyncio.Redis:
+        if self._sentinel is not None:
+            options = _options(self.url, answer_seconds)
+            return redis.asyncio.Redis.from_pool(async_pool(self._sentinel, options))
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             self.url,
             retry=AsyncRetry(NoBackoff(), 0),
@@ -232,7 +246,10 @@ async def check_server(clients: RedisClients) -> ServerFacts:
 
 def address_of(client: redis.Redis | redis.asyncio.Redis) -> str:
     """Return host and port, or the socket's path; never credentials."""
-    where = client.connection_pool.connection_kwargs
+    pool: Any = client.connection_pool
+    where = pool.connection_kwargs
+    if hasattr(pool, "service_name"):
+        return f"the master of {pool.service_name} (Sentinel)"
     if "path" in where:
         return str(where["path"])
     return f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"

@@ -21,6 +21,7 @@ from broadcaster.errors import ConfigurationError
 from broadcaster.events.listening import hears_facts, listener_jobs
 from broadcaster.jobs.injection import unprovided
 from broadcaster.jobs.registry import registry
+from broadcaster.settings_queues import served_connection
 from broadcaster.wiring.process_name import process_name
 from broadcaster.worker.broadcasts import BroadcastPublisher
 from broadcaster.worker.facts import FactSpreader
@@ -54,6 +55,7 @@ class OpenWorker(NamedTuple):
     runner: JobRunner
     clients: RedisClients
     heartbeat_clients: RedisClients
+    lock_clients: RedisClients
     pulse: Pulse
 
     async def aclose(self) -> None:
@@ -61,6 +63,7 @@ class OpenWorker(NamedTuple):
         await current.application().aclose()
         await self.clients.aclose()
         self.heartbeat_clients.close()
+        self.lock_clients.close()
 
 
 def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
@@ -72,21 +75,20 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
 
     Raises:
         NotConfigured: no Redis server.
+        ConfigurationError: the connection that it is to serve is none with jobs in Redis.
         UnknownDriver: the broadcast driver does not exist.
     """
-    url = settings.require_redis()
-    if settings.queue.driver != "redis":
-        raise ConfigurationError(
-            f"queue.driver is {settings.queue.driver!r}, which runs jobs where they are "
-            "dispatched: there is nothing for a worker to do"
-        )
+    _, connection = served_connection(options.connection, settings.queue, settings.queues)
+    url = connection.redis_url or settings.require_redis()
     application = current.configure(settings)
     clients = RedisClients(url, settings.prefix)
     heartbeat_clients = RedisClients(url, settings.prefix)
+    # Locks are shared by all connections, so they are on the server of the settings.
+    lock_clients = RedisClients(settings.redis_url or url, settings.prefix)
     stopping = asyncio.Event()
     broadcasts = BroadcastPublisher(application.publisher(), stopping)
     queue = RedisQueue(clients)
-    facts = FactSpreader(queue, partial(listener_jobs, default_queue=settings.queue.default))
+    facts = FactSpreader(queue, partial(listener_jobs, default_queue=connection.default))
     stores = QueueStores(queue, application.batches)
     runner = JobRunner(registry, options, broadcasts, facts, stores)
     _warn_of_deaf_listeners(settings)
@@ -95,7 +97,7 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
         process_name(),
         queue=queue,
         heartbeat=Heartbeat(
-            RedisQueue(heartbeat_clients), options.lease, locks=RedisLocks(heartbeat_clients)
+            RedisQueue(heartbeat_clients), options.lease, locks=RedisLocks(lock_clients)
         ),
         runner=runner,
         options=options,
@@ -104,7 +106,7 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
     )
     fleet = RedisFleet(clients)
     pulse = Pulse(fleet, lambda: described(worker, time.monotonic()), worker.restart)
-    return OpenWorker(worker, runner, clients, heartbeat_clients, pulse)
+    return OpenWorker(worker, runner, clients, heartbeat_clients, lock_clients, pulse)
 
 
 def _warn_of_deaf_listeners(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from broadcaster.jobs.backoff import as_backoff
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.fact_jobs import WEBHOOK_QUEUE
 from broadcaster.protocol.facts import FACT_QUEUE
+from broadcaster.settings_queues import served_connection
 from broadcaster.settings_sources import did_you_mean
 from broadcaster.worker.options import WorkerOptions
 from broadcaster.worker.shares import parse_queue
@@ -52,9 +53,11 @@ def worker_options(
         modules: what the processes of its jobs import.
 
     Raises:
-        ConfigurationError: a queue has no name, belongs to gateways, or has a wrong weight.
+        ConfigurationError: a queue has no name, belongs to gateways, or has a wrong weight; or
+            there is no connection of this name to serve.
     """
-    queues, weights = queue_names(said, settings)
+    name, connection = served_connection(said.connection, settings.queue, settings.queues)
+    queues, weights = queue_names(said, settings, default=connection.default)
     return WorkerOptions(
         queues=queues,
         ordered=frozenset({settings.broadcast.queue}),
@@ -62,8 +65,8 @@ def worker_options(
         tries=said.tries,
         timeout=said.timeout,
         backoff=as_backoff(said.backoff),
-        lease=settings.queue.lease,
-        max_crashes=settings.queue.max_crashes,
+        lease=connection.lease,
+        max_crashes=connection.max_crashes,
         grace=said.grace,
         max_jobs=1 if said.once else said.max_jobs or None,
         max_time=said.max_time or None,
@@ -72,7 +75,7 @@ def worker_options(
         stop_when_empty=said.once or said.stop_when_empty,
         stop_when_empty_for=said.stop_when_empty_for or None,
         weights=weights,
-        lanes=settings.queue.lanes,
+        lanes=connection.lanes,
         reserve_ahead=said.reserve_ahead,
         rest=said.rest,
         sleep=said.sleep,
@@ -80,21 +83,24 @@ def worker_options(
         force=said.force,
         label=said.name,
         pool=pool,
-        connection=said.connection or "default",
+        connection=name,
     )
 
 
 def queue_names(
-    said: WorkerSettings, settings: Settings
+    said: WorkerSettings, settings: Settings, *, default: str | None = None
 ) -> tuple[tuple[str, ...], dict[str, int] | None]:
     """
     Return the queues to serve, and their weights, or None for strict order.
+
+    Args:
+        default: the queue of jobs that name none; None is that of ``[queue]``.
 
     Raises:
         ConfigurationError: an empty name, a wrong weight, or a queue of gateways.
     """
     if not said.queue:
-        names = dict.fromkeys((settings.broadcast.queue, settings.queue.default), 1)
+        names = dict.fromkeys((settings.broadcast.queue, default or settings.queue.default), 1)
     else:
         names = {}
         for text in said.queue:

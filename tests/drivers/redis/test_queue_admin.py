@@ -199,3 +199,33 @@ async def test_lanes_are_paused_one_by_one(clients: RedisClients, admin: RedisQu
 
     assert (paused.paused, paused.reserved) == (True, [])
     assert (other.paused, numbers(other.reserved)) == (False, [2])
+
+
+async def test_sizes_tell_how_long_the_next_job_has_been_ready(world: QueueWorld) -> None:
+    assert (await world.queue.asizes("q")).oldest is None
+    await world.push(1, 2)
+    assert (await world.queue.asizes("q")).oldest == pytest.approx(0.0, abs=1)
+    ((field, _),) = (await world.raw("HGETALL", world.key("stats"))).items()
+    early = int(field[1:]) - 8
+    await world.raw("HSET", world.key("stats"), f"r{early}", "5", field, "1")
+
+    oldest = (await world.queue.asizes("q")).oldest
+
+    assert oldest is not None
+    assert 7 * 15 <= oldest <= 9 * 15
+    await world.reserve(2)
+    assert (await world.queue.asizes("q")).oldest is None
+
+
+async def test_counts_of_more_than_an_hour_are_summed_and_then_forgotten(
+    world: QueueWorld,
+) -> None:
+    now = await world.redis_ms() // 15_000
+    old, ancient = now - 300, (now // 60) - 700
+    await world.raw("HSET", world.key("stats"), f"r{old}", "5", f"d{old}", "3", f"R{ancient}", "9")
+
+    await world.push(1)
+
+    kept = await world.raw("HGETALL", world.key("stats"))
+    assert {key.decode()[0]: int(count) for key, count in kept.items()} == {"r": 1, "R": 5}
+    assert f"R{old // 60}".encode() in kept

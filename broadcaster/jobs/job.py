@@ -71,7 +71,7 @@ class Job:
         check_handler(cls)
         registry.register(cls.options.name, cls)
 
-    def handle(self, *services: Any) -> Any:
+    def handle(self, *services: Any, **by_name: Any) -> Any:
         """
         Do the work; sync or async. An exception means that it is tried again.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from broadcaster.contracts.queue_admin import bin_of
 from broadcaster.errors import DriverUnavailable
 from broadcaster.worker import runtimes
@@ -13,6 +11,8 @@ from broadcaster.worker.runtimes import Runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import pytest
 
 
 class Store:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broadcaster.errors import ConfigurationError
-from broadcaster.settings import ConnectionSettings, Settings, load_settings
+from broadcaster.settings import ConnectionSettings, QueueSettings, Settings, load_settings
+from broadcaster.settings_queues import served_connection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,3 +83,31 @@ def test_what_cannot_be_is_refused(tmp_path: Path, text: str, problem: str) -> N
 def test_the_number_of_connections_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="100 are the most"):
         load(tmp_path, "\n".join(f"[queues.c{number}]" for number in range(101)))
+
+
+@pytest.mark.parametrize(
+    ("name", "served"), [("", "main"), ("default", "main"), ("main", "main"), ("spare", "spare")]
+)
+def test_a_worker_of_a_connection_that_falls_over_serves_the_preferred_one(
+    tmp_path: Path, name: str, served: str
+) -> None:
+    settings = load(tmp_path, FILE)
+
+    found, connection = served_connection(name, settings.queue, settings.queues)
+
+    assert (found, connection.driver) == (served, "redis")
+
+
+def test_a_worker_of_the_default_connection_serves_the_queue_settings() -> None:
+    name, connection = served_connection("", QueueSettings(lease=7, default="jobs"), {})
+
+    assert (name, connection.lease, connection.default) == ("default", 7, "jobs")
+
+
+def test_a_worker_has_nothing_to_do_where_no_job_waits(tmp_path: Path) -> None:
+    settings = load(tmp_path, "[queues.off]\ndriver = 'null'")
+
+    with pytest.raises(ConfigurationError, match="queue connection off is 'null'"):
+        served_connection("off", settings.queue, settings.queues)
+    with pytest.raises(ConfigurationError, match="did you mean 'off'"):
+        served_connection("of", settings.queue, settings.queues)

@@ -29,13 +29,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
+import inspect
 import logging
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from broadcaster import current
-from broadcaster.errors import DriverError, JobFailed
+from broadcaster.errors import DriverError, JobFailed, JobTimedOut
 from broadcaster.events.anonymous import AnonymousEvent
 from broadcaster.events.channels import channel_names
 from broadcaster.jobs.bus import Skipped
@@ -51,7 +53,7 @@ from broadcaster.jobs.outcome import (
 from broadcaster.jobs.running import current_job, require_current_job
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from typing import Unpack
 
     from broadcaster.contracts.job_status import JobStatus
@@ -84,6 +86,9 @@ class TrackedJob(Job, name="broadcaster.TrackedJob"):
         super().__init_subclass__(**given)
         middleware = (_Tracking(), *cls.options.middleware)
         cls.options = dataclasses.replace(cls.options, middleware=middleware)
+        if "failed" in cls.__dict__:
+            hook: Any = _telling(cls.__dict__["failed"])
+            cls.failed = hook  # type: ignore[method-assign] # the same, and it is written down
 
     def tracked_for(self) -> str:
         """Return whom the job is for, so that nobody else is told about it. Default: nobody."""
@@ -92,6 +97,10 @@ class TrackedJob(Job, name="broadcaster.TrackedJob"):
     def broadcast_progress_on(self) -> Channels | None:
         """Return the channels that are told of each change. Default: None."""
         return None
+
+    def failed(self, error: BaseException) -> Any:
+        """See `Job.failed`; the status says so, also of one that took its worker down."""
+        _tell_failed(self, error)
 
     def dispatch(self, **options: Unpack[DispatchOptions]) -> str | Skipped:
         """Queue this job and return its id; see `Job.dispatch`."""
@@ -202,10 +211,14 @@ class _Tracking:
             return
         begun = {**job._pending(), "status": "processing", "message": "", "error": ""}  # noqa: SLF001 - of this module
         await _awrite(job, running.id, begun)
+        started = time.monotonic()
         try:
             await next()
         except asyncio.CancelledError:
-            raise  # whoever cancelled it knows what becomes of it
+            limit = running.limits.timeout
+            if limit is not None and time.monotonic() - started >= limit:
+                await _awrite(job, running.id, _ended(running, JobTimedOut("it took too long")))
+            raise  # else whoever cancelled it knows what becomes of it
         except BaseException as error:
             await _awrite(job, running.id, _ended(running, error))
             raise
@@ -230,7 +243,7 @@ def _ended(running: CurrentJob, error: BaseException | None) -> dict[str, str | 
     if isinstance(running.verdict, Failed):
         why = running.verdict.error
     elif error is not None:
-        why = str(error) if isinstance(error, JobFailed) else type(error).__name__
+        why = _shown(error)
     match outcome:
         case Finished():
             return {"status": "completed", "progress": 100, "error": ""}
@@ -238,6 +251,42 @@ def _ended(running: CurrentJob, error: BaseException | None) -> dict[str, str | 
             return {"status": "failed", "error": why or text}
         case TryAgain(delay) | PutOff(delay):
             return {"status": "pending", "message": f"tried again in {delay:g} s", "error": why}
+
+
+def _telling(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the `failed` of a class, which says first in the status that the job has failed."""
+    if inspect.iscoroutinefunction(hook):
+
+        @functools.wraps(hook)
+        async def afailed(self: TrackedJob, error: BaseException) -> None:
+            await asyncio.to_thread(_tell_failed, self, error)
+            await hook(self, error)
+
+        return afailed
+
+    @functools.wraps(hook)
+    def failed(self: TrackedJob, error: BaseException) -> Any:
+        _tell_failed(self, error)
+        return hook(self, error)
+
+    return failed
+
+
+def _tell_failed(job: TrackedJob, error: BaseException) -> None:
+    """Say that a job has failed, if its run has not: it may have had no end of its own."""
+    running = current_job()
+    if running is None:
+        return
+    with _watching(job):
+        known = current.application().job_statuses.find(running.id)
+        if known is None or known.status != "failed":
+            _write(job, running.id, {"status": "failed", "error": _shown(error)})
+
+
+def _shown(error: BaseException) -> str:
+    """Return what may be told of an error: the text of one that was raised to be read."""
+    meant = isinstance(error, JobFailed | JobTimedOut)
+    return str(error) if meant else type(error).__name__
 
 
 def _write(

@@ -303,7 +303,8 @@ def run_payload(body: bytes, *, queue: str, past: Past) -> tuple[Outcome, BaseEx
     )
     if isinstance(outcome, GiveUp):
         error = error or JobFailed(outcome.error)
-        _call_failed(job, error)
+        with running(current):
+            _call_failed(job, error)
     return outcome, error
 
 

@@ -230,7 +230,8 @@ def _run(job: Job, current: CurrentJob, errors: _Errors) -> Outcome:
     outcome, failure = _decided(current, error)
     if failure is not None:
         errors.add(failure, current)
-        call_failed(job, failure)
+        with running(current):
+            call_failed(job, failure)
     return outcome
 
 
@@ -254,7 +255,8 @@ async def _arun(
     outcome, failure = _decided(current, error)
     if failure is not None:
         errors.add(failure, current)
-        await acall_failed(job, failure)
+        with running(current):
+            await acall_failed(job, failure)
     return outcome
 
 

@@ -27,8 +27,8 @@ from broadcaster.errors import (
     UnknownJob,
 )
 from broadcaster.jobs.execution import acall, call, is_async, through
-from broadcaster.jobs.outcome import Finished, GiveUp, decide, refuse_start
-from broadcaster.jobs.running import running
+from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, decide, refuse_start
+from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
 from broadcaster.protocol.fact_jobs import EVENT_JOB
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
@@ -157,7 +157,10 @@ class JobRunner:
             pass
         else:
             self._journal.crashed(queue, owed, payload, job)
-            await failed_hook(job, outcome, None)()
+            current = CurrentJob(
+                payload=payload, queue=queue, limits=Limits(), past=Past(attempts=owed.attempts)
+            )
+            await failed_hook(job, outcome, None, current)()
         return owed._replace(effects=effects, crashed=None)
 
     async def _run(self, task: Try, hold: HeldJob) -> Settlement:
@@ -189,7 +192,7 @@ class JobRunner:
         now = time.time()
         if refusal := refuse_start(past=task.current.past, limits=task.limits, now=now):
             self._journal.refused(task, refusal)
-            hold.settled = failed_hook(task.job, refusal, None)
+            hold.settled = failed_hook(task.job, refusal, None, task.current)
             return settlement(task, refusal, None, now=now)
         place = task.payload.batch
         if place and not place.always and await self._stores.is_cancelled(place.id):
@@ -223,7 +226,7 @@ class JobRunner:
         )
         self._journal.ended(task, outcome, error, time.monotonic() - started)
         if isinstance(outcome, GiveUp):
-            hold.settled = failed_hook(task.job, outcome, error)
+            hold.settled = failed_hook(task.job, outcome, error, task.current)
         return settlement(task, outcome, error, now=now)
 
     def _refused(

@@ -15,7 +15,7 @@ from broadcaster.jobs.execution import is_async
 from broadcaster.jobs.inline import acall_failed
 from broadcaster.jobs.lifecycle import TakenJob
 from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, PutOff, TryAgain
-from broadcaster.jobs.running import CurrentJob
+from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
 from broadcaster.worker.options import ASYNC_TIMEOUT
 
@@ -149,15 +149,17 @@ def settlement(
 
 
 def failed_hook(
-    job: Job, outcome: GiveUp, error: BaseException | None
+    job: Job, outcome: GiveUp, error: BaseException | None, current: CurrentJob
 ) -> Callable[[], Coroutine[Any, Any, None]]:
-    """Return what calls the hook of a job that was given up."""
-    return partial(_call_hook, job, error or JobFailed(outcome.error, code=outcome.reason))
+    """Return what calls the hook of a job that was given up; it is still `current_job` there."""
+    failure = error or JobFailed(outcome.error, code=outcome.reason)
+    return partial(_call_hook, job, failure, current)
 
 
-async def _call_hook(job: Job, error: BaseException) -> None:
-    async with asyncio.timeout(ASYNC_TIMEOUT):
-        await acall_failed(job, error)
+async def _call_hook(job: Job, error: BaseException, current: CurrentJob) -> None:
+    with running(current):
+        async with asyncio.timeout(ASYNC_TIMEOUT):
+            await acall_failed(job, error)
 
 
 def exception_name(error: BaseException | None) -> str:

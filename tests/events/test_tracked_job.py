@@ -17,6 +17,7 @@ from broadcaster.errors import DriverUnavailable, JobFailed, NotRunning
 from broadcaster.events.tracked_job import TrackedJob, ajob_status, job_status
 from broadcaster.integrations.starlette import accepted, status_endpoint
 from broadcaster.jobs.bus import Skipped
+from broadcaster.jobs.inline import acall_failed
 from broadcaster.jobs.outcome import Limits, Past
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.protocol.payload import Payload
@@ -165,6 +166,26 @@ def test_row_54_a_job_that_failed_says_why_but_no_secrets(taken: RecordingApplic
     assert run(SaysFailed()).error == "no rows"
 
 
+async def test_an_async_job_that_takes_too_long_says_so(taken: RecordingApplication) -> None:
+    job = AsyncExport()
+    payload = Payload(id="b" * 32, job=job.options.name)
+    limits = Limits(tries=1, timeout=0.01)
+    current_run = CurrentJob(payload=payload, queue="q", limits=limits, past=Past())
+    (tracking,) = job.options.middleware
+    never = asyncio.Event()
+
+    async def innermost() -> None:
+        await never.wait()
+
+    with suppress(TimeoutError), running(current_run):
+        async with asyncio.timeout(0.01):
+            await tracking(job, innermost)  # type: ignore[arg-type, call-arg, misc, operator]
+
+    status = job_status("b" * 32)
+    assert status is not None
+    assert (status.status, status.error) == ("failed", "it took too long")
+
+
 def test_a_completed_job_stays_completed(taken: RecordingApplication) -> None:
     """A worker whose lease lapsed may run it once more."""
     run(Export())
@@ -194,6 +215,39 @@ def test_a_job_does_not_fail_because_nobody_can_be_told(
 
     assert run(Export()).status == "completed"
     assert "the status of a tests.tracked.Export cannot be told: away" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Broken, "sync", "async"])
+async def test_a_job_that_took_its_worker_down_is_failed(
+    taken: RecordingApplication, kind: Any
+) -> None:
+    """Its run never ended: only its `failed` is called, by another worker."""
+    called: list[str] = []
+
+    class Sync(TrackedJob, name="tests.tracked.Sync"):
+        def failed(self, error: BaseException) -> None:
+            called.append(str(error))
+
+    class Async(TrackedJob, name="tests.tracked.Async"):
+        async def failed(self, error: BaseException) -> None:
+            called.append(str(error))
+
+    job: Any = {"sync": Sync, "async": Async}.get(kind, Broken)()
+    job_id = await job.adispatch()
+    payload = Payload(id=job_id, job=job.options.name)
+    crashed = CurrentJob(payload=payload, queue="q", limits=Limits(), past=Past())
+
+    with running(crashed):
+        await acall_failed(job, JobFailed("it took its worker down too often"))
+
+    status = job_status(job_id)
+    assert status is not None
+    assert (status.status, status.error) == ("failed", "it took its worker down too often")
+    assert called == ([] if kind is Broken else ["it took its worker down too often"])
+
+
+def test_a_failed_hook_may_be_called_by_a_test(taken: RecordingApplication) -> None:
+    Broken().failed(ValueError("x"))
 
 
 @pytest.mark.parametrize("percent", [-1, 101, True])

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from broadcaster import Job, current
 from broadcaster.drivers.null import NullQueue
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import NotConfigured
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.lifecycle import QueueFailedOver
 from broadcaster.protocol.payload import Payload, encode_payload
-from broadcaster.settings import ConnectionSettings, QueueSettings, Settings
+from broadcaster.settings import ConnectionSettings, QueueSettings, Settings, WorkerSettings
 from broadcaster.wiring.connections import QueueConnections
+from broadcaster.wiring.worker import open_worker
+from broadcaster.wiring.worker_options import worker_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,3 +136,36 @@ async def test_connections_to_servers_of_their_own_are_closed(
     await connections.find("long").queue.apush([new_job()])
 
     await connections.aclose()
+
+
+class Note(Job, name="tests.connections.Note", connection="long"):
+    text: str
+
+    def handle(self) -> None:
+        noted.append(self.text)
+
+
+noted: list[str] = []
+
+
+async def test_row_16_a_worker_of_a_connection_runs_its_jobs(redis_url: str, prefix: str) -> None:
+    noted.clear()
+    elsewhere = redis_url.replace("db=0", "db=3")
+    settings = Settings(
+        redis_url=redis_url,
+        prefix=prefix,
+        queues={"long": ConnectionSettings(redis_url=elsewhere, default="slow")},
+    )
+    current.configure(settings)
+    await Note(text="for long").adispatch()
+    await Note(text="for default").adispatch(connection="default")
+    await current.application().aclose()
+    said = WorkerSettings(connection="long", stop_when_empty=True)
+    opened = open_worker(settings, worker_options(settings, said))
+
+    async with asyncio.timeout(30):
+        await opened.worker.run()
+    await opened.aclose()
+    current.reset()
+
+    assert noted == ["for long"]

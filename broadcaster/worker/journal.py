@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.outcome import Outcome
     from broadcaster.protocol.payload import Payload
+    from broadcaster.worker.runtimes import Runtimes
     from broadcaster.worker.tries import Try
 
 logger = logging.getLogger("broadcaster.worker")
@@ -37,10 +38,12 @@ class Journal:
 
     Args:
         connection: name of its queue connection.
+        runtimes: counts how long tries take.
     """
 
-    def __init__(self, connection: str) -> None:
+    def __init__(self, connection: str, runtimes: Runtimes | None = None) -> None:
         self._connection = connection
+        self._runtimes = runtimes
 
     def popped(self, task: Try) -> None:
         """It was reserved."""
@@ -62,6 +65,8 @@ class Journal:
     ) -> None:
         """A try has ended after `seconds`, and the job becomes `outcome`."""
         _log_outcome(task, outcome, error, round(seconds * 1000, 1))
+        if self._runtimes is not None:
+            self._runtimes.note(task.queue, task.payload.job, seconds)
         if error is None:
             if wanted(JobProcessed) and not isinstance(outcome, GiveUp):
                 connection = self._connection

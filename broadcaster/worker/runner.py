@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from broadcaster.worker.facts import FactSpreader
     from broadcaster.worker.heartbeat import HeldJob
     from broadcaster.worker.options import WorkerOptions
+    from broadcaster.worker.runtimes import Runtimes
     from broadcaster.worker.stores import JobStores
     from broadcaster.worker.tries import Try
 
@@ -69,6 +70,7 @@ class JobRunner:
         broadcasts: runs the built-in broadcast job.
         facts: runs the built-in job of facts for listeners.
         stores: batches, and unique locks.
+        runtimes: counts how long tries take.
     """
 
     def __init__(
@@ -78,13 +80,14 @@ class JobRunner:
         broadcasts: BroadcastPublisher,
         facts: FactSpreader | None = None,
         stores: JobStores = NO_STORES,
+        runtimes: Runtimes | None = None,
     ) -> None:
         self._registry = registry
         self._options = options
         self._broadcasts = broadcasts
         self._facts = facts
         self._stores = stores
-        self._journal = Journal(options.connection)
+        self._journal = Journal(options.connection, runtimes)
         self._pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="job")
         self._in_threads: set[object] = set()
 

@@ -75,8 +75,8 @@ class PreparedJob:
 def prepared(job: Job | PreparedJob, **given: Unpack[DispatchOptions]) -> PreparedJob:
     """Return `job` with its class's options, changed by `given`."""
     if isinstance(job, PreparedJob):
-        return PreparedJob(job.job, with_options(job.options, given))
-    return PreparedJob(job, with_options(job.options, given))
+        return PreparedJob(job.job, with_options(job.options, given)) if given else job
+    return PreparedJob(job, with_options(job.options, given) if given else job.options)
 
 
 def new_job(

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import KeysView  # noqa: TC003 - annotations of classes are evaluated
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, dataclass_transform
 
 import msgspec
@@ -59,6 +60,8 @@ class Job:
     """
 
     options: ClassVar[JobOptions]
+    field_names: ClassVar[KeysView[str]]
+    """Of its fields, in order."""
 
     def __init_subclass__(cls, **given: Unpack[ClassOptions]) -> None:
         """Make the class a frozen dataclass and register it."""
@@ -67,6 +70,8 @@ class Job:
         name = given.get("name") or cls.__name__
         cls.options = with_options(JobOptions(name=name), given)
         dataclasses.dataclass(frozen=True)(cls)
+        fields = dataclasses.fields(cast("Any", cls))
+        cls.field_names = dict.fromkeys(field.name for field in fields).keys()
         _check_options(cls)
         check_handler(cls)
         registry.register(cls.options.name, cls)
@@ -96,7 +101,7 @@ class Job:
 
     def unique_id(self) -> str:
         """Return what two jobs of this class must not have in common, if it is unique."""
-        names = self.options.unique or [field.name for field in _fields(type(self))]
+        names = self.options.unique or tuple(self.field_names)
         data = self.encode_fields()
         return msgspec.json.encode([data[name] for name in names]).decode()
 
@@ -197,14 +202,14 @@ class Job:
             InvalidJob: a field has no JSON form or does not fit its type.
         """
         data: dict[str, Any] = {}
-        for field in _fields(type(self)):
+        for name in self.field_names:
             try:
-                data[field.name] = msgspec.to_builtins(
-                    getattr(self, field.name), str_keys=True, enc_hook=encode_reference
+                data[name] = msgspec.to_builtins(
+                    getattr(self, name), str_keys=True, enc_hook=encode_reference
                 )
             except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
                 raise InvalidJob(
-                    f"{self.options.name}.{field.name} cannot be queued: {error}; "
+                    f"{self.options.name}.{name} cannot be queued: {error}; "
                     "pass an id instead of the object, or a Ref"
                 ) from error
         type(self).decode_fields(data)
@@ -218,9 +223,9 @@ class Job:
         Raises:
             InvalidJob: a field is missing, unknown, or of another type.
         """
-        known = {field.name for field in _fields(cls)}
-        if unknown := sorted(set(data) - known):
-            raise InvalidJob(f"{cls.options.name} has no field {unknown[0]!r}")
+        if not data.keys() <= cls.field_names:
+            unknown = min(data.keys() - cls.field_names)
+            raise InvalidJob(f"{cls.options.name} has no field {unknown!r}")
         try:
             return msgspec.convert(dict(data), cls, str_keys=True, dec_hook=decode_reference)
         except (TypeError, ValueError, NameError, NotImplementedError, RecursionError) as error:
@@ -229,10 +234,6 @@ class Job:
 
 _METHODS = frozenset({"middleware", "unique_id"})
 _HIDDEN = frozenset(word for word in dir(Job) if not word.startswith("_"))
-
-
-def _fields(job: type[Job]) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(cast("Any", job))
 
 
 def _check_body(job: type[Job], given: Mapping[str, Any]) -> None:
@@ -259,7 +260,7 @@ def _check_body(job: type[Job], given: Mapping[str, Any]) -> None:
 
 
 def _check_options(job: type[Job]) -> None:
-    options, names = job.options, {field.name for field in _fields(job)}
+    options, names = job.options, job.field_names
     wanted = [*(options.unique or ()), *([options.ordered_by] if options.ordered_by else ())]
     missing = [name for name in wanted if name not in names]
     if missing:

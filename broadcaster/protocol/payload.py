@@ -33,7 +33,7 @@ Readers refuse fields they do not know: a newer writer must raise ``v``.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -131,7 +131,13 @@ class Cause(
 
 
 class Payload(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="v",
+    tag=1,
 ):
     """
     One job, ready to be queued.
@@ -153,7 +159,6 @@ class Payload(
         chain: its place in a chain.
         batch: its place in a batch.
         cause: what a callback is about.
-        v: version of the format.
     """
 
     id: _Id
@@ -172,16 +177,10 @@ class Payload(
     chain: ChainPlace | None = None
     batch: BatchPlace | None = None
     cause: Cause | None = None
-    v: Literal[1] = 1
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Payload)
-_OPTIONAL = [
-    (field.name, field.default)
-    for field in msgspec.structs.fields(Payload)
-    if field.name not in {"v", "id", "job", "data"}
-]
 
 
 def encode_payload(payload: Payload, *, max_bytes: int = MAX_PAYLOAD_BYTES) -> bytes:
@@ -193,13 +192,8 @@ def encode_payload(payload: Payload, *, max_bytes: int = MAX_PAYLOAD_BYTES) -> b
             lone surrogates, unknown types), or the result is longer than `max_bytes`.
     """
     name = shown(payload.job)
-    fields: dict[str, object] = {"v": 1, "id": payload.id, "job": payload.job, "data": payload.data}
-    for word, default in _OPTIONAL:
-        value = getattr(payload, word)
-        if value != default:
-            fields[word] = value
     try:
-        body = _encoder.encode(fields)
+        body = _encoder.encode(payload)
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         raise InvalidJob(f"job {name} cannot be written as JSON: {error}") from error
     if len(body) > max_bytes:
@@ -208,7 +202,7 @@ def encode_payload(payload: Payload, *, max_bytes: int = MAX_PAYLOAD_BYTES) -> b
             "(an id, a path) instead of the content"
         )
     # The encoder writes NaN and infinity as null; only then is a closer look needed.
-    if b"null" in body and (path := _not_finite(msgspec.to_builtins(fields), "")):
+    if b"null" in body and (path := _not_finite(msgspec.to_builtins(payload), "")):
         raise InvalidJob(f"job {name}: {path[1:]} is NaN or infinite, which JSON cannot carry")
     decode_payload(body, max_bytes=max_bytes)  # whatever is written can be read
     return body

@@ -14,8 +14,10 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broadcaster.cli.work_processes import Tether
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.settings import Settings, WorkerSettings
+    from broadcaster.worker.heartbeat import HeldJob
     from broadcaster.worker.options import ExitReason, WorkerOptions
 
 logger = logging.getLogger("broadcaster.worker")
@@ -122,7 +124,7 @@ def work(
     """
     from broadcaster.cli import logs
     from broadcaster.cli.serve import loop_factory
-    from broadcaster.cli.work_processes import end_with_parent, run_processes
+    from broadcaster.cli.work_processes import Tether, run_processes
     from broadcaster.settings import load_settings
     from broadcaster.wiring.worker import import_jobs
     from broadcaster.wiring.worker_options import worker_options
@@ -140,11 +142,12 @@ def work(
     options = worker_options(settings, chosen, pool=pool, modules=names)
     if chosen.processes > 1 and not tethered:
         sys.exit(run_processes(sys.argv[1:], chosen))
-    if tethered:
-        end_with_parent()
+    tether = Tether() if tethered else None
+    if tether is not None:
+        tether.start()
     import_jobs(names)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        reason, threads = runner.run(_work(settings, chosen, options))
+        reason, threads = runner.run(_work(settings, chosen, options, tether))
     leave(reason, threads)
 
 
@@ -180,13 +183,16 @@ def leave(reason: ExitReason, threads: int) -> NoReturn:
 
 
 async def _work(
-    settings: Settings, chosen: WorkerSettings, options: WorkerOptions
+    settings: Settings, chosen: WorkerSettings, options: WorkerOptions, tether: Tether | None
 ) -> tuple[ExitReason, int]:
     from broadcaster.wiring.worker import open_worker
     from broadcaster.worker.health import serving_health
     from broadcaster.worker.signals import obeying_signals
 
-    opened = open_worker(settings, options)
+    opened = open_worker(settings, options, _end_stuck)
+    if tether is not None:
+        loop, resize = asyncio.get_running_loop(), opened.worker.running.resize
+        tether.attach(lambda slots: loop.call_soon_threadsafe(resize, slots))
     try:
         await _check(opened.clients)
         address = (chosen.health_port, chosen.health_socket)
@@ -200,6 +206,19 @@ async def _work(
         return reason, opened.runner.busy_threads
     finally:
         await opened.aclose()
+
+
+def _end_stuck(job: HeldJob) -> NoReturn:
+    """End the process: a job blocks its event loop past every timeout."""
+    from broadcaster.worker.options import ExitReason
+
+    logger.critical(
+        "job %s blocks the worker past its timeout; the process ends, and what it held comes back",
+        job.id,
+        extra={"event": "worker_stuck", "job": job.job, "job_id": job.id, "queue": job.queue},
+    )
+    logging.shutdown()
+    os._exit(ExitReason.TIMED_OUT.exit_code)
 
 
 async def _check(clients: RedisClients) -> None:

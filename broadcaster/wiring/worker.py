@@ -32,9 +32,10 @@ from broadcaster.worker.stores import QueueStores
 from broadcaster.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from broadcaster.settings import Settings
+    from broadcaster.worker.heartbeat import HeldJob
     from broadcaster.worker.options import WorkerOptions
 
 _log = logging.getLogger("broadcaster.worker")
@@ -66,12 +67,18 @@ class OpenWorker(NamedTuple):
         self.lock_clients.close()
 
 
-def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
+def open_worker(
+    settings: Settings, options: WorkerOptions, stuck: Callable[[HeldJob], object] | None = None
+) -> OpenWorker:
     """
     Return a worker; call it inside a running event loop.
 
     It makes an application of `settings` the current one, so that jobs dispatch and
     broadcast with them.
+
+    Args:
+        stuck: called from another thread when the event loop does not run, so that a job
+            could not be stopped at its timeout.
 
     Raises:
         NotConfigured: no Redis server.
@@ -97,7 +104,7 @@ def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
         process_name(),
         queue=queue,
         heartbeat=Heartbeat(
-            RedisQueue(heartbeat_clients), options.lease, locks=RedisLocks(lock_clients)
+            RedisQueue(heartbeat_clients), options.lease, stuck, locks=RedisLocks(lock_clients)
         ),
         runner=runner,
         options=options,

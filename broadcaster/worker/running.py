@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("broadcaster.worker")
 
 CANCEL_SECONDS = 1.0
+CHECK_SECONDS = 0.1
 
 
 class Running:
@@ -61,6 +62,7 @@ class Running:
         self._lines: dict[HeldJob, tuple[Line, asyncio.Task[Settlement]]] = {}
         self._hooks: set[asyncio.Future[None]] = set()
         self._resting = 0
+        self._checked = 0.0
         self._in_slots = 0
         self.plain: set[asyncio.Task[Settlement]] = set()
         self.lanes: set[asyncio.Task[list[Settlement]]] = set()
@@ -69,6 +71,13 @@ class Running:
         self.started = self.done = self.failed = self.lost = 0
         self.hung = False
         self.closed = False
+        self.slots = options.concurrency
+
+    def resize(self, slots: int) -> None:
+        """Run at most `slots` jobs at once from now on, 1 to the options' concurrency."""
+        self.slots = min(max(1, slots), self._options.concurrency)
+        self._fill()
+        self._wake()
 
     @property
     def any(self) -> bool:
@@ -78,7 +87,7 @@ class Running:
     @property
     def free(self) -> int:
         """Slots in which nothing runs or rests."""
-        return self._options.concurrency - len(self.plain) - self._in_slots - self._resting
+        return self.slots - len(self.plain) - self._in_slots - self._resting
 
     @property
     def blamable(self) -> bool:
@@ -172,12 +181,18 @@ class Running:
 
     def check(self, now: float) -> None:
         """Hand back what waits too long, and settle what runs past its deadline."""
+        if now < self._checked + CHECK_SECONDS:
+            return
+        self._checked = now
         if self.ahead.stale(now):
             self.hand_back()
-        late = [hold for hold in self._lines if hold.deadline is not None and now > hold.deadline]
+        late = [
+            hold
+            for hold in self._holds.values()
+            if hold.started and hold.deadline is not None and now > hold.deadline
+        ]
         for hold in late:
-            if hold.overdue is not None:
-                self._abandon(hold, hold.overdue())
+            self._hung(hold)
 
     async def cancel(self) -> bool:
         """Cancel what runs, and wait a moment for it; False if nothing ran."""
@@ -240,15 +255,21 @@ class Running:
             else:
                 self._start(each.line, each.reserved, each.hold)
 
-    def _abandon(self, hold: HeldJob, settlement: Settlement) -> None:
-        line, task = self._lines.pop(hold)
+    def _hung(self, hold: HeldJob) -> None:
+        """Settle what goes on after its deadline; in a lane, it holds up what is behind it."""
         self.hung = True
+        hold.deadline = None
         fields = {"event": "job_hung", "job_id": hold.id, "job": hold.job, "queue": hold.queue}
         text = "job %s goes on after its timeout; the worker is to stop because of it"
         logger.error(text, hold.id, extra=fields)
+        plain = self._lines.pop(hold, None)
+        if plain is None or hold.overdue is None:
+            self._wake()
+            return
+        line, task = plain
         self._freed(task)
         task.cancel()
-        self._ended(line, [hold], [settlement])
+        self._ended(line, [hold], [hold.overdue()])
 
     def _hold(self, line: Line, reserved: Reserved) -> HeldJob:
         hold = HeldJob(line.name, reserved.id, reserved.token)

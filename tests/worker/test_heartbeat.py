@@ -10,7 +10,7 @@ from broadcaster.contracts.limits import LockOwner
 from broadcaster.contracts.queue import Hold
 from broadcaster.drivers.null import NullLocks
 from broadcaster.errors import DriverUnavailable
-from broadcaster.worker.heartbeat import Heartbeat, HeldJob
+from broadcaster.worker.heartbeat import STUCK_SECONDS, Heartbeat, HeldJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,3 +170,19 @@ def _until(condition: object) -> None:
     while callable(condition) and not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_job_that_nobody_stops_at_its_deadline_is_reported_once(queue: RecordingQueue) -> None:
+    """The event loop does not run: the process is to end."""
+    told: list[str] = []
+    heartbeat = Heartbeat(cast("Queue", queue), 0.15, lambda job: told.append(job.id))
+    job = held("a")
+    job.deadline = 10.0
+    heartbeat.add(job)
+
+    heartbeat.beat(10.0 + STUCK_SECONDS)
+    assert told == []
+    heartbeat.beat(10.1 + STUCK_SECONDS)
+    heartbeat.beat(10.2 + STUCK_SECONDS)
+
+    assert told == ["a"]

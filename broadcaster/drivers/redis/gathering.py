@@ -9,6 +9,7 @@ leaves at the end of the tick in which it was made.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Gathering:
         if call is None or len(call.jobs) + len(jobs) > MAX_GATHERED:
             call = self._open[loop] = _Call()
             call.task = loop.create_task(self._leave(loop, call), name="push")
-            call.task.add_done_callback(_heed)
+            call.task.add_done_callback(partial(self._over, loop, call))
         first = len(call.jobs)
         call.jobs += jobs
         assert call.task is not None
@@ -52,9 +53,19 @@ class Gathering:
         return outcomes[first : first + len(jobs)]
 
     async def _leave(self, loop: asyncio.AbstractEventLoop, call: _Call) -> list[Outcome]:
+        self._shut(loop, call)
+        return await self._send(call.jobs)
+
+    def _shut(self, loop: asyncio.AbstractEventLoop, call: _Call) -> None:
         if self._open.get(loop) is call:
             del self._open[loop]
-        return await self._send(call.jobs)
+
+    def _over(
+        self, loop: asyncio.AbstractEventLoop, call: _Call, task: asyncio.Task[list[Outcome]]
+    ) -> None:
+        self._shut(loop, call)  # its loop may have ended before it began
+        if not task.cancelled():
+            task.exception()  # the callers are told; when none is left, nobody is
 
 
 class _Call:
@@ -63,9 +74,3 @@ class _Call:
     def __init__(self) -> None:
         self.jobs: list[NewJob] = []
         self.task: asyncio.Task[list[Outcome]] | None = None
-
-
-def _heed(task: asyncio.Task[list[Outcome]]) -> None:
-    """The callers are told of an error; when none is left, nobody is."""
-    if not task.cancelled():
-        task.exception()

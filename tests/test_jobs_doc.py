@@ -14,6 +14,7 @@ from broadcaster.drivers.sync import SyncQueue
 from broadcaster.jobs.inline import InlineJobs
 from broadcaster.jobs.options import WORDS
 from broadcaster.jobs.outcome import GiveUp
+from broadcaster.jobs.registry import Registry
 from tests.jobs.application import JobsApplication
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
-def app() -> Iterator[JobsApplication]:
+def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsApplication]:
+    table = Registry()  # names of the page may be those of other tests
+    monkeypatch.setattr("broadcaster.jobs.job.registry", table)
+    monkeypatch.setattr("broadcaster.jobs.inline.registry", table)
     made = JobsApplication()
     made.queue = cast("Queue", SyncQueue(InlineJobs(lambda: made.batches)))
     current.use(cast("Application", made))

@@ -34,6 +34,7 @@ from broadcaster import current
 from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Moment, NewBatch
 from broadcaster.contracts.settlements import NewJob
 from broadcaster.errors import InvalidJob
+from broadcaster.jobs.after_commit import postpone
 from broadcaster.jobs.bus import Sending, follower, fresh_id, payload_of, prepared, queue_of
 from broadcaster.jobs.chain import one_connection
 from broadcaster.jobs.sequels import called_back
@@ -139,9 +140,14 @@ class PendingBatch:
         """Put all jobs on `connection`."""
         return dataclasses.replace(self, connection=connection)
 
-    def dispatch(self) -> Batch:
+    def dispatch(self, *, after_commit: bool | None = None) -> Batch:
         """
         Keep the batch, queue its jobs, and return it; blocks for a few round trips.
+
+        Args:
+            after_commit: queue the jobs when the open transaction commits; None is the choice
+                of the first job. The batch can be found at once, and stays as it is if the
+                transaction is rolled back.
 
         Raises:
             InvalidJob: a job or an option cannot be queued.
@@ -153,25 +159,33 @@ class PendingBatch:
         connection, new = self._made()
         store.create(new)
         if self.jobs:
-            _sending(self.id, self.jobs, 0, connection, self.queue).send()
+            sending = _sending(self.id, self.jobs, 0, connection, self.queue)
+            if not self._waits(sending, chosen=after_commit):
+                sending.send()
         else:
             due = store.due(self.id).due
             connection.queue.push(_called(due))
             store.called(self.id, list(due))
         return Batch(store.find(self.id) or _unfound(self.id))
 
-    async def adispatch(self) -> Batch:
+    async def adispatch(self, *, after_commit: bool | None = None) -> Batch:
         """Dispatch from a coroutine; see `dispatch`."""
         store = current.application().batches
         connection, new = self._made()
         await store.acreate(new)
         if self.jobs:
-            await _sending(self.id, self.jobs, 0, connection, self.queue).asend()
+            sending = _sending(self.id, self.jobs, 0, connection, self.queue)
+            if not self._waits(sending, chosen=after_commit):
+                await sending.asend()
         else:
             due = (await store.adue(self.id)).due
             await connection.queue.apush(_called(due))
             await store.acalled(self.id, list(due))
         return Batch(await store.afind(self.id) or _unfound(self.id))
+
+    def _waits(self, sending: Sending, *, chosen: bool | None) -> bool:
+        first = self.jobs[0].options.after_commit if chosen is None else chosen
+        return (sending.connection.after_commit if first is None else first) and postpone(sending)
 
     def _calling(self, moment: Moment, jobs: Sequence[Job | PreparedJob]) -> PendingBatch:
         added = tuple((moment, prepared(job)) for job in jobs)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from broadcaster.errors import InvalidJob
@@ -53,7 +54,7 @@ def kind_of(middleware: Middleware) -> Kind:
 
 def is_async(job: Job) -> bool:
     """Whether `handle` is a coroutine function."""
-    return inspect.iscoroutinefunction(job.handle)
+    return _is_coroutine_function(type(job).handle)
 
 
 def all_middleware(job: Job) -> Sequence[Middleware]:
@@ -64,9 +65,6 @@ def all_middleware(job: Job) -> Sequence[Middleware]:
 async def through(job: Job, innermost: Callable[[], Awaitable[None]]) -> None:
     """Run `innermost` inside of the job's async middleware."""
     outer = [each for each in all_middleware(job) if kind_of(each) == "async"]
-    if not outer:
-        await innermost()
-        return
     call: Next = innermost
     for each in reversed(outer):
         call = _wrapped(cast("AsyncMiddleware", each), job, call)
@@ -81,8 +79,12 @@ async def acall(job: Job) -> None:
         InvalidJob: it has sync middleware, or takes what nobody provides.
         ModelMissing: a row that it refers to is gone.
     """
+    around = all_middleware(job)
+    if not around and _is_plain(type(job)):
+        await job.handle()
+        return
     async with AsyncExitStack() as stack:
-        for each in all_middleware(job):
+        for each in around:
             kind = kind_of(each)
             if kind == "surrounding":
                 surroundings = cast("Surrounding", each).around(job)
@@ -108,7 +110,7 @@ def call(job: Job) -> None:
         InvalidJob: a surrounding is async, or it takes what nobody provides.
         ModelMissing: a row that it refers to is gone.
     """
-    run: SyncNext = lambda: _handle(job)  # noqa: E731 - it grows below
+    run: SyncNext = partial(_handle, job)
     for each in reversed(all_middleware(job)):
         kind = kind_of(each)
         if kind == "surrounding":
@@ -116,6 +118,15 @@ def call(job: Job) -> None:
         elif kind == "sync":
             run = _sync_wrapped(cast("SyncMiddleware", each), job, run)
     run()
+
+
+@lru_cache(maxsize=4096)
+def _is_coroutine_function(handle: Callable[..., object]) -> bool:
+    return inspect.iscoroutinefunction(handle)
+
+
+def _is_plain(job: type[Job]) -> bool:
+    return not injection.takes_services(job) and not has_references(job)
 
 
 def _references(job: Job) -> Sequence[Ref[Any]]:

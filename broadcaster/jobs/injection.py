@@ -192,6 +192,14 @@ def parameters_of(job: type[Job]) -> tuple[Parameter, ...]:
     return known
 
 
+def takes_services(job: type[Job]) -> bool:
+    """Whether `handle` has parameters, known or not."""
+    try:
+        return bool(parameters_of(job))
+    except NameError:
+        return True
+
+
 def enter(job: Job, stack: ExitStack) -> Mapping[str, Any]:
     """
     Return the services of a sync `handle`, whatever is to be closed being on `stack`.
@@ -233,19 +241,12 @@ async def aenter(job: Job, stack: AsyncExitStack) -> Mapping[str, Any]:
 
 def _wanted(job: Job) -> list[Parameter]:
     kind = type(job)
-    if not _takes_services(kind):
+    if not takes_services(kind):
         return []
     missing = unprovided(kind)
     if missing:
         raise InvalidJob(missing[0])
     return [parameter for parameter in parameters_of(kind) if parameter.kind in services]
-
-
-def _takes_services(job: type[Job]) -> bool:
-    try:
-        return bool(parameters_of(job))
-    except NameError:
-        return True
 
 
 def _missing(job: type[Job], parameter: Parameter) -> str:

@@ -62,6 +62,13 @@ async def test_row_58_async_code_drains_what_it_dispatched(live: LiveQueue) -> N
     assert shop.ran == [Charge(7)]
 
 
+async def test_row_58_a_job_is_tested_by_its_handle_too() -> None:
+    Ship(1).handle()
+    await Pack(2).handle()
+
+    assert shop.ran == [Ship(1), Pack(2)]
+
+
 def test_row_58_one_job_at_a_time(live: LiveQueue) -> None:
     Ship(1).dispatch()
     Ship(2).dispatch()

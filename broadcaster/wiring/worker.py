@@ -17,6 +17,7 @@ from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.locks import RedisLocks
 from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.errors import ConfigurationError
 from broadcaster.events.listening import hears_facts, listener_jobs
 from broadcaster.jobs.injection import unprovided
@@ -28,6 +29,7 @@ from broadcaster.worker.facts import FactSpreader
 from broadcaster.worker.heartbeat import Heartbeat
 from broadcaster.worker.pulse import Pulse, described
 from broadcaster.worker.runner import JobRunner
+from broadcaster.worker.runtimes import Runtimes
 from broadcaster.worker.stores import QueueStores
 from broadcaster.worker.worker import Worker
 
@@ -97,7 +99,8 @@ def open_worker(
     queue = RedisQueue(clients)
     facts = FactSpreader(queue, partial(listener_jobs, default_queue=connection.default))
     stores = QueueStores(queue, application.batches)
-    runner = JobRunner(registry, options, broadcasts, facts, stores)
+    runtimes = Runtimes(RedisQueueAdmin(clients))
+    runner = JobRunner(registry, options, broadcasts, facts, stores, runtimes)
     _warn_of_deaf_listeners(settings)
     _warn_of_missing_services()
     worker = Worker(
@@ -112,7 +115,12 @@ def open_worker(
         after_crash=runner.after_crash,
     )
     fleet = RedisFleet(clients)
-    pulse = Pulse(fleet, lambda: described(worker, time.monotonic()), worker.restart)
+    pulse = Pulse(
+        fleet,
+        lambda: described(worker, time.monotonic()),
+        worker.restart,
+        runtimes=runtimes,
+    )
     return OpenWorker(worker, runner, clients, heartbeat_clients, lock_clients, pulse)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.contracts.fleet import Fleet
+    from broadcaster.worker.runtimes import Runtimes
     from broadcaster.worker.worker import Worker
 
 logger = logging.getLogger("broadcaster.worker")
@@ -32,6 +33,7 @@ class Pulse:
         describe: returns how the worker is.
         restart: called when all workers have been asked to restart.
         seconds: between two descriptions.
+        runtimes: told along with it.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Pulse:
         describe: Callable[[], WorkerRecord],
         restart: Callable[[], None],
         seconds: float = BEAT_SECONDS,
+        runtimes: Runtimes | None = None,
     ) -> None:
         self._fleet = fleet
         self._describe = describe
         self._restart = restart
         self._seconds = seconds
+        self._runtimes = runtimes
         self._known: float | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -61,6 +65,8 @@ class Pulse:
         self._task = None
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
+                if self._runtimes is not None:
+                    await self._runtimes.tell()
                 await self._fleet.leave(self._describe().id)
         except (DriverUnavailable, DriverRefused, TimeoutError) as error:
             logger.debug("not forgotten: %s", error, extra={"event": "not_forgotten"})
@@ -80,6 +86,8 @@ class Pulse:
         while True:
             try:
                 await self.beat()
+                if self._runtimes is not None:
+                    await self._runtimes.tell()
             except Exception:
                 logger.exception("the pulse failed; it goes on", extra={"event": "bug"})
             await asyncio.sleep(self._seconds)
@@ -100,7 +108,7 @@ def described(worker: Worker, now: float) -> WorkerRecord:
         host=socket.gethostname(),
         pid=os.getpid(),
         queues=options.queues,
-        slots=options.concurrency,
+        slots=running.slots,
         running=len(running.plain) + len(running.lanes),
         current=tuple(current),
         held=len(running.ahead),

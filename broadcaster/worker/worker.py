@@ -130,12 +130,14 @@ class Worker:
         self._forced = self._stopping.is_set()
         if not self._forced and self.running.any:
             self._reports.stopping()
+        self.running.hand_back()
         self._stopping.set()
         self._wake.set()
 
     def pause(self) -> None:
         """Take no new jobs; what runs goes on."""
         self.paused = True
+        self.running.hand_back()
         self._reports.paused(paused=True)
         self._wake.set()
 
@@ -149,6 +151,7 @@ class Worker:
     def restart(self) -> None:
         """Finish what runs and stop, because all workers were asked to."""
         self.restarting = True
+        self.running.hand_back()
         self._wake.set()
 
     async def run(self) -> ExitReason:

@@ -263,7 +263,11 @@ def decode_reference(kind: Any, value: object) -> object:
         return cast("object", value)
     reference = msgspec.convert(value, Reference)
     for model in typing.get_args(kind):
-        if isinstance(model, type) and models.name_of(model) != reference.model:
+        if (
+            isinstance(model, type)
+            and model is not Any
+            and models.name_of(model) != reference.model
+        ):
             raise ValueError(f"it refers to {reference.model}, not to {models.name_of(model)}")
     return Ref[Any].named(reference)
 

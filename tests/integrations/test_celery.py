@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
+from celery.signals import setup_logging
 
 from broadcaster import current
 from broadcaster.contracts.queue import Link, NewJob, Unique
@@ -85,8 +86,14 @@ class InOrder(Job, name="tests.celery.InOrder", ordered_by="key"):
 
 
 app = Celery("tests", broker="memory://")
-app.conf.worker_hijack_root_logger = False
 install(app)
+
+
+def leave_logging_alone(**_: Any) -> None:
+    """Celery configures logging unless somebody listens to this."""
+
+
+setup_logging.connect(leave_logging_alone)
 
 
 @pytest.fixture(autouse=True)

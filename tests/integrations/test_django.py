@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asgiref.sync import sync_to_async
 
+from broadcaster import current
 from broadcaster.errors import ConfigurationError, InvalidJob, ModelMissing
 from broadcaster.jobs.after_commit import after_commit, postpone
+from broadcaster.jobs.bus import Skipped
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.references import Ref, Reference
+from broadcaster.settings import QueueSettings, Settings
 from tests.integrations import django_shop
 from tests.integrations.actions import Noted
 
@@ -269,3 +272,71 @@ def test_an_old_connection_is_dropped_before_a_job() -> None:
         Order.objects.count()
 
     assert before is not None
+
+
+async def test_row_36_a_unique_job_of_a_transaction_that_rolled_back_leaves_no_lock(
+    redis_url: str, prefix: str
+) -> None:
+    """The lock is taken when the job is queued, and it never was."""
+    current.configure(Settings(redis_url=redis_url, prefix=prefix))
+
+    def roll_back() -> None:
+        with suppress(ZeroDivisionError), database.atomic():
+            Once(order_id=1).dispatch()
+            raise ZeroDivisionError
+
+    def commit() -> None:
+        with database.atomic():
+            order = Order.objects.create()
+            Once(order_id=1).dispatch()
+            Ships(order=Ref(order)).dispatch()
+            assert current.application().queue.sizes("default").ready == 0
+        connections.close_all()
+
+    await sync_to_async(roll_back)()
+    await sync_to_async(commit)()
+
+    assert current.application().queue.sizes("default").ready == 2
+    assert isinstance(await sync_to_async(Once(order_id=1).dispatch)(), Skipped)
+    current.reset()
+
+
+class Once(Job, name="tests.django.Once", unique=True, after_commit=True):
+    order_id: int
+
+    def handle(self) -> None: ...
+
+
+class Ships(
+    Job,
+    name="tests.django.Ships",
+    after_commit=True,
+    middleware=[transaction()],
+    delete_when_missing_models=True,
+):
+    order: Ref[Order]
+
+    def handle(self) -> None:
+        self.order.value.status = "shipped"
+        self.order.value.save()
+
+
+def test_rows_33_and_35_a_job_is_given_its_row_in_a_transaction() -> None:
+    current.configure(Settings(queue=QueueSettings(driver="sync")))
+    order = Order.objects.create()
+
+    Ships(order=Ref(order)).dispatch()
+    current.reset()
+
+    order.refresh_from_db()
+    assert order.status == "shipped"
+
+
+def test_row_35_a_job_without_its_row_may_be_forgotten() -> None:
+    current.configure(Settings(queue=QueueSettings(driver="sync")))
+    order = Order.objects.create()
+    ref = Ref(order)
+    order.delete()
+
+    Ships(order=ref).dispatch()
+    current.reset()

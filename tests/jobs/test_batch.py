@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from broadcaster.contracts.batches import MAX_BATCH
 from broadcaster.contracts.settlements import Link
 from broadcaster.errors import InvalidJob
+from broadcaster.jobs.after_commit import after_commit
 from broadcaster.jobs.batch import afind_batch, batch, find_batch, job_id
 from broadcaster.jobs.job import Job
 from broadcaster.protocol.payload import BatchPlace, Cause, decode_payload
@@ -38,6 +40,22 @@ def test_row_21_jobs_are_queued_with_their_place_in_the_batch(app: JobsApplicati
     assert (first.id, first.batch) == (job_id(made.id, 0), BatchPlace(id=made.id, index=0))
     assert second.batch == BatchPlace(id=made.id, index=1, always=True)
     assert first.retry_until is not None
+
+
+async def test_row_36_the_jobs_of_a_batch_wait_for_the_commit(app: JobsApplication) -> None:
+    with after_commit():
+        made = batch([Part(1)]).dispatch(after_commit=True)
+        assert find_batch(made.id) is not None
+        assert app.recorded.pushed == []
+    async with after_commit():
+        await batch([Part(1)]).adispatch(after_commit=True)
+        await batch([Part(1).with_options(after_commit=True)]).adispatch()
+        assert len(app.recorded.pushed) == 1
+    with suppress(ZeroDivisionError), after_commit():
+        batch([Part(1)]).dispatch(after_commit=True)
+        raise ZeroDivisionError
+
+    assert len(app.recorded.pushed) == 3
 
 
 def test_callbacks_are_kept_with_the_batch_and_know_it(app: JobsApplication) -> None:

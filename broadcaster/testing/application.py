@@ -8,6 +8,7 @@ first needed. So a test whose fakes take everything needs no settings and no Red
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -16,6 +17,7 @@ from broadcaster import current
 from broadcaster.contracts.connections import QueueConnection
 from broadcaster.contracts.settlements import Pushed
 from broadcaster.drivers.sync_batches import SyncBatches
+from broadcaster.drivers.sync_statuses import SyncJobStatuses
 from broadcaster.errors import NotConfigured
 from broadcaster.testing.records import read_push
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from broadcaster.contracts.application import Application
     from broadcaster.contracts.batches import Batches, BatchRecord, NewBatch
+    from broadcaster.contracts.job_status import JobStatuses
     from broadcaster.contracts.queue import Queue
     from broadcaster.contracts.settlements import NewJob
     from broadcaster.testing.records import PushedJob
@@ -59,6 +62,7 @@ class FakeApplication:
         self._lock = threading.Lock()
         self._locks: dict[str, str] = {}
         self._batches = SyncBatches()
+        self._statuses = SyncJobStatuses(time.time)
         self.recorders: list[Recorder] = []
         self.plain = False
 
@@ -82,6 +86,11 @@ class FakeApplication:
     def batches(self) -> Batches:
         """See `Application.batches`."""
         return cast("Batches", _FakeBatches(self, self._batches))
+
+    @property
+    def job_statuses(self) -> JobStatuses:
+        """See `Application.job_statuses`; of jobs that fakes take, they are kept here."""
+        return self._statuses if self.recorders else self._real.job_statuses
 
     def connection(self, name: str | None = None) -> QueueConnection:
         """See `Application.connection`; any name will do where the real one has no server."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broadcaster import batch, broadcast, chain, emit, minutes
+from broadcaster import PrivateChannel, batch, broadcast, chain, emit, minutes
 from broadcaster.errors import InvalidJob, NotConfigured
+from broadcaster.events.tracked_job import TrackedJob, job_status
 from broadcaster.testing.queue_fake import QueueFake
 from tests.testing import shop
 from tests.testing.shop import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broadcaster.jobs.lifecycle import JobQueued
+    from broadcaster.testing.broadcast_fake import BroadcastFake
 
 
 def fails(call: Callable[[], object]) -> str:
@@ -125,6 +127,23 @@ def test_a_unique_job_is_pushed_once(queue: QueueFake) -> None:
     assert Refresh("b").dispatch()
 
     queue.assert_pushed_times(Refresh, 2)
+
+
+class Export(TrackedJob, name="testing.Export"):
+    user_id: int
+
+    def broadcast_progress_on(self) -> PrivateChannel:
+        return PrivateChannel(f"users.{self.user_id}")
+
+
+def test_a_tracked_job_is_pending(queue: QueueFake, broadcasts: BroadcastFake) -> None:
+    job_id = Export(7).dispatch()
+
+    queue.assert_pushed_once(Export)
+    status = job_status(job_id)
+    assert status is not None
+    assert status.status == "pending"
+    broadcasts.assert_broadcast("job.status", on="private-users.7", payload={"status": "pending"})
 
 
 def test_the_lifecycle_is_told_as_ever(queue: QueueFake) -> None:

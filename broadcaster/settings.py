@@ -38,6 +38,7 @@ from broadcaster.settings_sources import (
     pick_app,
     read_dotenv,
 )
+from broadcaster.settings_supervise import SupervisorSettings, read_supervisors
 from broadcaster.settings_values import convert
 from broadcaster.settings_work import QueueSettings, WorkerSettings, read_pools
 
@@ -149,6 +150,7 @@ class Settings:
         imports: modules that a worker imports to find jobs and listeners.
         queues: further queue connections by name.
         workers: pools of workers by name.
+        supervisors: groups of workers that ``broadcaster supervise`` keeps, by name.
         sources: where each setting came from, by path.
         app_problem: why `app` is None, as one sentence.
     """
@@ -166,6 +168,9 @@ class Settings:
     queues: Mapping[str, ConnectionSettings] = field(default_factory=dict[str, ConnectionSettings])
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     workers: Mapping[str, WorkerSettings] = field(default_factory=dict[str, WorkerSettings])
+    supervisors: Mapping[str, SupervisorSettings] = field(
+        default_factory=dict[str, SupervisorSettings]
+    )
     webhooks: WebhookSettings = WebhookSettings()
     imports: tuple[str, ...] = ()
     limits: AppLimits = field(default_factory=AppLimits)
@@ -240,6 +245,7 @@ _TABLES: Mapping[str, object] = MappingProxyType(
         "apps": tuple[App, ...],
         "queues": dict[str, ConnectionSettings],
         "workers": dict[str, WorkerSettings],
+        "supervisors": dict[str, SupervisorSettings],
     }
 )
 _TOP: Mapping[str, object] = MappingProxyType(
@@ -310,6 +316,7 @@ def load_settings(
         limits=limits,
         queues=read_connections(found.get("queues"), sections["queue"]),
         workers=read_pools(found.get("workers"), sections["worker"]),
+        supervisors=read_supervisors(found.get("supervisors"), sections["worker"]),
         **{name: values[name] for name in _TOP if name in values},
         **sections,
     )

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "work": ("broadcaster.cli.work:work", "Run queued jobs and broadcasts."),
     "trigger": ("broadcaster.cli.trigger:trigger", "Broadcast one event."),
     "listen": ("broadcaster.cli.listen:listen", "Show the events of channels as they come."),
+    "supervise": ("broadcaster.cli.supervise:supervise", "Keep as many workers as needed."),
     "queue": ("broadcaster.cli.queue:queue", "See, pause, resume and clear queues."),
     "schedule": ("broadcaster.cli.schedule:schedule", "Queue jobs when they are due."),
     "failed": ("broadcaster.cli.failed:failed", "List, show, retry and delete failed jobs."),

@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from broadcaster.settings import WorkerSettings
 
@@ -38,15 +38,48 @@ def run_processes(arguments: Sequence[str], said: WorkerSettings) -> int:
     return asyncio.run(WorkerProcesses(command, said.processes, said.health_port, ends=ends).run())
 
 
-def end_with_parent() -> None:
-    """Stop this process in good order when the parent that holds its stdin is gone."""
-    threading.Thread(target=_watch_parent, name="tether", daemon=True).start()
+class Tether:
+    """
+    What a parent says to its worker: through standard input, a pipe that only it holds.
 
+    A line ``slots 5`` has the worker run at most 5 jobs at once. When the pipe closes, the
+    parent is gone, and this process stops itself in good order.
+    """
 
-def _watch_parent() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._slots: int | None = None
+        self._resize: Callable[[int], object] | None = None
+
+    def start(self) -> None:
+        """Listen from now on, in a thread of its own."""
+        threading.Thread(target=self._listen, name="tether", daemon=True).start()
+
+    def attach(self, resize: Callable[[int], object]) -> None:
+        """Have `resize` called, from the thread, with what was said last and is said later."""
+        with self._lock:
+            self._resize = resize
+            if self._slots is not None:
+                resize(self._slots)
+
+    def _listen(self) -> None:
+        rest = b""
+        while data := os.read(sys.stdin.fileno(), 4096):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._told(line)
+            rest = rest[-4096:]
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _told(self, line: bytes) -> None:
+        word, _, number = line.partition(b" ")
+        if word != b"slots" or not number.isdigit():
+            return
+        with self._lock:
+            self._slots = int(number)
+            if self._resize is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: it is stopping
+                    self._resize(self._slots)
 
 
 class WorkerProcesses:

@@ -27,6 +27,7 @@ class Operations(NamedTuple):
     Attributes:
         connection: its name.
         clients: to be closed after use.
+        lanes: lanes of each queue.
     """
 
     connection: str
@@ -35,6 +36,7 @@ class Operations(NamedTuple):
     admin: RedisQueueAdmin
     fleet: RedisFleet
     failed: RedisFailedJobs
+    lanes: int
 
     def backlogs(
         self, names: Sequence[str] = (), workers: Sequence[WorkerRecord] | None = None
@@ -55,7 +57,7 @@ class Operations(NamedTuple):
 
     def parts(self, queue: str) -> list[str]:
         """Return `queue` and all its lanes, also those without a job; of a lane, itself."""
-        return [queue] if split_lane(queue)[1] is not None else [queue, *lane_names(queue)]
+        return [queue] if split_lane(queue)[1] is not None else [queue, *lane_names(queue, self.lanes)]
 
     def known_parts(self, queue: str) -> list[str]:
         """Return `queue` and those of its lanes that were pushed to."""
@@ -85,4 +87,5 @@ def open_operations(settings: Settings, connection: str = "") -> Operations:
         admin=RedisQueueAdmin(clients),
         fleet=RedisFleet(clients),
         failed=RedisFailedJobs(clients),
+        lanes=said.lanes,
     )

@@ -18,13 +18,15 @@ between leaves it to the next one; a callback is a job with a `Link`, so it is q
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from broadcaster.protocol.payload import blaming
 
-    from broadcaster.contracts.settlements import NewJob
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from broadcaster.contracts.settlements import BatchMark, Culprit, NewJob
 
 Moment = Literal["then", "catch", "finally"]
 
@@ -120,6 +122,24 @@ class Marked:
     due: Mapping[Moment, Sequence[NewJob]] = field(default_factory=dict[Moment, "Sequence[NewJob]"])
 
 
+def callbacks_due(
+    due: Mapping[Moment, Sequence[NewJob]], marks: Iterable[BatchMark]
+) -> list[NewJob]:
+    """
+    Return the jobs to queue, those of ``catch`` told who failed first.
+
+    Args:
+        due: as `Marked.due`.
+        marks: by which it has become due, in order.
+    """
+    culprit = next((mark.culprit for mark in marks if mark.culprit is not None), None)
+    return [
+        job if culprit is None or moment != "catch" else _told(job, culprit)
+        for moment, jobs in due.items()
+        for job in jobs
+    ]
+
+
 class Batches(Protocol):
     """
     A store of batches; those that finished are kept for a week.
@@ -204,3 +224,8 @@ class Batches(Protocol):
     def prune(self, older_than: float, *, unfinished: bool = False) -> int:
         """Delete batches that finished over `older_than` seconds ago; return their number."""
         ...
+
+
+def _told(job: NewJob, culprit: Culprit) -> NewJob:
+    body = blaming(job.body, job=culprit.job, job_id=culprit.id, error=culprit.error)
+    return replace(job, body=body)

@@ -121,6 +121,21 @@ class Push:
     job: NewJob
 
 
+class Culprit(NamedTuple):
+    """
+    The job that a callback is about.
+
+    Attributes:
+        job: registered name of its class.
+        id: its id.
+        error: type and text of its exception.
+    """
+
+    job: str
+    id: str
+    error: str
+
+
 @dataclass(frozen=True, slots=True)
 class BatchMark:
     """
@@ -128,11 +143,13 @@ class BatchMark:
 
     Attributes:
         failed: whether it failed for good; it is done otherwise.
+        culprit: what callbacks are told if it is the first that failed.
     """
 
     batch_id: str
     index: int
     failed: bool = False
+    culprit: Culprit | None = None
 
 
 Effect = Push | BatchMark

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from broadcaster.contracts.batches import callbacks_due
 from broadcaster.contracts.settlements import BatchMark, Push
 from broadcaster.errors import JobFailed
 from broadcaster.jobs import bus
@@ -109,7 +110,7 @@ class InlineJobs:
                     jobs.append(job)
                 case BatchMark(batch_id, index, failed):
                     due = self._batches().mark(batch_id, index, failed=failed).due
-                    jobs += [job for called in due.values() for job in called]
+                    jobs += callbacks_due(due, [effect])
                     self._batches().called(batch_id, list(due))
         return jobs
 
@@ -121,7 +122,7 @@ class InlineJobs:
                     jobs.append(job)
                 case BatchMark(batch_id, index, failed):
                     due = (await self._batches().amark(batch_id, index, failed=failed)).due
-                    jobs += [job for called in due.values() for job in called]
+                    jobs += callbacks_due(due, [effect])
                     await self._batches().acalled(batch_id, list(due))
         return jobs
 

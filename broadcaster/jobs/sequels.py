@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from broadcaster.contracts.settlements import BatchMark, Effect, Link, NewJob, Push
+from broadcaster.contracts.settlements import BatchMark, Culprit, Effect, Link, NewJob, Push
 from broadcaster.jobs.outcome import Finished, GiveUp
 from broadcaster.protocol.ids import derived_id
 from broadcaster.protocol.payload import Cause, ChainPlace, NextJob, encode_payload
@@ -35,9 +35,9 @@ def sequels(payload: Payload, outcome: Outcome, *, now: float) -> tuple[Effect, 
     match outcome:
         case Finished(ends_chain):
             following = () if ends_chain else _next_link(payload, now)
-            return (*following, *_mark(payload, failed=False))
+            return (*following, *_mark(payload, None))
         case GiveUp(_, error):
-            return (*_catch(payload, error, now), *_mark(payload, failed=True))
+            return (*_catch(payload, error, now), *_mark(payload, error))
         case _:
             return ()
 
@@ -93,9 +93,14 @@ def _catch(payload: Payload, error: str, now: float) -> tuple[Push, ...]:
     )
 
 
-def _mark(payload: Payload, *, failed: bool) -> tuple[BatchMark, ...]:
+def _mark(payload: Payload, error: str | None) -> tuple[BatchMark, ...]:
     place = payload.batch
-    return () if place is None else (BatchMark(place.id, place.index, failed),)
+    if place is None:
+        return ()
+    if error is None:
+        return (BatchMark(place.id, place.index),)
+    culprit = Culprit(payload.job, payload.id, error)
+    return (BatchMark(place.id, place.index, failed=True, culprit=culprit),)
 
 
 def _deadline(link: NextJob, now: float) -> float | None:

@@ -240,6 +240,22 @@ def refreshed(body: bytes, *, now: float) -> bytes:
     return encode_payload(msgspec.structs.replace(payload, retry_until=now + payload.retry_for))
 
 
+def blaming(body: bytes, *, job: str, job_id: str, error: str) -> bytes:
+    """
+    Return the body of a callback with the job that it is about in its `Payload.cause`.
+
+    Anything that is no payload of a callback is returned as it is.
+    """
+    try:
+        payload = decode_payload(body)
+        if payload.cause is None:
+            return body
+        cause = msgspec.structs.replace(payload.cause, job=job, job_id=job_id, error=error)
+        return encode_payload(msgspec.structs.replace(payload, cause=cause))
+    except InvalidJob:
+        return body
+
+
 def _not_finite(value: Any, path: str) -> str | None:
     """Return the path of the first float that is not finite; no deeper than the encoder went."""
     if isinstance(value, float):

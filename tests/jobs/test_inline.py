@@ -203,6 +203,12 @@ def test_a_failure_cancels_a_batch_and_the_rest_is_skipped(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+def test_the_callback_for_the_first_failure_is_told_of_it() -> None:
+    batch([Note("1"), Broken()]).catch(Tell()).dispatch()
+
+    assert ran[-1] == ("told", "inline.Broken", "ValueError: boom")
+
+
 async def test_failures_may_be_allowed_and_jobs_may_insist() -> None:
     class Always(Job, name="inline.Always", skip_cancelled=False):
         async def handle(self) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broadcaster.contracts.settlements import BatchMark, Link, Push
+from broadcaster.contracts.settlements import BatchMark, Culprit, Link, Push
 from broadcaster.jobs.outcome import Finished, GiveUp, PutOff, TryAgain
 from broadcaster.jobs.sequels import called_back, chained, sequels
 from broadcaster.protocol.ids import derived_id
@@ -86,7 +86,8 @@ def test_a_job_of_a_batch_is_marked() -> None:
 
     assert sequels(job, Finished(), now=0.0) == (BatchMark(BATCH, 7, failed=False),)
     assert sequels(job, Finished(ends_chain=True), now=0.0) == (BatchMark(BATCH, 7),)
-    assert sequels(job, FAILED, now=0.0) == (BatchMark(BATCH, 7, failed=True),)
+    culprit = Culprit("first", ID, "ValueError: boom")
+    assert sequels(job, FAILED, now=0.0) == (BatchMark(BATCH, 7, failed=True, culprit=culprit),)
 
 
 def test_a_job_that_runs_again_has_no_sequels_yet() -> None:

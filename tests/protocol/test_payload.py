@@ -17,6 +17,7 @@ from broadcaster.protocol.payload import (
     ChainPlace,
     NextJob,
     Payload,
+    blaming,
     decode_payload,
     encode_payload,
     refreshed,
@@ -230,3 +231,14 @@ def test_row_43_a_job_that_is_put_back_gets_its_time_for_tries_again() -> None:
     assert decode_payload(refreshed(within, now=1_000.0)).retry_until == 1_060.0
     assert refreshed(until, now=1_000.0) == until
     assert refreshed(b"nonsense", now=1_000.0) == b"nonsense"
+
+
+def test_a_callback_is_told_which_job_failed() -> None:
+    callback = encode_payload(payload(cause=Cause(batch=ID)))
+    other = encode_payload(payload())
+
+    told = decode_payload(blaming(callback, job="mail", job_id=ID, error="ValueError: boom"))
+
+    assert told.cause == Cause(batch=ID, job="mail", job_id=ID, error="ValueError: boom")
+    assert blaming(other, job="mail", job_id=ID, error="x") == other
+    assert blaming(b"nonsense", job="mail", job_id=ID, error="x") == b"nonsense"

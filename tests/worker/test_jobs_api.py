@@ -136,7 +136,11 @@ async def app(world: WorkerWorld) -> AsyncIterator[Backend]:
 
 
 async def test_row_18_links_run_one_after_the_other(world: WorkerWorld) -> None:
-    links: list[Job | PreparedJob] = [Step("1"), SyncStep("2").with_options(queue="other"), Step("3")]
+    links: list[Job | PreparedJob] = [
+        Step("1"),
+        SyncStep("2").with_options(queue="other"),
+        Step("3"),
+    ]
     await chain(links).catch(Tell()).adispatch()
 
     await world.drain(queues=("default", "other"))
@@ -207,14 +211,16 @@ async def test_row_22_the_first_failure_cancels_the_batch_and_calls_back(
     world: WorkerWorld,
 ) -> None:
     pending = batch([Broken(), Step("1")]).then(Count("then"))
-    made = await pending.catch(Count("catch")).finally_(Count("finally")).adispatch()
+    made = await pending.catch(Tell()).finally_(Count("finally")).adispatch()
 
     await world.drain()
     await world.drain()
 
     after = await made.afresh()
     assert (after.cancelled, after.failed_jobs, after.finished) == (True, 1, True)
-    assert sorted(one[0] for one in seen if isinstance(one, tuple)) == ["catch", "finally"]
+    called = [one for one in seen if isinstance(one, tuple)]
+    assert sorted(one[0] for one in called) == ["finally", "told"]
+    assert ("told", "api.Broken", "ValueError: boom") in called
 
 
 async def test_failed_jobs_of_a_batch_are_run_again_and_complete_it(

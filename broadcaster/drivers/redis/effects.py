@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from broadcaster.contracts.queue import BatchMark, Link, NewJob, Owed, Push, Unique
+from broadcaster.contracts.settlements import Culprit  # noqa: TC001 - msgspec evaluates annotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +33,7 @@ class _Mark(msgspec.Struct, tag="mark", omit_defaults=True, frozen=True):
     batch: str
     index: int
     failed: bool = False
+    culprit: Culprit | None = None
 
 
 _jobs = msgspec.json.Decoder(list[_Job])
@@ -95,7 +97,7 @@ def marks(owed: Sequence[Owed]) -> dict[str, list[BatchMark]]:
 
 def _written(effect: Effect) -> _Job | _Mark:
     if isinstance(effect, BatchMark):
-        return _Mark(effect.batch_id, effect.index, effect.failed)
+        return _Mark(effect.batch_id, effect.index, effect.failed, effect.culprit)
     return _job(effect.job)
 
 
@@ -107,7 +109,7 @@ def _job(job: NewJob) -> _Job:
 
 def _read(effect: _Job | _Mark) -> Effect:
     if isinstance(effect, _Mark):
-        return BatchMark(effect.batch, effect.index, effect.failed)
+        return BatchMark(effect.batch, effect.index, effect.failed, effect.culprit)
     return Push(_read_job(effect))
 
 

@@ -12,6 +12,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from broadcaster.contracts.batches import callbacks_due
 from broadcaster.contracts.queue import FailedLimits, Hold, Pushed, QueueSizes
 from broadcaster.drivers.redis.batches import RedisBatches
 from broadcaster.drivers.redis.client import ANSWER_SECONDS, VERB_SECONDS, translated
@@ -130,10 +131,10 @@ class RedisQueue:
         if not owed:
             return
         jobs = pushes(owed)
-        marked = await self._batches.amark_all(marks(owed))
-        for each in marked.values():
-            for callbacks in each.due.values():
-                jobs += callbacks
+        made = marks(owed)
+        marked = await self._batches.amark_all(made)
+        for batch_id, each in marked.items():
+            jobs += callbacks_due(each.due, made[batch_id])
         await self.apush(jobs)
         for batch_id, each in marked.items():
             if each.due:

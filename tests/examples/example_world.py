@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from broadcaster.wiring.worker import open_worker
 from broadcaster.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from broadcaster.worker.options import ExitReason
 
@@ -63,3 +64,13 @@ async def work(settings: Settings, *queues: str, **options: Any) -> ExitReason:
     finally:
         opened.runner.close()
         await opened.aclose()
+
+
+async def work_until(
+    condition: Callable[[], object], settings: Settings, *queues: str, within: float = 30.0
+) -> None:
+    """Run workers of `queues`, one after the other, until `condition()` is true."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"still false after {within} s"
+        await work(settings, *queues)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from django.conf import settings
 def set_up() -> None:
     """Set Django up and make the tables, once per process."""
     folder = Path(tempfile.mkdtemp(prefix="broadcaster-django-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     settings.configure(
         DATABASES={
             name: {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / f"{name}.sqlite3")}

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from broadcaster.contracts.queue import Queue
 
 FRESH_SECONDS = 0.1
-"""For how long it is believed that a batch was not cancelled."""
+"""
+For how long it is believed that a batch was not cancelled. That it was is never believed: it
+may be taken back, and then its failed jobs come again.
+"""
 _REMEMBERED = 256
 
 
@@ -42,8 +45,8 @@ class QueueStores:
     async def is_cancelled(self, batch_id: str) -> bool:
         """See `JobStores.is_cancelled`."""
         seen, cancelled = self._seen.get(batch_id, (-1.0, False))
-        if cancelled or 0 <= time.monotonic() - seen < FRESH_SECONDS:
-            return cancelled
+        if not cancelled and 0 <= time.monotonic() - seen < FRESH_SECONDS:
+            return False
         batch = await self._batches.afind(batch_id)
         cancelled = batch is not None and batch.cancelled
         self._seen[batch_id] = (time.monotonic(), cancelled)

@@ -20,11 +20,12 @@ from broadcaster.jobs.middleware import Throttle, ThrottlesExceptions, WithoutOv
 from broadcaster.jobs.running import require_current_job
 from broadcaster.settings import Settings
 from broadcaster.wiring.backend import Backend
-from tests.polling import eventually
+from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from broadcaster.jobs.batch import Batch
     from broadcaster.jobs.bus import PreparedJob
     from tests.worker.worker_world import WorkerWorld
 
@@ -242,6 +243,28 @@ async def test_failed_jobs_of_a_batch_are_run_again_and_complete_it(
     after = await made.afresh()
     assert (after.failed_jobs, after.pending_jobs) == (0, 0)
     assert seen[-1] == ("then", 3, 0)
+
+
+async def test_failed_jobs_of_a_cancelled_batch_are_run_again_by_the_same_worker(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await batch([Broken("a")]).then(Count("then")).adispatch()
+
+    async def mended(self: Broken) -> None:
+        seen.append(f"mended {self.word}")
+
+    async with world.running():
+        await eventually(lambda: "failed: boom" in seen)
+        await eventually_async(lambda: _cancelled(made))
+        monkeypatch.setattr(Broken, "handle", mended)
+        await made.aretry_failed()
+        await eventually(lambda: ("then", 1, 0) in seen)
+
+    assert "mended a" in seen
+
+
+async def _cancelled(one: Batch) -> bool:
+    return (await one.afresh()).cancelled
 
 
 async def test_row_26_a_running_job_adds_to_its_batch(world: WorkerWorld) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 import msgspec
 from broadcaster_auth import (
@@ -33,9 +33,12 @@ from broadcaster import (
     ShouldBroadcastNow,
     ShouldRescue,
     Skipped,
+    TrackedJob,
     UserChannel,
     abroadcast,
     aemit,
+    after_commit,
+    ajob_status,
     aonline,
     aonline_many,
     arevoke,
@@ -49,6 +52,7 @@ from broadcaster import (
     emit,
     event,
     job,
+    job_status,
     listen,
     listen_to,
     listeners,
@@ -257,7 +261,33 @@ def endpoints() -> None:
     )
 
 
+class Export(TrackedJob, queue="exports", tries=2):
+    user_id: int
+
+    def handle(self) -> None:
+        self.progress(50, "half")
+        self.result("/exported/1.csv")
+
+    def broadcast_progress_on(self) -> PrivateChannel:
+        return PrivateChannel(f"users.{self.user_id}")
+
+
+def transactions_and_progress(order: Order) -> None:
+    with after_commit():
+        broadcast(OrderShipped(order), after_commit=True)
+        on("orders").after_commit().send()
+        Export(user_id=7).dispatch(after_commit=True, connection="long")
+    status = job_status(Export(user_id=7).dispatch())
+    if status is not None:
+        assert_type(status.status, Literal["pending", "processing", "completed", "failed"])
+        assert_type(status.progress, int)
+    Export("7")  # type: ignore[arg-type]
+
+
 async def async_code(order: Order) -> None:
+    async with after_commit():
+        await abroadcast(OrderShipped(order), after_commit=True)
+    await ajob_status(await Export(user_id=7).adispatch())
     try:
         await abroadcast(OrderShipped(order), to_others=True)
     except DriverUnavailable as error:

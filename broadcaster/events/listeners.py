@@ -101,14 +101,15 @@ class Listeners:
         Return the class of the event called `name`, as the listener of that name knows it.
 
         Only classes that it listens to are looked at, what derives from them, and, if it
-        listens to a pattern, those that were given this name with `event`.
+        listens to a pattern or to everything, those that were given this name with `event`.
         """
         mine = [entry for entry in self._entries.values() if entry.listener.name == listener]
         classes = [entry.target for entry in mine if isinstance(entry.target, type)]
-        found = class_among(classes, name)
-        if found is None and any(e.pattern and e.pattern.fullmatch(name) for e in mine):
-            return named_event(name)
-        return found
+        found = class_among([cls for cls in classes if cls is not object], name)
+        if found is not None:
+            return found
+        by_name = object in classes or any(e.pattern and e.pattern.fullmatch(name) for e in mine)
+        return named_event(name) if by_name else None
 
 
 listeners = Listeners()

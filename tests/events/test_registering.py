@@ -191,6 +191,21 @@ def test_a_queued_wildcard_refuses_events_that_a_worker_could_not_find() -> None
         emit(OrderPlaced(3))
 
 
+def test_who_queues_everything_gets_events_that_have_a_name(app: RecordingApplication) -> None:
+    """Else a payload could name any class of the process."""
+    listen(object, queue="stats")(note)
+
+    emit(ItemAdded(3))
+    run_queued(app)
+    assert heard == [("note", ItemAdded(3))]
+
+    with pytest.raises(InvalidJob, match=r"give it a name with @event"):
+        emit(OrderPlaced(3))
+    job = registry.find(f"{__name__}.note")
+    with pytest.raises(InvalidJob, match="listens to no event"):
+        job.decode_fields({"event": "signed.in", "data": {"user_id": 1}}).run_now()
+
+
 def test_a_payload_finds_no_event_that_its_listener_does_not_listen_to() -> None:
     """A payload names an event; what it may name is decided by the code, not by the payload."""
     listen(SignedIn, queue=True)(note)

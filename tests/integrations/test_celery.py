@@ -275,3 +275,18 @@ async def test_a_worker_finds_nothing_to_do_in_it() -> None:
     assert there.extend("q", {}, 1.0) == {}
     assert there.queues() == ()
     assert there.sizes("q") == await there.asizes("q")
+
+
+def test_a_worker_of_celery_runs_our_jobs_from_redis(redis_url: str) -> None:
+    there = Celery(
+        "redis",
+        broker=redis_url.replace("unix://", "redis+socket://").replace("db=0", "virtual_host=5"),
+    )
+    install(there)
+    payload = Payload(id=uuid.uuid4().hex, job="tests.celery.Note", data={"text": "redis"})
+
+    assert CeleryQueue(there).push([job_of(payload)]).new == [payload.id]
+    with start_worker(there, perform_ping_check=False, pool="solo", loglevel="ERROR"):
+        asyncio.run(eventually(lambda: ran, within=20))
+
+    assert ran == [("redis", 1)]

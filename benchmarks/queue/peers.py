@@ -30,7 +30,8 @@ def count(total: int) -> None:
         done += 1
         begun = begun or time.perf_counter()
         if done == total:
-            print(json.dumps({"seconds": time.perf_counter() - begun}), flush=True)
+            line = json.dumps({"seconds": time.perf_counter() - begun})
+            os.write(1, f"{line}\n".encode())  # print may have been redirected
             os._exit(0)
 
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib.util
+import sys
 import uuid
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +32,7 @@ from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.delay import as_seconds
 from broadcaster.jobs.lifecycle import JobAttempted
+from broadcaster.jobs.registry import registry
 from broadcaster.protocol.fact_jobs import WEBHOOK_QUEUE
 from broadcaster.protocol.facts import FACT_QUEUE
 from broadcaster.protocol.lanes import lane_names, split_lane
@@ -162,7 +165,8 @@ class LiveQueue:
         wanted = tuple(queues) or tuple(self._families())
         if not wanted:
             return 0
-        said = worker_options(self.settings, self.settings.worker)
+        modules = (*self.settings.imports, *_modules_of_jobs())
+        said = worker_options(self.settings, self.settings.worker, modules=modules)
         options = dataclasses.replace(
             said, queues=wanted, weights=None, max_jobs=max_jobs, stop_when_empty=True
         )
@@ -243,6 +247,26 @@ def _blocking(verb: str, work: Coroutine[Any, Any, int]) -> int:
         return asyncio.run(work)
     work.close()
     raise RuntimeError(f"an event loop is running here: await a{verb}()")
+
+
+def _modules_of_jobs() -> list[str]:
+    """
+    Return what processes of sync jobs import to know them; test modules are no such thing.
+
+    In production the `imports` setting or the command line says it.
+    """
+    modules = {registry.find(name).__module__ for name in registry.names()}
+    return sorted(name for name in modules if name in sys.modules and _is_of_shop(name))
+
+
+def _is_of_shop(module: str) -> bool:
+    own = module == "__main__" or module.startswith("broadcaster.")
+    if own or module.rpartition(".")[2].startswith("test_"):
+        return False
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _on_one_server(settings: Settings) -> Settings:

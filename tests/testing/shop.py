@@ -48,6 +48,13 @@ class Refresh(Job, name="testing.Refresh", unique=True):
         ran.append(self)
 
 
+@job(name="testing.weigh", timeout=30)
+def weigh(grams: int) -> None:
+    """A sync job with a timeout: it gets a process of its own."""
+    if grams < 0:
+        raise ValueError(f"{grams} g")
+
+
 @job(name="testing.report")
 def report(month: str) -> None:
     ran.append(month)

@@ -10,7 +10,7 @@ from broadcaster import Job, JobFailed, batch, chain, current, emit, minutes, on
 from broadcaster.errors import NotConfigured
 from broadcaster.testing import LiveQueue, adrain, awork_once, drain, work_once
 from tests.testing import shop
-from tests.testing.shop import Charge, OrderPlaced, Pack, Ship
+from tests.testing.shop import Charge, OrderPlaced, Pack, Ship, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +129,18 @@ def test_a_retry_waits_and_fails_when_its_time_has_come(live: LiveQueue) -> None
     assert (failed.job, failed.attempts) == ("testing.Broken", 2)
     with pytest.raises(AssertionError, match=r"Broken on default: LookupError.*no such order"):
         live.assert_nothing_failed()
+
+
+@pytest.mark.process
+def test_a_sync_job_with_a_timeout_runs_in_a_process_that_knows_it(live: LiveQueue) -> None:
+    weigh(500).dispatch()
+    live.drain()
+    live.assert_nothing_failed()
+
+    weigh(-1).dispatch()
+    live.drain()
+
+    assert [failed.job for failed in live.failed()] == ["testing.weigh"]
 
 
 def test_broadcasts_are_published_by_the_worker(live: LiveQueue) -> None:

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
         PrivateChannel,
         UserChannel,
     )
+    from broadcaster.events.discovery import discover
+    from broadcaster.events.dispatcher import ShouldEmitAfterCommit, aemit, emit
     from broadcaster.events.event import ShouldBroadcast, ShouldBroadcastNow, ShouldRescue
     from broadcaster.events.facts import (
         CacheMissed,
@@ -60,8 +62,10 @@ if TYPE_CHECKING:
         MemberRemoved,
         SubscriptionCountChanged,
     )
-    from broadcaster.events.listening import listen
+    from broadcaster.events.listening import listen, listen_to, listeners, queued, subscribe
+    from broadcaster.events.naming import event
     from broadcaster.events.revocation import arevoke, revoke
+    from broadcaster.events.tracked_job import TrackedJob, ajob_status, job_status
     from broadcaster.events.users import (
         aonline,
         aonline_many,
@@ -70,8 +74,17 @@ if TYPE_CHECKING:
         online_many,
         terminate_connections,
     )
+    from broadcaster.jobs.after_commit import after_commit
+    from broadcaster.jobs.batch import Batch, afind_batch, batch, find_batch
+    from broadcaster.jobs.bus import Skipped
+    from broadcaster.jobs.chain import chain
     from broadcaster.jobs.delay import hours, minutes, seconds
-    from broadcaster.jobs.job import Job, job
+    from broadcaster.jobs.function import job
+    from broadcaster.jobs.injection import provide
+    from broadcaster.jobs.job import Job
+    from broadcaster.jobs.references import Ref
+    from broadcaster.jobs.running import CurrentJob, current_job
+    from broadcaster.scheduling.entries import schedule
 
 # Grouped by noun: events, channels, sending, listening, jobs, the process, errors.
 __all__ = [  # noqa: RUF022 - grouped for the reader
@@ -100,7 +113,16 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "aonline",
     "online_many",
     "aonline_many",
+    "emit",
+    "aemit",
+    "ShouldEmitAfterCommit",
+    "event",
     "listen",
+    "listen_to",
+    "listeners",
+    "queued",
+    "subscribe",
+    "discover",
     "ChannelOccupied",
     "ChannelVacated",
     "MemberAdded",
@@ -110,6 +132,21 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "SubscriptionCountChanged",
     "Job",
     "job",
+    "chain",
+    "batch",
+    "find_batch",
+    "afind_batch",
+    "Batch",
+    "Skipped",
+    "Ref",
+    "after_commit",
+    "TrackedJob",
+    "job_status",
+    "ajob_status",
+    "schedule",
+    "provide",
+    "current_job",
+    "CurrentJob",
     "seconds",
     "minutes",
     "hours",
@@ -159,7 +196,10 @@ _HOMES = {
         "online_many",
         "aonline_many",
     ),
-    "broadcaster.events.listening": ("listen",),
+    "broadcaster.events.dispatcher": ("emit", "aemit", "ShouldEmitAfterCommit"),
+    "broadcaster.events.naming": ("event",),
+    "broadcaster.events.listening": ("listen", "listen_to", "listeners", "queued", "subscribe"),
+    "broadcaster.events.discovery": ("discover",),
     "broadcaster.events.facts": (
         "ChannelOccupied",
         "ChannelVacated",
@@ -169,7 +209,17 @@ _HOMES = {
         "CacheMissed",
         "SubscriptionCountChanged",
     ),
-    "broadcaster.jobs.job": ("Job", "job"),
+    "broadcaster.jobs.job": ("Job",),
+    "broadcaster.jobs.function": ("job",),
+    "broadcaster.jobs.chain": ("chain",),
+    "broadcaster.jobs.batch": ("batch", "find_batch", "afind_batch", "Batch"),
+    "broadcaster.jobs.bus": ("Skipped",),
+    "broadcaster.jobs.references": ("Ref",),
+    "broadcaster.jobs.after_commit": ("after_commit",),
+    "broadcaster.events.tracked_job": ("TrackedJob", "job_status", "ajob_status"),
+    "broadcaster.jobs.injection": ("provide",),
+    "broadcaster.jobs.running": ("current_job", "CurrentJob"),
+    "broadcaster.scheduling.entries": ("schedule",),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),
     "broadcaster.context": ("using_app",),
     "broadcaster.current": ("configure", "credentials"),

@@ -11,9 +11,12 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from broadcaster.contracts.application import Application
     from broadcaster.contracts.apps import App
     from broadcaster.settings import Settings
@@ -124,6 +127,19 @@ def use(replacement: Application) -> None:
         _current.application = replacement
         _current.settings = None
         _current.pid = os.getpid()
+
+
+@contextmanager
+def replaced(replacement: Application) -> Generator[None, None, None]:
+    """Make `replacement` the current application in this block, for every thread."""
+    with _current.lock:
+        before = _current.application, _current.settings, _current.pid
+        _current.application, _current.settings, _current.pid = replacement, None, os.getpid()
+    try:
+        yield
+    finally:
+        with _current.lock:
+            _current.application, _current.settings, _current.pid = before
 
 
 def reset() -> None:

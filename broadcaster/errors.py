@@ -32,7 +32,10 @@ Every exception of broadcaster.
         ├── UnknownJob              a name that is in no registry
         ├── InvalidJob              a body that does not fit its job class
         ├── JobFailed               raised by a job that gives up on purpose
-        └── JobTimedOut             ran longer than its ``timeout``
+        ├── JobTimedOut             ran longer than its ``timeout``
+        ├── ModelMissing            a model that a job refers to is gone
+        ├── NotRunning              asked of a job that no worker runs
+        └── Unsupported             a connection cannot keep what a job asks for
 
 Leaves name a state. Each error carries its data as attributes; the message says
 what was wrong, with what value, and what to do. `code` is stable and documented in
@@ -283,3 +286,41 @@ class JobTimedOut(JobError):
     """The job ran longer than its `timeout`."""
 
     code = "job_timed_out"
+
+
+class ModelMissing(JobError):
+    """
+    A model that a job refers to is gone.
+
+    Attributes:
+        model: registered name of its class.
+        key: its primary key.
+    """
+
+    code = "missing_model"
+
+    def __init__(self, message: str, *, model: str, key: object) -> None:
+        super().__init__(message)
+        self.model = model
+        self.key = key
+
+
+class NotRunning(JobError):
+    """What only a running job can do was asked of one that no worker runs."""
+
+    code = "not_running"
+
+
+class Unsupported(JobError):
+    """
+    A queue connection cannot keep what a job asks for, so it was not dispatched there.
+
+    Attributes:
+        features: what it asks for, in words.
+    """
+
+    code = "unsupported"
+
+    def __init__(self, message: str, *, features: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.features = features

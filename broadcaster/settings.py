@@ -27,6 +27,8 @@ from broadcaster.errors import ConfigurationError, NotConfigured
 from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_apps import choose, read_apps, same_app, single_app
 from broadcaster.settings_credentials import passed_over, pick_app
+from broadcaster.settings_endpoint import EndpointSettings, endpoint_port
+from broadcaster.settings_queues import ConnectionSettings, read_connections
 from broadcaster.settings_sources import (
     DEV,
     Found,
@@ -36,10 +38,25 @@ from broadcaster.settings_sources import (
     file_layer,
     read_dotenv,
 )
+from broadcaster.settings_supervise import SupervisorSettings, read_supervisors
 from broadcaster.settings_values import convert
+from broadcaster.settings_work import QueueSettings, WorkerSettings, read_pools
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "BroadcastSettings",
+    "ConnectionSettings",
+    "EndpointSettings",
+    "GatewaySettings",
+    "QueueSettings",
+    "Settings",
+    "WebhookSettings",
+    "WorkerSettings",
+    "load_settings",
+    "setting_types",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,42 +78,6 @@ class BroadcastSettings:
     event_namespace: str = "App.Events"
     queue: str = "broadcasts"
     max_data_bytes: int = 10_240
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointSettings:
-    """
-    Where a Pusher-compatible server is reached by the ``pusher`` driver and by ``listen``.
-
-    Attributes:
-        host: a name or address.
-        port: default is 443 with https, else the port of [gateway].
-        path: put before ``/apps`` and ``/app``, for servers behind a prefix.
-        timeout: seconds that one request may take in all.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    scheme: Literal["http", "https"] = "http"
-    path: str = ""
-    timeout: float = 2.0
-
-    @property
-    def authority(self) -> str:
-        """Host and port as in a URL."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """The URL that ``/apps/...`` is appended to."""
-        return f"{self.scheme}://{self.authority}{self.prefix}"
-
-    @property
-    def prefix(self) -> str:
-        """`path` with a slash before and none behind, or nothing."""
-        path = self.path.strip("/")
-        return f"/{path}" if path else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,24 +108,6 @@ class GatewaySettings:
     max_connections: int = 0
     dynamic_apps: bool = True
     log_format: Literal["auto", "human", "json"] = "auto"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueSettings:
-    """
-    How jobs wait and are taken.
-
-    Attributes:
-        driver: ``sync`` runs jobs at once in the calling process, without Redis.
-        default: queue of a job that names none.
-        lease: seconds after which a silent worker's job is given to another.
-        max_crashes: lapsed leases after which a job counts as failed.
-    """
-
-    driver: Literal["redis", "sync"] = "redis"
-    default: str = "default"
-    lease: float = 30.0
-    max_crashes: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +148,9 @@ class Settings:
         limits: what clients of an app may do that has no limits of its own; apps carry
             theirs.
         imports: modules that a worker imports to find jobs and listeners.
+        queues: further queue connections by name.
+        workers: pools of workers by name.
+        supervisors: groups of workers that ``broadcaster supervise`` keeps, by name.
         sources: where each setting came from, by path.
         app_problem: why `app` is None, as one sentence.
         warnings: sentences on what was set and does not count.
@@ -196,10 +162,16 @@ class Settings:
     prefix: str = "broadcaster"
     debug: bool = False
     broadcast: BroadcastSettings = BroadcastSettings()
-    endpoint: EndpointSettings = EndpointSettings()
+    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
     history: HistoryLimits = field(default_factory=HistoryLimits)
     gateway: GatewaySettings = GatewaySettings()
-    queue: QueueSettings = QueueSettings()
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    queues: Mapping[str, ConnectionSettings] = field(default_factory=dict[str, ConnectionSettings])
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    workers: Mapping[str, WorkerSettings] = field(default_factory=dict[str, WorkerSettings])
+    supervisors: Mapping[str, SupervisorSettings] = field(
+        default_factory=dict[str, SupervisorSettings]
+    )
     webhooks: WebhookSettings = WebhookSettings()
     imports: tuple[str, ...] = ()
     limits: AppLimits = field(default_factory=AppLimits)
@@ -259,6 +231,7 @@ _SECTIONS: Mapping[str, type] = MappingProxyType(
         "history": HistoryLimits,
         "gateway": GatewaySettings,
         "queue": QueueSettings,
+        "worker": WorkerSettings,
         "webhooks": WebhookSettings,
     }
 )
@@ -267,9 +240,15 @@ _CREDENTIALS = ("app.id", "app.key", "app.secret", "app.grant_key", "app.encrypt
 _OF_APP: Mapping[str, object] = MappingProxyType(
     {"app.jwks_url": str, "app.enabled": bool, "app.server_events": bool}
 )
-# Lists of tables, read by `broadcaster.settings_apps`.
+# Tables of their own, read by `broadcaster.settings_apps` and `broadcaster.settings_work`.
 _TABLES: Mapping[str, object] = MappingProxyType(
-    {"app.webhooks": tuple[Webhook, ...], "apps": tuple[App, ...]}
+    {
+        "app.webhooks": tuple[Webhook, ...],
+        "apps": tuple[App, ...],
+        "queues": dict[str, ConnectionSettings],
+        "workers": dict[str, WorkerSettings],
+        "supervisors": dict[str, SupervisorSettings],
+    }
 )
 _TOP: Mapping[str, object] = MappingProxyType(
     {"redis_url": str, "prefix": str, "debug": bool, "imports": tuple[str, ...]}
@@ -338,6 +317,9 @@ def load_settings(
         app_problem=problem,
         warnings=passed_over(layers, credentials, found["apps"].source if listed else ""),
         limits=limits,
+        queues=read_connections(found.get("queues"), sections["queue"]),
+        workers=read_pools(found.get("workers"), sections["worker"]),
+        supervisors=read_supervisors(found.get("supervisors"), sections["worker"]),
         **{name: values[name] for name in _TOP if name in values},
         **sections,
     )
@@ -356,7 +338,7 @@ def _overrides_layer(overrides: Mapping[str, object], paths: Iterable[str]) -> L
 
 def _sections(values: dict[str, Any], sources: dict[str, str]) -> dict[str, Any]:
     if "endpoint.port" not in values:
-        values["endpoint.port"], sources["endpoint.port"] = _endpoint_port(values)
+        values["endpoint.port"], sources["endpoint.port"] = endpoint_port(values)
     return {
         name: cls(
             **{
@@ -385,12 +367,3 @@ def _choose(
         wanted = found.get("app.id")
     borrowed = own is not None and found["app.id"].source == DEV
     return choose(own, listed, wanted=wanted, borrowed=borrowed, problem=problem)
-
-
-def _endpoint_port(values: Mapping[str, Any]) -> tuple[int, str]:
-    """Return the port that goes with what was said, and what said it."""
-    if values.get("endpoint.scheme") == "https":
-        return 443, "endpoint.scheme"
-    if values.get("gateway.port"):
-        return values["gateway.port"], "gateway.port"
-    return EndpointSettings().port, "default"

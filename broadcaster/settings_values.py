@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.app import LIMIT_RANGES
@@ -12,11 +12,21 @@ from broadcaster.protocol.app_table import id_problem, limit_problem
 from broadcaster.protocol.channels import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broadcaster.settings_sources import Found
 
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 _SECRET = frozenset(
-    {"app.secret", "app.grant_key", "app.encryption_key", "app.webhooks", "apps", "redis_url"}
+    {
+        "app.secret",
+        "app.grant_key",
+        "app.encryption_key",
+        "app.webhooks",
+        "apps",
+        "queues",
+        "redis_url",
+    }
 )
 _QUEUE = (re.compile(r"[-A-Za-z0-9_.@]{1,128}"), "must be letters, digits or - _ . @")
 _TEXTS = {
@@ -44,6 +54,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "history.meta_seconds": (7_200, 31_536_000),
     "queue.lease": (0.5, 86_400),
     "queue.max_crashes": (1, 1_000),
+    "queue.lanes": (16, 256),
+    "worker.concurrency": (1, 1_000),
+    "worker.processes": (1, 256),
+    "worker.reserve_ahead": (0, 1_000),
+    "worker.backoff": (0, 31_536_000),
+    "worker.sleep": (0.05, 60),
+    "worker.health_port": (0, 65_535),
     "webhooks.timeout": (0.1, 60),
     "webhooks.concurrency": (1, 200),
     "webhooks.batch_seconds": (0, 10),
@@ -75,6 +92,8 @@ def convert(path: str, found: Found, hint: object) -> Any:
         return _bool(path, found)
     if hint is int or hint is float:
         return _number(path, found, whole=hint is int)
+    if hint == tuple[float, ...]:
+        return _numbers(path, found)
     if get_origin(hint) is tuple:
         return _checked_words(path, found)
     if not isinstance(value, str):
@@ -136,6 +155,17 @@ def _number(path: str, found: Found, *, whole: bool) -> float:
     if not low <= number <= high or (whole and number != int(number)):
         raise refusal(path, found, wanted)
     return int(number) if whole else float(number)
+
+
+def _numbers(path: str, found: Found) -> tuple[float, ...]:
+    value = found.value
+    if isinstance(value, str):
+        value = [word.strip() for word in value.split(",") if word.strip()]
+    items = value if isinstance(value, list | tuple) else [value]
+    return tuple(
+        _number(path, type(found)(item, found.source), whole=False)
+        for item in cast("Sequence[object]", items)
+    )
 
 
 def _checked_words(path: str, found: Found) -> tuple[str, ...]:

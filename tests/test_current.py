@@ -133,3 +133,16 @@ def test_credentials_that_are_missing_are_said_when_they_are_used() -> None:
         broadcaster.credentials()
 
     assert not broadcaster.credentials.debug
+
+
+def test_an_application_can_be_replaced_for_a_while() -> None:
+    first, second = RecordingApplication(), RecordingApplication()
+    current.use(first)
+
+    with current.replaced(second):
+        assert current.application() is second
+        current.reset()
+
+    assert current.application() is first
+    assert second.closed == 1
+    current.reset()

@@ -102,6 +102,13 @@ def test_files_that_are_no_code_are_shipped(wheel: Path, suffix: str) -> None:
     assert files <= names_in(wheel)
 
 
+def test_pytest_finds_the_fixtures(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        text = archive.read(f"broadcaster_server-{VERSION}.dist-info/entry_points.txt").decode()
+
+    assert "[pytest11]\nbroadcaster = broadcaster.testing.plugin\n" in text
+
+
 def test_the_licences_are_shipped(wheel: Path) -> None:
     names = names_in(wheel)
 

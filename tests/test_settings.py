@@ -464,11 +464,19 @@ def _default(settings: Settings, path: str) -> str:
         return "`true`"
     if path == "app.server_events":
         return "`false`"
-    if path.rpartition(".")[0] == "app" or path in ("redis_url", "apps", "broadcast.app"):
+    if path.rpartition(".")[0] == "app" or path in (
+        "redis_url",
+        "apps",
+        "broadcast.app",
+        "queues",
+        "workers",
+    ):
         return "| none |"
     value: object = settings
     for name in path.replace("app.limits.", "limits.").split("."):
         value = getattr(value, name)
+    if value is None:
+        return "| none |"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):

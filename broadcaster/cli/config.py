@@ -77,6 +77,8 @@ def _value(settings: Settings, path: str) -> object:
         )
     if path == "apps":
         return [app.id for app in settings.listed]
+    if path in ("queues", "workers", "supervisors"):
+        return sorted(getattr(settings, path))
     value: object = settings
     for name in path.replace("app.limits.", "limits.").split("."):
         value = getattr(value, name) if value is not None else None

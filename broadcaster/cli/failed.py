@@ -3,37 +3,54 @@
 from __future__ import annotations
 
 import json
-import re
+import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from broadcaster.errors import InvalidJob
-from broadcaster.protocol.payload import decode_payload
+from broadcaster.cli.failed_details import payload_of, read_moment, summary
+from broadcaster.cli.queue_screen import plain
+from broadcaster.contracts.stores import FailedFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
-    from broadcaster.contracts.stores import FailedJob, FailedJobs
+    from broadcaster.contracts.stores import FailedJobs
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_FILTERS = (
+    click.option("--queue", help="Only of this queue."),
+    click.option("--class", "job", help="Only of this class, by its registered name."),
+    click.option("--exception", help="Only with this type of exception, or this reason."),
+    click.option("--since", help="Only failed since: 2h, 1d, 2026-11-20, 2026-11-20T14:00Z."),
+    click.option("--until", help="Only failed before."),
+    click.option("--search", help="Only with this text in class, exception or error."),
+)
+
+
+def _with_filters(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
 
 
 @click.group()
 def failed() -> None:
-    """List and retry failed jobs."""
+    """List, show, retry and delete failed jobs."""
 
 
 @failed.command("list")
-@click.option("--queue", help="Only this queue. Default: all.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@_with_filters
+@click.option("--open", "only_open", is_flag=True, help="Leave out those that were retried.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
-def list_failed(queue: str | None, limit: int, *, as_json: bool) -> None:
+def list_failed(limit: int, *, only_open: bool, as_json: bool, **said: str | None) -> None:
     """List failed jobs, the latest first."""
+    from broadcaster.wiring.failures import find_failed
+
+    where = _where(said, retried=False if only_open else None)
     with _open() as store:
-        jobs = store.find(queue=queue, limit=limit)
+        jobs = find_failed(store, where, said["search"] or "", limit)
     if as_json:
         click.echo(json.dumps([summary(job) for job in jobs], indent=2))
         return
@@ -42,79 +59,151 @@ def list_failed(queue: str | None, limit: int, *, as_json: bool) -> None:
         return
     for job in jobs:
         line = summary(job)
-        text = f"{line['failed_at']}  {job.id}  {job.queue}  {line['job']}  {job.reason}"
+        retried = "  retried" if job.retried_at is not None else ""
+        text = f"{line['failed_at']}  {job.id}  {job.queue}  {line['job']}  {job.reason}{retried}"
         click.echo(plain(f"{text}  {job.error}"[:240]))
     click.echo(
         f"{len(jobs)} failed; see one with `broadcaster failed show ID`, "
-        "run them again with `broadcaster failed retry ID|all`",
+        "run them again with `broadcaster failed retry ID|--all`",
         err=True,
     )
 
 
 @failed.command()
 @click.argument("job_id", metavar="ID")
+@click.option("--secrets", is_flag=True, help="Show the payload as it is.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
-def show(job_id: str, *, as_json: bool) -> None:
-    """Show one failed job with its data. Exit code 1 if there is none."""
+def show(job_id: str, *, secrets: bool, as_json: bool) -> None:
+    """
+    Show one failed job with its traceback and payload. Exit code 1 if there is none.
+
+    Values whose names sound like secrets (password, token, card, ...) are hidden. Names are
+    all that is looked at: other fields, and the text of the error, are shown as they are.
+    """
     with _open() as store:
         job = store.get(job_id)
     if job is None:
         raise click.ClickException(f"no failed job has the id {plain(job_id)}")
-    details = summary(job) | {"payload": _payload(job)}
+    details: dict[str, object] = summary(job) | {
+        "payload": payload_of(job, secrets=secrets),
+        "traceback": job.traceback,
+    }
     if as_json:
         click.echo(json.dumps(details, indent=2))
         return
     for name, value in details.items():
         text = value if isinstance(value, str) else json.dumps(value)
-        click.echo(f"{name:<10} {plain(text)}")
+        if name == "traceback":
+            click.echo("\n".join(plain(line) for line in ("", *text.splitlines())))
+        else:
+            click.echo(f"{name:<10} {plain(text)}")
 
 
 @failed.command()
-@click.argument("job_ids", metavar="ID|all", nargs=-1, required=True)
-@click.option("--queue", help="With `all`: only this queue.")
-def retry(job_ids: tuple[str, ...], queue: str | None) -> None:
-    """Queue failed jobs again, with all their tries. Exit code 1 if one is not found."""
+@click.argument("job_ids", metavar="[ID|all]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All that were not retried yet.")
+@click.option("--range", "between", metavar="SINCE..UNTIL", help="Both at once: 2h..30m.")
+@_with_filters
+@click.option("--module", "modules", multiple=True, help="With listeners of JobRetryRequested.")
+def retry(
+    job_ids: tuple[str, ...],
+    between: str | None,
+    modules: tuple[str, ...],
+    *,
+    everything: bool,
+    **said: str | None,
+) -> None:
+    """
+    Queue failed jobs again, with all their tries.
+
+    Say ids, or which: --all, --queue, --class, --exception, --since, --until, --range,
+    --search. Those that were retried before are left out. Exit code 1 if an id is not found.
+    """
+    from broadcaster.settings import load_settings
+    from broadcaster.wiring.failures import retry_failed, retry_found
+    from broadcaster.wiring.worker import import_jobs
+
+    if between is not None:
+        said["since"], _, said["until"] = between.partition("..")
+    everything = everything or job_ids == ("all",)
+    ids = () if job_ids == ("all",) else job_ids
+    filtered = any(said.values())
+    if bool(ids) == (everything or filtered):
+        raise click.UsageError("say ids, or --all, or which: --queue, --class, --range, --search")
+    where = _where(said, retried=False)
+    import_jobs(tuple(dict.fromkeys((*load_settings().imports, *modules))))
     with _open() as store:
-        if job_ids == ("all",):
-            click.echo(f"queued {store.retry_all(queue)} jobs again")
-            return
-        found = store.retry(job_ids)
-    click.echo(f"queued {found} jobs again")
-    if found < len(job_ids):
+        search = said["search"] or ""
+        count = retry_failed(store, ids) if ids else retry_found(store, where, search)
+    click.echo(f"queued {count} jobs again")
+    if count < len(ids):
         raise click.ClickException(
-            f"{len(job_ids) - found} of the ids are not failed jobs; "
+            f"{len(ids) - count} of the ids are not failed jobs; "
             "`broadcaster failed list` shows those there are"
         )
 
 
-def summary(job: FailedJob) -> dict[str, object]:
-    """Return what `list` shows of a job; times as ISO 8601 in UTC."""
-    try:
-        name = decode_payload(job.body).job
-    except InvalidJob:
-        name = "?"
-    return {
-        "id": job.id,
-        "queue": job.queue,
-        "job": name,
-        "failed_at": datetime.fromtimestamp(job.failed_at, UTC).isoformat(timespec="seconds"),
-        "reason": job.reason,
-        "attempts": job.attempts,
-        "error": job.error,
-    }
+@failed.command()
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+def forget(job_ids: tuple[str, ...]) -> None:
+    """Delete failed jobs. Exit code 1 if one is not found."""
+    with _open() as store:
+        count = store.forget(job_ids)
+    click.echo(f"deleted {count} failed jobs")
+    if count < len(job_ids):
+        raise click.ClickException(f"{len(job_ids) - count} of the ids are not failed jobs")
 
 
-def plain(text: str) -> str:
-    """Return `text` without characters that a terminal would obey."""
-    return _CONTROL.sub("?", text)
+@failed.command()
+@_with_filters
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def flush(*, yes: bool, **said: str | None) -> None:
+    """Delete all failed jobs, or those that are meant."""
+    from broadcaster.wiring.failures import find_failed
+
+    where, search = _where(said), said["search"] or ""
+    with _open() as store:
+        if not yes:
+            which = "these" if any(said.values()) else "all"
+            click.confirm(f"delete {which} failed jobs for good?", abort=True)
+        if search:
+            count = store.forget([job.id for job in find_failed(store, where, search)])
+        else:
+            count = store.flush(where=where)
+    click.echo(f"deleted {count} failed jobs")
 
 
-def _payload(job: FailedJob) -> object:
-    try:
-        decode_payload(job.body)
-    except InvalidJob:
-        return job.body.decode("utf-8", "backslashreplace")
-    return json.loads(job.body)
+@failed.command()
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    help="Delete those that failed longer ago.",
+)
+def prune(hours: float) -> None:
+    """Delete old failed jobs; meant for cron. The store keeps them for a week at most."""
+    with _open() as store:
+        count = store.prune(hours * 3_600)
+    click.echo(f"deleted {count} failed jobs")
+
+
+def _where(said: dict[str, Any], *, retried: bool | None = None) -> FailedFilter:
+    now = time.time()
+    moments: dict[str, float | None] = {}
+    for name in ("since", "until"):
+        try:
+            moments[name] = read_moment(said[name], now) if said[name] else None
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+    return FailedFilter(
+        queue=said["queue"],
+        job=said["job"],
+        exception=said["exception"],
+        since=moments["since"],
+        until=moments["until"],
+        retried=retried,
+    )
 
 
 @contextmanager

@@ -3,128 +3,174 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from broadcaster.protocol.fact_jobs import WEBHOOK_QUEUE
-from broadcaster.protocol.facts import FACT_QUEUE
-from broadcaster.worker.options import ExitReason, WorkerOptions
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broadcaster.cli.work_processes import Tether
     from broadcaster.drivers.redis.client import RedisClients
-    from broadcaster.settings import Settings
+    from broadcaster.settings import Settings, WorkerSettings
+    from broadcaster.worker.heartbeat import HeldJob
+    from broadcaster.worker.options import ExitReason, WorkerOptions
 
 logger = logging.getLogger("broadcaster.worker")
 
-FORCED_EXIT = 1
+_OPTIONS = (
+    click.option(
+        "--queue",
+        help="Queues, comma-separated, the most urgent first: mail,default. With weights, "
+        "mail:3,default:1, they share the slots. Default: broadcasts,default.",
+    ),
+    click.option("--weights", is_flag=True, help="Share the slots among the queues by weight."),
+    click.option(
+        "--concurrency",
+        type=click.IntRange(1, 1_000),
+        help="Jobs that run at once in one process. Default: 10.",
+    ),
+    click.option("--processes", type=click.IntRange(1, 256), help="Processes. Default: 1."),
+    click.option(
+        "--reserve-ahead",
+        type=click.IntRange(0, 1_000),
+        help="Short jobs that a process reserves before it has a slot for them. Default: 16.",
+    ),
+    click.option(
+        "--tries",
+        type=click.IntRange(min=0),
+        help="Tries of a job that does not say; 0 is no limit. Default: 1.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0),
+        help="Seconds for one try of a job that does not say; 0 is no limit. "
+        "Default: 60 for async jobs. Given here it holds for sync jobs too, each of which then "
+        "gets a process of its own.",
+    ),
+    click.option(
+        "--backoff",
+        help="Seconds before each retry of a job that does not say, comma-separated; "
+        "the last one repeats. Default: 0.",
+    ),
+    click.option(
+        "--grace",
+        type=click.FloatRange(min=0),
+        help="Seconds that running jobs get to finish at a stop; the rest is handed back. "
+        "Default: 20.",
+    ),
+    click.option("--rest", type=click.FloatRange(min=0), help="Seconds a slot pauses after a job."),
+    click.option(
+        "--sleep",
+        type=click.FloatRange(0.05, 60),
+        help="Longest time between two looks at an empty queue; jobs wake it. Default: 2.",
+    ),
+    click.option("--max-jobs", type=click.IntRange(min=1), help="Stop after this many jobs."),
+    click.option("--max-time", type=click.FloatRange(min=0), help="Stop after this many seconds."),
+    click.option(
+        "--memory", type=click.IntRange(min=1), help="Stop when it takes more MB of RAM than this."
+    ),
+    click.option(
+        "--max-away",
+        type=click.FloatRange(min=0),
+        help="Stop when the queue cannot be reached for this many seconds.",
+    ),
+    click.option("--once", is_flag=True, help="Run one job, if there is one, and stop."),
+    click.option("--stop-when-empty", is_flag=True, help="Stop when no job is ready."),
+    click.option(
+        "--stop-when-empty-for",
+        type=click.FloatRange(min=0),
+        help="Stop when no job was ready for this many seconds.",
+    ),
+    click.option("--force", is_flag=True, help="Take jobs of paused queues too."),
+    click.option("--name", help="What monitors call it."),
+    click.option("--connection", help="Queue connection to serve. Default: that of [queue]."),
+    click.option("--health-port", type=click.IntRange(1, 65_535), help="Port of /healthz, /ready."),
+    click.option("--health-socket", help="Path of a Unix socket for the same."),
+    click.option("--json", is_flag=True, help="Log one JSON object per line."),
+)
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command()
 @click.argument("modules", nargs=-1)
-@click.option(
-    "--queue",
-    "queues",
-    help="Queues, comma-separated, the most urgent first. Default: broadcasts,default.",
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, 1_000),
-    default=10,
-    show_default=True,
-    help="Jobs that run at once in this process.",
-)
-@click.option(
-    "--tries",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="Tries of a job that does not say; 0 is no limit.",
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    help="Seconds for one try of a job that does not say; 0 is no limit. "
-    "Default: 60 for async jobs. Given here it holds for sync jobs too, each of which then "
-    "gets a process of its own.",
-)
-@click.option(
-    "--backoff",
-    help="Seconds before each retry of a job that does not say, comma-separated; "
-    "the last one repeats. Default: 0.",
-)
-@click.option(
-    "--grace",
-    type=click.FloatRange(min=0),
-    default=20.0,
-    show_default=True,
-    help="Seconds that running jobs get to finish at a stop; the rest is handed back.",
-)
-@click.option("--once", is_flag=True, help="Run one job, if there is one, and stop.")
-@click.option("--stop-when-empty", is_flag=True, help="Stop when no job is ready.")
-@click.option("--max-jobs", type=click.IntRange(min=1), help="Stop after this many jobs.")
+@_with_options
+@click.option("--pool", default="", help="Pool of the settings, [workers.NAME], to belong to.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default=None)
+@click.option("--tethered", is_flag=True, hidden=True)
 def work(
-    modules: tuple[str, ...],
-    queues: str | None,
-    concurrency: int,
-    tries: int,
-    timeout: float | None,
-    backoff: str | None,
-    grace: float,
-    max_jobs: int | None,
-    log_level: str | None,
-    *,
-    once: bool,
-    stop_when_empty: bool,
+    modules: tuple[str, ...], pool: str, log_level: str | None, *, tethered: bool, **said: Any
 ) -> None:
     """
     Run queued jobs and broadcasts.
 
     MODULES are imported first; they define the jobs (shop.jobs shop.events). Those in the
-    `imports` setting are imported too.
+    `imports` setting are imported too. Every option is also a setting: --max-jobs is
+    worker.max_jobs.
 
-    TERM or Ctrl-C finishes what runs, for up to --grace seconds, and hands the rest back;
-    a second one does not wait. Exit codes: 0 stopped in good order, 1 handed jobs back,
-    78 bad configuration.
+    TERM, QUIT or Ctrl-C finishes what runs, for up to --grace seconds, and hands the rest
+    back; a second one does not wait. USR2 takes no new jobs, CONT goes on. Exit codes: 0
+    stopped in good order, 1 handed jobs back or a job hung, 12 over --memory, 69 the queue
+    was away for --max-away, 78 bad configuration.
     """
     from broadcaster.cli import logs
     from broadcaster.cli.serve import loop_factory
+    from broadcaster.cli.work_processes import Tether, run_processes
     from broadcaster.settings import load_settings
     from broadcaster.wiring.worker import import_jobs
+    from broadcaster.wiring.worker_options import worker_options
 
-    settings = load_settings()
+    given = {
+        name: value for name, value in said.items() if value is not None and value is not False
+    }
+    settings = load_settings({f"worker.{name}": value for name, value in given.items()})
     settings.require_redis()
+    chosen = chosen_settings(settings, pool, given)
     level = log_level or ("debug" if settings.debug else "info")
-    logs.configure(settings.gateway.log_format, level.upper())
+    log_format = "json" if chosen.json else settings.gateway.log_format
+    logs.configure(log_format, level.upper())
     logs.warn_of_settings(logger, settings.warnings)
     names = tuple(dict.fromkeys((*settings.imports, *modules)))
+    options = worker_options(settings, chosen, pool=pool, modules=names)
+    if chosen.processes > 1 and not tethered:
+        sys.exit(run_processes(sys.argv[1:], chosen))
+    tether = Tether() if tethered else None
+    if tether is not None:
+        tether.start()
     import_jobs(names)
-    options = WorkerOptions(
-        queues=queue_names(queues, settings),
-        ordered=frozenset({settings.broadcast.queue}),
-        concurrency=concurrency,
-        tries=tries,
-        timeout=timeout,
-        backoff=backoff_steps(backoff),
-        lease=settings.queue.lease,
-        max_crashes=settings.queue.max_crashes,
-        grace=grace,
-        max_jobs=1 if once else max_jobs,
-        stop_when_empty=once or stop_when_empty,
-        modules=names,
-    )
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        reason, threads = runner.run(_work(settings, options))
+        reason, threads = runner.run(_work(settings, chosen, options, tether))
     leave(reason, threads)
+
+
+def chosen_settings(settings: Settings, pool: str, given: dict[str, Any]) -> WorkerSettings:
+    """
+    Return what holds for this worker: the command line, then its pool, then ``[worker]``.
+
+    Args:
+        settings: loaded with the command line.
+        given: what the command line said, by name.
+
+    Raises:
+        ConfigurationError: there is no such pool.
+    """
+    from broadcaster.wiring.worker_options import find_pool
+
+    line = {name: getattr(settings.worker, name) for name in given}
+    return dataclasses.replace(find_pool(settings, pool), **line)
 
 
 def leave(reason: ExitReason, threads: int) -> NoReturn:
     """Exit with the code that `reason` stands for, without waiting for `threads`."""
-    code = FORCED_EXIT if reason is ExitReason.FORCED else 0
     if threads:
         logger.warning(
             "%d sync jobs were still running in threads and are cut off; they run again elsewhere",
@@ -133,61 +179,47 @@ def leave(reason: ExitReason, threads: int) -> NoReturn:
         )
         logging.shutdown()
         sys.stdout.flush()
-        os._exit(code)  # a normal exit would wait for the threads
-    sys.exit(code)
+        os._exit(reason.exit_code)  # a normal exit would wait for the threads
+    sys.exit(reason.exit_code)
 
 
-def queue_names(queues: str | None, settings: Settings) -> tuple[str, ...]:
-    """
-    Return the names in ``--queue``, or the two that every application has.
-
-    Raises:
-        click.BadParameter: an empty name, or a queue of gateways.
-    """
-    if queues is None:
-        return tuple(dict.fromkeys((settings.broadcast.queue, settings.queue.default)))
-    names = [name.strip() for name in queues.split(",")]
-    if not all(names):
-        raise click.BadParameter(f"{queues!r} has an empty name", param_hint="--queue")
-    for name in (FACT_QUEUE, WEBHOOK_QUEUE):
-        if name in names:
-            raise click.BadParameter(
-                f"{name} is for gateways (broadcaster serve), which have the secrets that sign "
-                "webhooks",
-                param_hint="--queue",
-            )
-    return tuple(dict.fromkeys(names))
-
-
-def backoff_steps(backoff: str | None) -> tuple[float, ...]:
-    """
-    Return the seconds in ``--backoff``.
-
-    Raises:
-        click.BadParameter: not numbers, or out of range.
-    """
-    from broadcaster.jobs.backoff import as_backoff
-
-    try:
-        return as_backoff([float(step) for step in backoff.split(",")]) if backoff else ()
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{backoff!r} is not seconds, comma-separated ({error})", param_hint="--backoff"
-        ) from None
-
-
-async def _work(settings: Settings, options: WorkerOptions) -> tuple[ExitReason, int]:
+async def _work(
+    settings: Settings, chosen: WorkerSettings, options: WorkerOptions, tether: Tether | None
+) -> tuple[ExitReason, int]:
     from broadcaster.wiring.worker import open_worker
-    from broadcaster.worker.signals import stopping_on_signals
+    from broadcaster.worker.health import serving_health
+    from broadcaster.worker.signals import obeying_signals
 
-    opened = open_worker(settings, options)
+    opened = open_worker(settings, options, _end_stuck)
+    if tether is not None:
+        loop, resize = asyncio.get_running_loop(), opened.worker.running.resize
+        tether.attach(lambda slots: loop.call_soon_threadsafe(resize, slots))
     try:
         await _check(opened.clients)
-        with stopping_on_signals(opened.worker.stop):
-            reason = await opened.worker.run()
+        address = (chosen.health_port, chosen.health_socket)
+        async with serving_health(opened.worker, *address):
+            with obeying_signals(opened.worker):
+                opened.pulse.start()
+                try:
+                    reason = await opened.worker.run()
+                finally:
+                    await opened.pulse.stop()
         return reason, opened.runner.busy_threads
     finally:
         await opened.aclose()
+
+
+def _end_stuck(job: HeldJob) -> NoReturn:
+    """End the process: a job blocks its event loop past every timeout."""
+    from broadcaster.worker.options import ExitReason
+
+    logger.critical(
+        "job %s blocks the worker past its timeout; the process ends, and what it held comes back",
+        job.id,
+        extra={"event": "worker_stuck", "job": job.job, "job_id": job.id, "queue": job.queue},
+    )
+    logging.shutdown()
+    os._exit(ExitReason.TIMED_OUT.exit_code)
 
 
 async def _check(clients: RedisClients) -> None:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from broadcaster.protocol.lanes import LANES
+
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
+    from broadcaster.contracts.batches import Batches
+    from broadcaster.contracts.completed import CompletedJobs
+    from broadcaster.contracts.connections import QueueConnection
+    from broadcaster.contracts.job_status import JobStatuses
+    from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.publisher import Publisher
     from broadcaster.contracts.queue import Queue
     from broadcaster.contracts.revocations import Revoker
+    from broadcaster.contracts.stores import FailedJobs
     from broadcaster.contracts.users import OnlineReader
 
 
@@ -22,11 +30,15 @@ class BroadcastRules:
         event_namespace: put before a class name, dots becoming backslashes; may be empty.
         queue: where queued broadcasts wait unless the event names another.
         max_data_bytes: longest data of one event, encoded as UTF-8.
+        after_commit: what is sent in a transaction waits for its end, unless it says otherwise.
+        lanes: of each queue (`broadcaster.protocol.lanes`); with 0 the queue itself is one.
     """
 
     event_namespace: str = "App.Events"
     queue: str = "broadcasts"
     max_data_bytes: int = 10_240
+    after_commit: bool = False
+    lanes: int = LANES
 
 
 class Application(Protocol):
@@ -81,6 +93,40 @@ class Application(Protocol):
         """Where jobs wait; `NotConfigured` without a Redis server."""
         ...
 
+    def connection(self, name: str | None = None) -> QueueConnection:
+        """
+        Return a queue by the name of its connection; None is that of ``[queue]``.
+
+        Raises `NotConfigured` if the settings have no connection of this name, or it lacks
+        what it needs.
+        """
+        ...
+
+    @property
+    def batches(self) -> Batches:
+        """What counts the jobs of batches; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def failed_jobs(self) -> FailedJobs:
+        """The jobs that were given up; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def locks(self) -> Locks:
+        """Locks that jobs share; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def limiter(self) -> Limiter:
+        """Limits that jobs share; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def job_statuses(self) -> JobStatuses:
+        """How far tracked jobs are; `NotConfigured` without a Redis server."""
+        ...
+
     @property
     def revoker(self) -> Revoker:
         """What takes authorizations back; `NotConfigured` without a Redis server."""
@@ -89,6 +135,11 @@ class Application(Protocol):
     @property
     def users(self) -> OnlineReader:
         """What says who is online; `NotConfigured` without a Redis server."""
+        ...
+
+    @property
+    def completed_jobs(self) -> CompletedJobs:
+        """Where it is kept which jobs were done; `NotConfigured` without a Redis server."""
         ...
 
     def encrypt(self, channel: str, data: str) -> str:

@@ -23,7 +23,11 @@ Guarantees of every driver:
   while alone counts as a crash, and `StepRequest.max_crashes` of those fail the job.
 - **After an outage** (nobody reached the queue for a third of the lease) no lease lapses
   for another third of it, so that living workers renew theirs first.
-- **Idempotent push.** An id that is waiting, held or failed is not queued again.
+- **Idempotent push.** An id that is waiting, held or failed is not queued again. A job
+  with a `Link` is not queued again for a day, even after it has finished.
+- **Effects** of a settlement are kept with it in one step, and applied at least once by
+  whoever gets them as `StepReply.owed`; each is harmless when it is applied again.
+- **Paused** queues reserve nothing; settling goes on.
 - **Ordered lane** (`StepRequest.ordered`): jobs leave in the order in which they became
   ready, and nobody reserves while any job of the queue is held, so one worker at a time
   has the lane. A job that is given back, or whose lease lapsed, returns to the front, and
@@ -37,92 +41,61 @@ refuses what stands in it, and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from broadcaster.contracts.settlements import (
+    MAX_POSTPONED,
+    BatchMark,
+    Done,
+    Effect,
+    Fail,
+    Link,
+    NewJob,
+    Owed,
+    Postpone,
+    Push,
+    Pushed,
+    Release,
+    Reserved,
+    Retry,
+    Settlement,
+    Unique,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+__all__ = [
+    "MAX_POSTPONED",
+    "OWED_SECONDS",
+    "BatchMark",
+    "Done",
+    "Effect",
+    "Fail",
+    "FailedLimits",
+    "Hold",
+    "Link",
+    "NewJob",
+    "Owed",
+    "Postpone",
+    "Push",
+    "Pushed",
+    "Queue",
+    "QueueSizes",
+    "Release",
+    "Reserved",
+    "Retry",
+    "Settlement",
+    "StepReply",
+    "StepRequest",
+    "Survey",
+    "Unique",
+]
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """
-    A job to be queued.
-
-    Attributes:
-        id: unique per job, 32 hex digits; pushing it twice queues it once.
-        queue: name of the queue.
-        body: the encoded payload (`broadcaster.protocol.payload`), never changed after.
-        delay: seconds before it may be reserved.
-    """
-
-    id: str
-    queue: str
-    body: bytes
-    delay: float = 0.0
-
-
-class Reserved(NamedTuple):
-    """
-    A job that this worker holds until it is settled or its lease lapses.
-
-    Attributes:
-        id: as pushed.
-        body: as pushed.
-        token: the fencing token of this reservation.
-        attempts: tries that were used up before this reservation.
-        alone: it is a suspect: run nothing beside it.
-    """
-
-    id: str
-    body: bytes
-    token: int
-    attempts: int
-    alone: bool
-
-
-class Done(NamedTuple):
-    """The job is finished: forget it."""
-
-    id: str
-    token: int
-
-
-class Retry(NamedTuple):
-    """The job was started and shall run again after `delay` seconds; uses up a try."""
-
-    id: str
-    token: int
-    delay: float = 0.0
-
-
-class Release(NamedTuple):
-    """The job is handed back after `delay` seconds as if it had never been reserved."""
-
-    id: str
-    token: int
-    delay: float = 0.0
-
-
-class Fail(NamedTuple):
-    """
-    The job is given up and kept with the failed ones.
-
-    Attributes:
-        reason: a stable word (``exception``, ``timeout``, ``unknown_job``, ...).
-        error: one readable line (type and text of the exception); no payload.
-        attempts: tries that were used up, this one included.
-    """
-
-    id: str
-    token: int
-    reason: str
-    error: str
-    attempts: int = 0
-
-
-Settlement = Done | Retry | Release | Fail
+OWED_SECONDS = 3.0
+"""How long what is owed is left to the worker that got it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +116,7 @@ class StepRequest:
         recover_after: None, or the highest token that `worker` has seen of this queue. It
             is given when the answer of its last step never came: what it holds under
             higher tokens, without knowing, is handed back.
+        force: reserve although the queue is paused.
     """
 
     queue: str
@@ -154,6 +128,7 @@ class StepRequest:
     ordered: bool = False
     max_crashes: int = 3
     recover_after: int | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +144,9 @@ class StepReply:
         ready: jobs that are still ready, suspects included.
         next_in: seconds until something becomes due by time alone, or None.
         drain: a suspect waits for this worker: finish what is held and reserve nothing else.
+        paused: the queue is paused.
+        owed: effects for this worker to hand to `Queue.apply`, soon: of its settlements, and
+            what others left undone. After `OWED_SECONDS` another worker gets them.
     """
 
     reserved: Sequence[Reserved] = ()
@@ -178,6 +156,24 @@ class StepReply:
     ready: int = 0
     next_in: float | None = None
     drain: bool = False
+    paused: bool = False
+    owed: Sequence[Owed] = ()
+
+
+class Survey(NamedTuple):
+    """
+    How the lanes of one queue are.
+
+    Attributes:
+        due: lanes of which a step may bring something now: jobs that nobody holds, lapsed
+            leases, delayed jobs that are due, effects that were left undone.
+        share: lanes that each living worker should serve at most, so that all are served.
+        next_in: seconds until another lane is due by time alone, or None.
+    """
+
+    due: Sequence[int]
+    share: int
+    next_in: float | None
 
 
 class Hold(Enum):
@@ -190,12 +186,23 @@ class Hold(Enum):
 
 @dataclass(frozen=True, slots=True)
 class QueueSizes:
-    """How many jobs of one queue are in which state; `ready` includes waiting suspects."""
+    """
+    How many jobs of one queue are in which state.
+
+    Attributes:
+        ready: waiting suspects included.
+        failed: not counting those that were put back since.
+        oldest: seconds for which the next ready job has been ready, or None; up to 15 too
+            few, and of over an hour an estimate.
+        paused: it is paused.
+    """
 
     ready: int = 0
     delayed: int = 0
     held: int = 0
     failed: int = 0
+    oldest: float | None = field(default=None, compare=False)
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,11 +222,11 @@ class FailedLimits:
 class Queue(Protocol):
     """A store of jobs; see the guarantees at the head of this module."""
 
-    def push(self, jobs: Sequence[NewJob]) -> int:
-        """Queue `jobs`, one round trip per queue; return how many were new."""
+    def push(self, jobs: Sequence[NewJob]) -> Pushed:
+        """Queue `jobs` in one round trip, atomically per queue."""
         ...
 
-    async def apush(self, jobs: Sequence[NewJob]) -> int:
+    async def apush(self, jobs: Sequence[NewJob]) -> Pushed:
         """Queue `jobs` from a coroutine; see `push`."""
         ...
 
@@ -233,8 +240,24 @@ class Queue(Protocol):
         """
         ...
 
-    async def wait(self, queue: str, timeout: float) -> bool:  # noqa: ASYNC109 - the store times it
-        """Wait at most `timeout` seconds for a hint that a step may find jobs."""
+    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
+        """Do what a step of `queue` has said is owed, then forget it; safe to repeat."""
+        ...
+
+    async def unlock(self, queue: str, key: str, job_id: str) -> bool:
+        """Free the unique lock `key` early if job `job_id` has it; False otherwise."""
+        ...
+
+    async def wait(self, queue: str, timeout: float) -> str | None:  # noqa: ASYNC109 - the store times it
+        """
+        Wait at most `timeout` seconds for a hint that a step may find jobs.
+
+        Returns the queue to step: `queue` itself, or one of its lanes; None without a hint.
+        """
+        ...
+
+    async def survey(self, queue: str, lanes: Sequence[int], worker: str) -> Survey:
+        """Look at many lanes of `queue` in one round trip, and tell that `worker` serves them."""
         ...
 
     def extend(self, queue: str, holds: Mapping[str, int], lease: float) -> Mapping[str, Hold]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from broadcaster.protocol.lanes import split_lane
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +23,11 @@ class FailedJob:
         reason: a stable word (``exception``, ``timeout``, ``unknown_job``, ``crashed``, ...).
         error: one readable line.
         attempts: tries that were used up.
-        body: the payload as pushed.
+        body: the payload as pushed; empty once it was put back.
+        job: registered name of its class, or "".
+        exception: name of the exception's type, or "".
+        traceback: the end of it, or "".
+        retried_at: when it was put back into its queue, or None.
     """
 
     id: str
@@ -31,6 +37,43 @@ class FailedJob:
     error: str
     attempts: int
     body: bytes
+    job: str = ""
+    exception: str = ""
+    traceback: str = ""
+    retried_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedFilter:
+    """
+    Which failed jobs are meant; those that fulfil everything that is given.
+
+    Attributes:
+        queue: failed there, or in a lane of it.
+        job: registered name of the class.
+        exception: name of the exception's type, or its reason.
+        since: failed at or after, Unix seconds.
+        until: failed before, Unix seconds.
+        retried: put back since (True), or not (False).
+    """
+
+    queue: str | None = None
+    job: str | None = None
+    exception: str | None = None
+    since: float | None = None
+    until: float | None = None
+    retried: bool | None = None
+
+    def fits(self, job: FailedJob) -> bool:
+        """Whether `job` is one of them."""
+        return (
+            self.queue in (None, job.queue, split_lane(job.queue)[0])
+            and self.job in (None, job.job)
+            and self.exception in (None, job.exception, job.reason)
+            and (self.since is None or job.failed_at >= self.since)
+            and (self.until is None or job.failed_at < self.until)
+            and self.retried in (None, job.retried_at is not None)
+        )
 
 
 class FailedJobs(Protocol):
@@ -38,26 +81,49 @@ class FailedJobs(Protocol):
     Failed jobs of all queues.
 
     They lie beside their queue, so failing a job is one atomic step, and are trimmed by
-    count and age. All methods block and raise `DriverUnavailable`
-    or `DriverRefused`.
+    count and age. One that was put back stays listed, without its body, until it is trimmed
+    or fails again. All methods block and raise `DriverUnavailable` or `DriverRefused`.
     """
 
-    def find(self, *, queue: str | None = None, limit: int = 100) -> Sequence[FailedJob]:
-        """Return the latest failed jobs, newest first, of one queue or of all."""
+    def find(
+        self, *, queue: str | None = None, limit: int = 100, where: FailedFilter | None = None
+    ) -> Sequence[FailedJob]:
+        """Return the latest failed jobs, newest first, of one queue with its lanes, or of all."""
         ...
 
     def get(self, job_id: str) -> FailedJob | None:
         """Return one failed job, or None."""
         ...
 
-    def retry(self, job_ids: Sequence[str]) -> int:
-        """Queue these again with all their tries; return how many were found."""
+    def retry(
+        self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
+    ) -> Sequence[str]:
+        """
+        Queue these again with all their tries; return the ids that were put back.
+
+        Args:
+            refresh: returns the body to queue in place of this one, say with a new deadline.
+        """
         ...
 
-    def retry_all(self, queue: str | None = None) -> int:
-        """Queue all failed jobs of one queue, or of all, again; return their number."""
+    def retry_all(
+        self,
+        queue: str | None = None,
+        *,
+        where: FailedFilter | None = None,
+        refresh: Callable[[bytes], bytes] | None = None,
+    ) -> Sequence[str]:
+        """Queue all failed jobs that are meant again; see `retry`."""
         ...
 
     def forget(self, job_ids: Sequence[str]) -> int:
         """Delete these; return how many were found."""
+        ...
+
+    def flush(self, *, where: FailedFilter | None = None) -> int:
+        """Delete all that are meant; return their number."""
+        ...
+
+    def prune(self, older_than: float) -> int:
+        """Delete those that failed over `older_than` seconds ago; return their number."""
         ...

@@ -1,13 +1,18 @@
-"""The driver ``null``: publishes nothing."""
+"""The driver ``null``: publishes nothing, runs nothing, limits nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from broadcaster.contracts.limits import Allowance
+from broadcaster.contracts.queue import Hold, Pushed, QueueSizes, StepReply, Survey
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from broadcaster.contracts.limits import LockOwner
     from broadcaster.contracts.publisher import Publication
+    from broadcaster.contracts.queue import NewJob, Owed, StepRequest
 
 
 class NullPublisher:
@@ -18,3 +23,132 @@ class NullPublisher:
 
     async def apublish(self, publications: Sequence[Publication]) -> None:
         """Do nothing."""
+
+
+class NullQueue:
+    """Accepts jobs and forgets them; see `Queue`. A worker finds nothing to do."""
+
+    def __init__(self, runner: object = None) -> None:
+        del runner  # what every queue that is not on Redis is given
+
+    def push(self, jobs: Sequence[NewJob]) -> Pushed:
+        """Say that all were queued."""
+        return Pushed([job.id for job in jobs])
+
+    async def apush(self, jobs: Sequence[NewJob]) -> Pushed:
+        """Say that all were queued."""
+        return self.push(jobs)
+
+    async def step(self, request: StepRequest) -> StepReply:
+        """Return that there is nothing to do."""
+        del request
+        return StepReply()
+
+    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
+        """Do nothing."""
+
+    async def unlock(self, queue: str, key: str, job_id: str) -> bool:
+        """Return that nobody has a lock."""
+        del queue, key, job_id
+        return False
+
+    async def wait(self, queue: str, timeout: float) -> str | None:  # noqa: ASYNC109 - as in the contract
+        """Return at once that there is nothing to do."""
+        del queue, timeout
+        return None
+
+    async def survey(self, queue: str, lanes: Sequence[int], worker: str) -> Survey:
+        """Return that no lane has anything."""
+        del queue, lanes, worker
+        return Survey((), 1, None)
+
+    def extend(self, queue: str, holds: Mapping[str, int], lease: float) -> Mapping[str, Hold]:
+        """Return that none of `holds` exists any more."""
+        del queue, lease
+        return dict.fromkeys(holds, Hold.GONE)
+
+    def sizes(self, queue: str) -> QueueSizes:
+        """Return zeros."""
+        del queue
+        return QueueSizes()
+
+    async def asizes(self, queue: str) -> QueueSizes:
+        """Return zeros."""
+        return self.sizes(queue)
+
+    def queues(self) -> Sequence[str]:
+        """Return nothing."""
+        return ()
+
+
+class NullLocks:
+    """Locks that are always free: for jobs that run inline, without a server; see `Locks`."""
+
+    def acquire(self, key: str, owner: LockOwner, lease: float) -> float:
+        """Return that `owner` has it."""
+        del key, owner, lease
+        return 0.0
+
+    async def aacquire(self, key: str, owner: LockOwner, lease: float) -> float:
+        """Return that `owner` has it."""
+        return self.acquire(key, owner, lease)
+
+    def renew(self, held: Mapping[str, LockOwner], lease: float) -> frozenset[str]:
+        """Return that none was lost."""
+        del held, lease
+        return frozenset()
+
+    def release(self, key: str, owner: LockOwner) -> bool:
+        """Return that it is free."""
+        del key, owner
+        return True
+
+    async def arelease(self, key: str, owner: LockOwner) -> bool:
+        """Return that it is free."""
+        return self.release(key, owner)
+
+
+class NullLimiter:
+    """Limits that are never reached: for jobs that run inline, without a server; see `Limiter`."""
+
+    def throttle(self, key: str, allow: int, every: float, cost: int = 1) -> Allowance:
+        """Allow it."""
+        del key, every, cost
+        return Allowance(allowed=True, remaining=allow, retry_after=0.0)
+
+    async def athrottle(self, key: str, allow: int, every: float, cost: int = 1) -> Allowance:
+        """Allow it."""
+        return self.throttle(key, allow, every, cost)
+
+    def take(self, key: str, capacity: int, per_second: float, cost: int = 1) -> Allowance:
+        """Allow it."""
+        return self.throttle(key, capacity, per_second, cost)
+
+    async def atake(self, key: str, capacity: int, per_second: float, cost: int = 1) -> Allowance:
+        """Allow it."""
+        return self.take(key, capacity, per_second, cost)
+
+    def count(self, key: str, seconds: float, by: int = 1) -> int:
+        """Return `by`: there was nothing before."""
+        del key, seconds
+        return by
+
+    async def acount(self, key: str, seconds: float, by: int = 1) -> int:
+        """Return `by`: there was nothing before."""
+        return self.count(key, seconds, by)
+
+    def left(self, key: str) -> float:
+        """Return that it has no counter."""
+        del key
+        return 0.0
+
+    async def aleft(self, key: str) -> float:
+        """Return that it has no counter."""
+        return self.left(key)
+
+    def forget(self, key: str) -> None:
+        """Do nothing."""
+
+    async def aforget(self, key: str) -> None:
+        """Do nothing."""
+        self.forget(key)

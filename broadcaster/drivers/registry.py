@@ -20,6 +20,8 @@ PUBLISHERS: Mapping[str, str] = {
 QUEUES: Mapping[str, str] = {
     "redis": "broadcaster.drivers.redis.queue:RedisQueue",
     "sync": "broadcaster.drivers.sync:SyncQueue",
+    "null": "broadcaster.drivers.null:NullQueue",
+    "celery": "broadcaster.integrations.celery:CeleryQueue",
 }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from broadcaster.contracts.queue import Hold, QueueSizes, StepReply
+from broadcaster.contracts.queue import Hold, Pushed, QueueSizes, StepReply, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broadcaster.contracts.queue import NewJob, StepRequest
+    from broadcaster.contracts.queue import NewJob, Owed, StepRequest
 
 
 class InlineRunner(Protocol):
@@ -35,27 +35,40 @@ class SyncQueue:
     def __init__(self, runner: InlineRunner) -> None:
         self._runner = runner
 
-    def push(self, jobs: Sequence[NewJob]) -> int:
+    def push(self, jobs: Sequence[NewJob]) -> Pushed:
         """Run `jobs`, one after the other."""
         for job in jobs:
             self._runner.run(job)
-        return len(jobs)
+        return Pushed([job.id for job in jobs])
 
-    async def apush(self, jobs: Sequence[NewJob]) -> int:
+    async def apush(self, jobs: Sequence[NewJob]) -> Pushed:
         """Run `jobs`, one after the other, from a coroutine."""
         for job in jobs:
             await self._runner.arun(job)
-        return len(jobs)
+        return Pushed([job.id for job in jobs])
 
     async def step(self, request: StepRequest) -> StepReply:
         """Return that there is nothing to do."""
         del request
         return StepReply()
 
-    async def wait(self, queue: str, timeout: float) -> bool:  # noqa: ASYNC109 - as in the contract
+    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
+        """Do nothing: nothing is ever owed."""
+
+    async def unlock(self, queue: str, key: str, job_id: str) -> bool:
+        """Return that nobody has a lock."""
+        del queue, key, job_id
+        return False
+
+    async def wait(self, queue: str, timeout: float) -> str | None:  # noqa: ASYNC109 - as in the contract
         """Return at once that there is nothing to do."""
         del queue, timeout
-        return False
+        return None
+
+    async def survey(self, queue: str, lanes: Sequence[int], worker: str) -> Survey:
+        """Return that no lane has anything."""
+        del queue, lanes, worker
+        return Survey((), 1, None)
 
     def extend(self, queue: str, holds: Mapping[str, int], lease: float) -> Mapping[str, Hold]:
         """Return that none of `holds` exists any more."""

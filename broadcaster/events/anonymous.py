@@ -32,6 +32,7 @@ class AnonymousEvent:
     connection: str | None = None
     queue: str | None = None
     others: bool = False
+    waits: bool | None = None
 
     def as_(self, name: str) -> AnonymousEvent:
         """Set the name. Default: ``AnonymousEvent``."""
@@ -48,6 +49,10 @@ class AnonymousEvent:
     def on_queue(self, queue: str) -> AnonymousEvent:
         """Wait in this queue instead of the configured one."""
         return replace(self, queue=queue)
+
+    def after_commit(self, *, wait: bool = True) -> AnonymousEvent:
+        """Wait until the open transaction is committed, or do not; see `broadcast`."""
+        return replace(self, waits=wait)
 
     def to_others(self) -> AnonymousEvent:
         """Leave out the connection that the current request came from."""
@@ -86,6 +91,7 @@ class AnonymousEvent:
             queue=self.queue,
             connections=(self.connection,),
             now=now,
+            after_commit=self.waits,
         )
 
 

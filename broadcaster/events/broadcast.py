@@ -21,12 +21,15 @@ from broadcaster import current
 from broadcaster.context import socket_id as socket_id_of_request
 from broadcaster.contracts.queue import NewJob
 from broadcaster.errors import DriverError
+from broadcaster.events.interception import interception
 from broadcaster.events.shaping import draft, finish
+from broadcaster.jobs.after_commit import postpone
 from broadcaster.protocol.ids import uuid7
+from broadcaster.protocol.lanes import by_lane, lane_name
 from broadcaster.protocol.payload import BROADCAST_JOB, Payload, encode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from broadcaster.contracts.application import Application
     from broadcaster.contracts.publisher import Publication
@@ -39,7 +42,11 @@ _warned: set[str] = set()
 
 
 def broadcast(
-    event: ShouldBroadcast, *, to_others: bool = False, socket_id: str | None = None
+    event: ShouldBroadcast,
+    *,
+    to_others: bool = False,
+    socket_id: str | None = None,
+    after_commit: bool | None = None,
 ) -> None:
     """
     Broadcast `event`.
@@ -48,6 +55,9 @@ def broadcast(
         to_others: leave out the connection that the current request came from, as its
             ``X-Socket-ID`` header says (the ASGI or WSGI middleware remembers it).
         socket_id: leave out this connection.
+        after_commit: send it when the open transaction is committed, and not if it is rolled
+            back (`broadcaster.jobs.after_commit`); what the event says is asked now. None is
+            what the event says, or the ``queue.after_commit`` setting.
 
     Raises:
         NotConfigured: no credentials or no Redis server were found, or what it takes to
@@ -63,17 +73,21 @@ def broadcast(
     app = current.application()
     said = draft(event, namespace=app.rules.event_namespace)
     if said is not None:
-        send(app, said, to_others=to_others, socket_id=socket_id)
+        send(app, said, to_others=to_others, socket_id=socket_id, after_commit=after_commit)
 
 
 async def abroadcast(
-    event: ShouldBroadcast, *, to_others: bool = False, socket_id: str | None = None
+    event: ShouldBroadcast,
+    *,
+    to_others: bool = False,
+    socket_id: str | None = None,
+    after_commit: bool | None = None,
 ) -> None:
     """Broadcast `event` from a coroutine; see `broadcast`."""
     app = current.application()
     said = draft(event, namespace=app.rules.event_namespace)
     if said is not None:
-        await asend(app, said, to_others=to_others, socket_id=socket_id)
+        await asend(app, said, to_others=to_others, socket_id=socket_id, after_commit=after_commit)
 
 
 def broadcast_if(
@@ -82,10 +96,11 @@ def broadcast_if(
     *,
     to_others: bool = False,
     socket_id: str | None = None,
+    after_commit: bool | None = None,
 ) -> None:
     """Broadcast `event` if `condition` is true; see `broadcast`."""
     if condition:
-        broadcast(event, to_others=to_others, socket_id=socket_id)
+        broadcast(event, to_others=to_others, socket_id=socket_id, after_commit=after_commit)
 
 
 def broadcast_unless(
@@ -94,10 +109,11 @@ def broadcast_unless(
     *,
     to_others: bool = False,
     socket_id: str | None = None,
+    after_commit: bool | None = None,
 ) -> None:
     """Broadcast `event` if `condition` is false; see `broadcast`."""
     if not condition:
-        broadcast(event, to_others=to_others, socket_id=socket_id)
+        broadcast(event, to_others=to_others, socket_id=socket_id, after_commit=after_commit)
 
 
 async def abroadcast_if(
@@ -106,10 +122,11 @@ async def abroadcast_if(
     *,
     to_others: bool = False,
     socket_id: str | None = None,
+    after_commit: bool | None = None,
 ) -> None:
     """Broadcast `event` from a coroutine if `condition` is true; see `broadcast`."""
     if condition:
-        await abroadcast(event, to_others=to_others, socket_id=socket_id)
+        await abroadcast(event, to_others=to_others, socket_id=socket_id, after_commit=after_commit)
 
 
 async def abroadcast_unless(
@@ -118,41 +135,97 @@ async def abroadcast_unless(
     *,
     to_others: bool = False,
     socket_id: str | None = None,
+    after_commit: bool | None = None,
 ) -> None:
     """Broadcast `event` from a coroutine if `condition` is false; see `broadcast`."""
     if not condition:
-        await abroadcast(event, to_others=to_others, socket_id=socket_id)
+        await abroadcast(event, to_others=to_others, socket_id=socket_id, after_commit=after_commit)
 
 
 def send(
-    app: Application, said: Draft, *, to_others: bool = False, socket_id: str | None = None
+    app: Application,
+    said: Draft,
+    *,
+    to_others: bool = False,
+    socket_id: str | None = None,
+    after_commit: bool | None = None,
 ) -> int:
     """
-    Send what an event said; return the number of publications.
+    Send what an event said, or have it sent; return the number of publications.
 
     Raises:
         BroadcasterError: see `broadcast`.
     """
     publications = _shape(app, said, to_others=to_others, socket_id=socket_id)
-    with _rescued(said):
-        if said.now:
-            app.publisher().publish(publications)
-        else:
-            app.queue.push(_jobs(publications, said.queue or app.rules.queue))
+    sending = _Sending(app, said, publications)
+    if not (_waits(app, said, chosen=after_commit) and postpone(sending)):
+        sending.run()
     return len(publications)
 
 
 async def asend(
-    app: Application, said: Draft, *, to_others: bool = False, socket_id: str | None = None
+    app: Application,
+    said: Draft,
+    *,
+    to_others: bool = False,
+    socket_id: str | None = None,
+    after_commit: bool | None = None,
 ) -> int:
     """Send what an event said from a coroutine; see `send`."""
     publications = _shape(app, said, to_others=to_others, socket_id=socket_id)
-    with _rescued(said):
-        if said.now:
-            await app.publisher().apublish(publications)
-        else:
-            await app.queue.apush(_jobs(publications, said.queue or app.rules.queue))
+    sending = _Sending(app, said, publications)
+    if not (_waits(app, said, chosen=after_commit) and postpone(sending)):
+        await sending.arun()
     return len(publications)
+
+
+class _Sending:
+    """Publications on their way; implements `broadcaster.jobs.after_commit.Action`."""
+
+    def __init__(self, app: Application, said: Draft, publications: list[Publication]) -> None:
+        self._app = app
+        self._said = said
+        self._publications = publications
+
+    def run(self) -> None:
+        if self._taken():
+            return
+        with _rescued(self._said):
+            if self._said.now:
+                self._app.publisher().publish(self._publications)
+            else:
+                self._app.queue.push(self._jobs())
+
+    async def arun(self) -> None:
+        if self._taken():
+            return
+        with _rescued(self._said):
+            if self._said.now:
+                await self._app.publisher().apublish(self._publications)
+            else:
+                await self._app.queue.apush(self._jobs())
+
+    def _taken(self) -> bool:
+        fake = interception.broadcast
+        return fake is not None and fake(self._said, self._publications)
+
+    def _jobs(self) -> list[NewJob]:
+        queue, lanes = self._said.queue or self._app.rules.queue, self._app.rules.lanes
+        if not lanes:
+            return [_job(each, each.channels, queue) for each in self._publications]
+        return [
+            _job(publication, channels, lane_name(queue, lane))
+            for publication in self._publications
+            for lane, channels in by_lane(publication.channels, lanes).items()
+        ]
+
+
+def _waits(app: Application, said: Draft, *, chosen: bool | None) -> bool:
+    """Whether what an event said waits for a commit; the closest choice wins."""
+    for choice in (chosen, said.after_commit):
+        if choice is not None:
+            return choice
+    return app.rules.after_commit
 
 
 def _shape(
@@ -177,14 +250,11 @@ def _new_id() -> str:
     return uuid7(time.time(), os.urandom(10))
 
 
-def _jobs(publications: list[Publication], queue: str) -> list[NewJob]:
-    return [_job(publication, queue) for publication in publications]
-
-
-def _job(publication: Publication, queue: str) -> NewJob:
+def _job(publication: Publication, channels: Sequence[str], queue: str) -> NewJob:
+    """Return the job that publishes to those `channels` of one lane, under the event's id."""
     data: dict[str, object] = {
         "app": publication.app_id,
-        "channels": publication.channels,
+        "channels": channels,
         "name": publication.name,
         "data": publication.data,
         "socket_id": publication.socket_id,

@@ -29,6 +29,7 @@ OPTIONS = (
     "broadcast_when",
     "broadcast_queue",
     "broadcast_connections",
+    "broadcast_after_commit",
 )
 
 
@@ -90,6 +91,14 @@ class ShouldBroadcast:
         Default: ``(None,)``, the configured one.
         """
         return (None,)
+
+    def broadcast_after_commit(self) -> bool | None:
+        """
+        Return whether to wait until the open database transaction is committed.
+
+        Default: None, what the ``queue.after_commit`` setting says.
+        """
+        return None
 
 
 class ShouldBroadcastNow(ShouldBroadcast):

@@ -1,182 +1,231 @@
 """
-Listeners: functions that a worker calls when something has happened.
+Listeners: functions and classes that are called when something has happened.
 
 ::
 
-    @listen(MemberAdded)
-    async def greet(event: MemberAdded) -> None: ...
+    @listen(OrderPlaced)                                    # called where it is emitted
+    def reserve(event: OrderPlaced) -> None: ...
 
-    @listen(MemberAdded, MemberRemoved, queue="stats", tries=5, backoff=[1, 10, 60])
-    def count(event: MemberAdded | MemberRemoved) -> None: ...
+    @listen(OrderPlaced, queue="mail", tries=3, backoff=[1, 10])    # called in a worker
+    async def confirm(event: OrderPlaced) -> None: ...
 
-Each listener is a job of its own, with a registered name, a queue and tries: one that fails
-is run again without the others. An event becomes those jobs in a worker, the only process
-that knows the listeners; their ids follow from the event's, so that doing it twice
-while they wait makes no second one. A listener is called at least once.
+    @listen(OrderPlaced, queue=True)
+    class NotifyWarehouse:
+        def handle(self, event: OrderPlaced) -> None: ...
+        def should_queue(self, event: OrderPlaced) -> bool: ...
+
+    listeners({OrderPlaced: [reserve_stock, NotifyCustomer, (Audit, "order_placed")]})
+
+What happens in an app's channels (`MemberAdded` and its kind) happens elsewhere: those
+listeners are always queued. What happens to jobs and workers
+(`broadcaster.jobs.lifecycle`) is told in the middle of it: those never are.
+
+A queued listener is a job of its own, with a registered name, a queue and tries: one that
+fails is run again without the others. It is called at least once.
 """
 
 from __future__ import annotations
 
-import inspect
-import types
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+import time
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Protocol,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from broadcaster.contracts.queue import NewJob
-from broadcaster.events.facts import FACT_EVENTS, FactEvent, decode_event, event_data
+from broadcaster.events.facts import FACT_EVENTS, event_data
+from broadcaster.events.listeners import listeners as table
+from broadcaster.events.registering import MARK, adding, is_pair, method_of
+from broadcaster.jobs.bus import payload_of, prepared
 from broadcaster.jobs.job import Job
 from broadcaster.protocol.facts import fact_id
-from broadcaster.protocol.payload import Payload, encode_payload
+from broadcaster.protocol.payload import encode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from broadcaster.jobs.backoff import Backoff
-    from broadcaster.jobs.delay import Duration
+    from broadcaster.events.registering import QueueOptions
     from broadcaster.protocol.facts import Fact
 
-E = TypeVar("E", bound=FactEvent)
+E = TypeVar("E")
+C = TypeVar("C")
 R = TypeVar("R")
 
 
-class Listeners:
-    """Who listens to which event: job classes by the event's name, in order of definition."""
+class Listening(Protocol[E]):
+    """What `listen` returns: it takes a listener and returns it as it was."""
 
-    def __init__(self) -> None:
-        self._jobs: dict[str, dict[str, type[Job]]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._jobs)
-
-    def add(self, event: str, job: type[Job]) -> None:
-        """Add a listener; one of the same name (a reloaded module) is replaced."""
-        self._jobs.setdefault(event, {})[job.options.name] = job
-
-    def of(self, event: str) -> list[type[Job]]:
-        """Return the listeners of an event."""
-        return list(self._jobs.get(event, {}).values())
-
-
-listeners = Listeners()
-"""The listeners of this process: functions enter when they are decorated."""
+    @overload
+    def __call__(self, listener: type[C], /) -> type[C]: ...
+    @overload
+    def __call__(
+        self, listener: Callable[Concatenate[E, ...], R], /
+    ) -> Callable[Concatenate[E, ...], R]: ...
 
 
 @overload
-def listen(
-    event: type[E],
-    /,
-    *,
-    name: str | None = None,
-    queue: str | None = None,
-    tries: int | None = None,
-    backoff: Backoff = (),
-    timeout: Duration | None = None,
-) -> Callable[[Callable[[E], R]], Callable[[E], R]]: ...
+def listen(event: type[E], /, **options: Unpack[QueueOptions]) -> Listening[E]: ...
 @overload
-def listen(
-    *events: type[FactEvent],
-    name: str | None = None,
-    queue: str | None = None,
-    tries: int | None = None,
-    backoff: Backoff = (),
-    timeout: Duration | None = None,
-) -> Callable[[Callable[[Any], R]], Callable[[Any], R]]: ...
-def listen(*events: type[FactEvent], **options: Any) -> Any:
+def listen(*events: type, **options: Unpack[QueueOptions]) -> Listening[Any]: ...
+def listen(*events: type, **options: Any) -> Any:
     """
-    Have a function, sync or async, called with each of `events`; it is returned as it was.
+    Have a function or class called with each of `events`; it is returned as it was.
 
     Args:
-        events: classes such as `MemberAdded`.
-        options: ``queue``, ``tries``, ``backoff`` and ``timeout`` as for `Job`; ``name`` is
-            the job's, by default module and name of the function.
+        events: classes; events of classes that derive from them are meant too.
+        options: ``queue`` (a name, or True for the default queue) has a worker call it; the
+            others, as for `Job`, are for queued listeners only.
+
+    A class is made anew for each event, without arguments, and its `handle` is called. If it
+    is queued it may also say, as methods that take the event: `should_queue` (whether to
+    queue it at all), `via_queue` (where), `with_delay` (how long it waits), and
+    ``failed(event, error)`` is called when it was given up.
 
     Raises:
-        TypeError: no event, or something that is none; a function that cannot be called
-            with one argument.
+        TypeError: no event, something that is none, or options that would have no effect.
     """
-    names = [_event_name(event) for event in events]
-    if not names:
-        raise TypeError("listen() needs an event, as in @listen(MemberAdded)")
+    if not events:
+        raise TypeError("listen() needs an event, as in @listen(OrderPlaced)")
+    for event in events:
+        _check_event(event)
+    return adding(events, options)
 
-    def decorate(function: Callable[[Any], R]) -> Callable[[Any], R]:
-        _check_parameters(function, events)
-        made = _job_of(function, options)
-        for name in names:
-            listeners.add(name, made)
-        return function
+
+def listen_to(*patterns: str, **options: Unpack[QueueOptions]) -> Listening[Any]:
+    """
+    Have a function or class called with events by their names; see `listen`.
+
+    Args:
+        patterns: names such as ``order.placed``; ``*`` stands for anything. A class
+            ``OrderPlaced`` is called ``order.placed``, or what `broadcaster.event` says.
+    """
+    if not patterns or not all(patterns):
+        raise TypeError(f"listen_to() takes names of events, as in 'order.*', not {patterns!r}")
+    return cast("Listening[Any]", adding(patterns, options))
+
+
+def queued(**options: Unpack[QueueOptions]) -> Callable[[C], C]:
+    """
+    Say how a function or class is queued, wherever it will listen; see `listeners`.
+
+    Raises:
+        TypeError: it is put on a class that can be no listener; an event that is "queued" has
+            no effect: its listeners are.
+    """
+    given: dict[str, Any] = {"queue": True, **options}
+
+    def decorate(listener: C) -> C:
+        if isinstance(listener, type) and method_of(listener) is None:
+            raise TypeError(
+                f"queued() is for listeners; {listener.__name__} has no handle(). An event is not "
+                "queued itself: put it on those who listen"
+            )
+        setattr(listener, MARK, given)
+        return listener
 
     return decorate
+
+
+def listeners(listening: Mapping[type | str, Iterable[Any] | Any], /) -> None:
+    """
+    Add listeners by a map: ``listeners({OrderPlaced: [reserve, SendMail, (Audit, "placed")]})``.
+
+    Args:
+        listening: by class of events or pattern of names: functions, classes, or pairs of a
+            class and the name of its method; one or several. `queued` says which are queued.
+
+    Raises:
+        TypeError: see `listen`.
+    """
+    for target, found in listening.items():
+        several = isinstance(found, list | set | frozenset) or (
+            isinstance(found, tuple) and not is_pair(found)
+        )
+        add: Any = listen_to(target) if isinstance(target, str) else listen(target)
+        for listener in cast("Iterable[Any]", found) if several else (found,):
+            add(listener)
+
+
+class Registrar:
+    """What a subscriber is given to say what it listens to; see `subscribe`."""
+
+    def listen(
+        self, target: type | str, listener: Callable[..., Any], **options: Unpack[QueueOptions]
+    ) -> None:
+        """Have `listener` called with events of this class, or with names of this pattern."""
+        if isinstance(target, str):
+            listen_to(target, **options)(listener)
+        else:
+            listen(target, **options)(listener)
+
+
+class Subscriber(Protocol):
+    """
+    An object that listens to several events.
+
+    ::
+
+        class UserSubscriber:
+            def subscribe(self, events):
+                events.listen(SignedIn, self.signed_in, queue="audit")
+                return {SignedOut: "signed_out"}
+    """
+
+    def subscribe(self, events: Registrar, /) -> Mapping[type | str, str | Iterable[str]] | None:
+        """Add listeners to `events`, or return names of methods by what they listen to."""
+        ...
+
+
+def subscribe(subscriber: Subscriber | type[Subscriber]) -> None:
+    """
+    Add the listeners of a subscriber; a class is made without arguments.
+
+    Raises:
+        TypeError: see `listen`.
+    """
+    made = subscriber() if isinstance(subscriber, type) else subscriber
+    registrar = Registrar()
+    for target, names in (made.subscribe(registrar) or {}).items():
+        for name in (names,) if isinstance(names, str) else names:
+            registrar.listen(target, getattr(made, name))
+
+
+def hears_facts() -> bool:
+    """Whether anybody listens to what happens in an app's channels."""
+    return any(listener.job for event in FACT_EVENTS.values() for listener in table.of(event))
 
 
 def listener_jobs(fact: Fact, *, default_queue: str) -> list[NewJob]:
     """
     Return a job for each listener of `fact`.
 
+    Their ids follow from the fact's, so that doing it twice while they wait makes no second
+    one.
+
     Args:
         default_queue: for listeners that name none.
     """
-    return [_new_job(fact, made, default_queue) for made in listeners.of(fact.name)]
+    found = table.of(FACT_EVENTS[fact.name])
+    return [_fact_job(fact, one.job, default_queue) for one in found if one.job is not None]
 
 
-def _new_job(fact: Fact, made: type[Job], default_queue: str) -> NewJob:
-    options = made.options
-    payload = Payload(
-        id=fact_id("listener", fact.app_id, fact.id, options.name),
-        job=options.name,
-        data={"event": fact.name, "data": event_data(fact)},
-        tries=options.tries,
-        backoff=options.backoff,
-        timeout=options.timeout,
-    )
-    return NewJob(payload.id, options.queue or default_queue, encode_payload(payload))
+def _fact_job(fact: Fact, made: type[Job], default_queue: str) -> NewJob:
+    new: Any = made
+    ready = prepared(new(event=fact.name, data=event_data(fact)))
+    job_id = fact_id("listener", fact.app_id, fact.id, ready.options.name)
+    payload = payload_of(ready, job_id=job_id, now=time.time())
+    queue = ready.options.queue or default_queue
+    return NewJob(job_id, queue, encode_payload(payload), ready.options.delay)
 
 
-def _event_name(event: type[FactEvent]) -> str:
-    name = {cls: name for name, cls in FACT_EVENTS.items()}.get(event)
-    if name is None:
-        known = ", ".join(cls.__name__ for cls in FACT_EVENTS.values())
-        raise TypeError(f"listen() takes events, not {event!r}; there are {known}")
-    return name
-
-
-def _check_parameters(function: Callable[..., object], events: Sequence[type[FactEvent]]) -> None:
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # of some built-in functions nobody knows it
-        return
-    try:
-        signature.bind(None)
-    except TypeError as error:
-        name = getattr(function, "__qualname__", repr(function))
-        kinds = " | ".join(event.__name__ for event in events)
-        raise TypeError(
-            f"{name}{signature} cannot listen: it is called with the event alone, as in "
-            f"def {getattr(function, '__name__', 'listener')}(event: {kinds}) ({error})"
-        ) from None
-
-
-def _job_of(function: Callable[[Any], object], options: Mapping[str, Any]) -> type[Job]:
-    given = {"name": f"{function.__module__}.{function.__qualname__}"}
-    given |= {word: value for word, value in options.items() if value is not None}
-
-    def make_body(namespace: dict[str, Any]) -> None:
-        namespace["__annotations__"] = {"event": str, "data": dict[str, Any]}
-        namespace["__doc__"] = function.__doc__
-        namespace["__module__"] = function.__module__
-        namespace["__qualname__"] = function.__qualname__
-        namespace["handle"] = _handle_of(function)
-
-    return cast("type[Job]", types.new_class(function.__name__, (Job,), given, make_body))
-
-
-def _handle_of(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    if inspect.iscoroutinefunction(function):
-
-        async def ahandle(self: Any) -> None:
-            await function(decode_event(self.event, self.data))
-
-        return ahandle
-
-    def handle(self: Any) -> None:
-        function(decode_event(self.event, self.data))
-
-    return handle
+def _check_event(event: object) -> None:
+    if not isinstance(event, type) or (event.__module__ == "builtins" and event is not object):
+        raise TypeError(f"listen() takes classes of events, not {event!r}")
+    if issubclass(event, Job):
+        raise TypeError(f"listen() takes classes of events; {event.__name__} is a job")

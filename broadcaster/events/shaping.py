@@ -45,6 +45,8 @@ class Draft:
         connections: drivers to publish through; None is the configured one.
         now: publish in the calling process, past the queue.
         rescue: log a failure to send instead of raising it.
+        after_commit: whether to wait for the open transaction; None leaves it to the settings.
+        event: what said it; None: it was described piece by piece.
     """
 
     channels: tuple[str, ...]
@@ -54,6 +56,8 @@ class Draft:
     connections: tuple[str | None, ...] = (None,)
     now: bool = False
     rescue: bool = False
+    after_commit: bool | None = None
+    event: object = None
 
 
 def draft(event: object, *, namespace: str) -> Draft | None:
@@ -87,6 +91,8 @@ def draft(event: object, *, namespace: str) -> Draft | None:
         connections=(connections,) if isinstance(connections, str) else tuple(connections),
         now=isinstance(event, ShouldBroadcastNow),
         rescue=isinstance(event, ShouldRescue),
+        after_commit=event.broadcast_after_commit(),
+        event=event,
     )
 
 

@@ -35,6 +35,17 @@ def delay_before_retry(attempt: int, backoff: Sequence[float]) -> float:
     return backoff[min(attempt, len(backoff)) - 1]
 
 
+def shortened(delay: float, jitter: float, chance: float) -> float:
+    """
+    Return `delay` less up to the part `jitter` of it.
+
+    Args:
+        jitter: 0 to 1; 0 takes nothing away.
+        chance: 0 to 1, chosen at random.
+    """
+    return delay * (1.0 - jitter * chance)
+
+
 def growing(attempt: int, *, first: float = 0.1, longest: float = 2.0) -> float:
     """Return `first` seconds after the first failure, doubling up to `longest`."""
     return min(longest, first * 2.0 ** min(attempt - 1, 30))

@@ -1,5 +1,5 @@
 """
-Jobs: typed classes or functions that run later, somewhere else.
+Jobs: typed classes that run later, somewhere else.
 
 ::
 
@@ -7,72 +7,46 @@ Jobs: typed classes or functions that run later, somewhere else.
         user_id: int
         template: str = "welcome"
 
-        async def handle(self) -> None: ...
+        async def handle(self, mailer: Mailer) -> None: ...
 
     SendMail(user_id=7).dispatch(delay=minutes(5))
 
-    @job(queue="reports")
-    def report(month: str) -> None: ...
-
-    report("2026-11").dispatch()
-
 The fields are a frozen dataclass; their types are those that msgspec can write as JSON
-(numbers, text, dates, UUIDs, enums, containers, dataclasses). `handle` may be sync (it
-runs in a thread, or with a `timeout` in a process of its own) or async.
+(numbers, text, dates, UUIDs, enums, containers, dataclasses) and `Ref`, which refers to a row of
+a database. `handle` may be sync (it runs in a thread, or with a `timeout` in a process of its
+own) or async; its parameters are services (`broadcaster.jobs.injection`). Functions become jobs
+in `broadcaster.jobs.function`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import inspect
-import types
-import typing
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    ParamSpec,
-    Self,
-    cast,
-    dataclass_transform,
-    overload,
-)
+from collections.abc import KeysView  # noqa: TC003 - annotations of classes are evaluated
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, dataclass_transform
 
 import msgspec
 
 from broadcaster.errors import InvalidJob
-from broadcaster.jobs import bus
-from broadcaster.jobs.backoff import Backoff, as_backoff
-from broadcaster.jobs.delay import Duration, as_seconds
+from broadcaster.jobs import bus, inline
+from broadcaster.jobs.batch import Batch, afind_batch, find_batch
+from broadcaster.jobs.bus import PreparedJob
+from broadcaster.jobs.injection import check_handler
+from broadcaster.jobs.options import WORDS, JobOptions, with_options
+from broadcaster.jobs.references import decode_reference, encode_reference
 from broadcaster.jobs.registry import registry
+from broadcaster.jobs.running import current_job, require_current_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import Unpack
 
-P = ParamSpec("P")
+    from broadcaster.jobs.bus import Skipped
+    from broadcaster.jobs.delay import Duration
+    from broadcaster.jobs.middleware.contract import Middleware
+    from broadcaster.jobs.options import ClassOptions, DispatchOptions
 
-_OPTIONS = ("queue", "tries", "backoff", "timeout", "name")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class JobOptions:
-    """
-    How a job class is queued and tried; None leaves it to the worker.
-
-    Attributes:
-        name: what payloads call it.
-        queue: where it waits; None is the default queue.
-        tries: tries allowed; 0 is no limit.
-        backoff: seconds before each retry, the last one repeats.
-        timeout: seconds one try may take; 0 is no limit.
-    """
-
-    name: str
-    queue: str | None = None
-    tries: int | None = None
-    backoff: tuple[float, ...] = ()
-    timeout: float | None = None
+__all__ = ["Job", "JobOptions", "PreparedJob"]
 
 
 @dataclass_transform(frozen_default=True)
@@ -80,92 +54,145 @@ class Job:
     """
     Base of all job classes; see the head of this module.
 
-    Options are given in the class line: ``queue``, ``tries``, ``backoff``, ``timeout``,
-    ``name`` (default: the class's name). Unknown ones are refused there, and so is an
-    option written as a class attribute, which would be ignored in silence.
+    Options are given in the class line (`broadcaster.jobs.options.ClassOptions`). Unknown ones
+    are refused there, and so is an option written as a class attribute, which would be
+    ignored in silence, and a field that would hide what every job can do.
     """
 
     options: ClassVar[JobOptions]
+    field_names: ClassVar[KeysView[str]]
+    """Of its fields, in order."""
 
-    def __init_subclass__(
-        cls,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        tries: int | None = None,
-        backoff: Backoff = (),
-        timeout: Duration | None = None,
-        **unknown: object,
-    ) -> None:
+    def __init_subclass__(cls, **given: Unpack[ClassOptions]) -> None:
         """Make the class a frozen dataclass and register it."""
         super().__init_subclass__()
-        if unknown:
-            raise TypeError(
-                f"{cls.__name__} has unknown options {', '.join(unknown)}; "
-                f"there are {', '.join(_OPTIONS)}"
-            )
-        annotated = inspect.get_annotations(cls)
-        stray = [word for word in _OPTIONS if word in cls.__dict__ and word not in annotated]
-        if stray:
-            raise TypeError(
-                f"{cls.__name__} sets {stray[0]} as a class attribute; write "
-                f"class {cls.__name__}(Job, {stray[0]}=...) instead"
-            )
-        if tries is not None and tries < 0:
-            raise ValueError(f"{cls.__name__}: tries must be 0 (no limit) or more, not {tries}")
-        cls.options = JobOptions(
-            name=name or cls.__name__,
-            queue=queue,
-            tries=tries,
-            backoff=as_backoff(backoff),
-            timeout=None if timeout is None else as_seconds(timeout, "timeout"),
-        )
+        _check_body(cls, given)
+        name = given.get("name") or cls.__name__
+        cls.options = with_options(JobOptions(name=name), given)
         dataclasses.dataclass(frozen=True)(cls)
+        fields = dataclasses.fields(cast("Any", cls))
+        cls.field_names = dict.fromkeys(field.name for field in fields).keys()
+        _check_options(cls)
+        check_handler(cls)
         registry.register(cls.options.name, cls)
 
-    def handle(self) -> Any:
-        """Do the work; sync or async. An exception means that it is tried again."""
+    def handle(self, *services: Any, **by_name: Any) -> Any:
+        """
+        Do the work; sync or async. An exception means that it is tried again.
+
+        Parameters are services, named by their types; see `broadcaster.jobs.injection`.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no handle()")
 
-    def dispatch(self, *, delay: Duration = 0.0, queue: str | None = None) -> str:
+    # What a class may decide itself
+
+    def failed(self, error: BaseException) -> Any:
+        """
+        Clean up after this job has failed for good; sync or async.
+
+        It is called once the failure is settled, on a job freshly made of the payload: its
+        unique lock is free, its batch knows, the callbacks of its chain are queued. A worker
+        that is killed just then does not call it.
+        """
+
+    def middleware(self) -> Sequence[Middleware]:
+        """Return what its runs go through, inside of the class line's middleware."""
+        return ()
+
+    def unique_id(self) -> str:
+        """Return what two jobs of this class must not have in common, if it is unique."""
+        names = self.options.unique or tuple(self.field_names)
+        data = self.encode_fields()
+        return msgspec.json.encode([data[name] for name in names]).decode()
+
+    # Sending it
+
+    def dispatch(self, **options: Unpack[DispatchOptions]) -> str | Skipped:
         """
         Queue this job and return its id; blocks for at most one round trip.
 
         Args:
-            delay: wait at least this long before it runs.
-            queue: instead of the class's queue.
+            options: for this dispatch, instead of those of the class.
+
+        Returns:
+            The id; `Skipped` for a unique job whose lock another one has. After a commit
+            that is still to come it is the id in any case.
 
         Raises:
             InvalidJob: its fields have no JSON form, do not fit their types, or are too large.
             DriverUnavailable: the queue cannot be reached.
-            NotConfigured: no queue was configured.
+            NotConfigured: no queue was configured, or no connection of this name.
         """
-        return bus.dispatch(self, delay=delay, queue=queue)
+        return bus.dispatch(self, **options)
 
-    async def adispatch(self, *, delay: Duration = 0.0, queue: str | None = None) -> str:
+    async def adispatch(self, **options: Unpack[DispatchOptions]) -> str | Skipped:
         """Queue this job from a coroutine; see `dispatch`."""
-        return await bus.adispatch(self, delay=delay, queue=queue)
+        return await bus.adispatch(self, **options)
+
+    def with_options(self, **options: Unpack[DispatchOptions]) -> PreparedJob:
+        """Return this job with options of its own, for a chain or a batch."""
+        return bus.prepared(self, **options)
 
     def run_now(self) -> None:
         """
-        Run `handle` here and now, without a queue, and raise what it raises.
+        Run this job here and now, without a queue, and raise what it raises.
+
+        It goes through its middleware, and `failed` is called if it fails. One that puts itself
+        back is not run again.
 
         Raises:
             RuntimeError: `handle` is async and an event loop is running; use `arun_now`.
         """
-        if inspect.iscoroutinefunction(self.handle):
-            if _loop_is_running():
-                raise RuntimeError(f"{type(self).__name__}.handle is async here: await arun_now()")
-            asyncio.run(self.handle())
-        else:
-            self.handle()
+        inline.run(self)
 
     async def arun_now(self) -> None:
-        """Run `handle` in this event loop; a sync one runs in a thread."""
-        if inspect.iscoroutinefunction(self.handle):
-            await self.handle()
-        else:
-            await asyncio.to_thread(self.handle)
+        """Run this job in this event loop, a sync one in a thread; see `run_now`."""
+        await inline.arun(self)
+
+    # While it runs
+
+    @property
+    def attempts(self) -> int:
+        """Number of this try, from 1; 1 where no worker runs it."""
+        running = current_job()
+        return 1 if running is None else running.attempts
+
+    def next_backoff(self) -> float:
+        """Return the seconds that a retry of this try would wait."""
+        return require_current_job("next_backoff()").next_backoff()
+
+    def release(self, delay: Duration = 0.0, *, count: bool = True) -> None:
+        """
+        Have this job put back when this run has ended; what follows in `handle` still runs.
+
+        Args:
+            delay: seconds before it runs again; at least 1 without `count`.
+            count: it uses up a try. Without, it may be put off 1,000 times.
+
+        Raises:
+            NotRunning: no job runs here.
+        """
+        require_current_job("release()").release(delay, count=count)
+
+    def fail(self, error: BaseException | str = "the job gave itself up") -> None:
+        """Have this job given up when this run has ended; see `release`."""
+        require_current_job("fail()").fail(error)
+
+    def delete(self) -> None:
+        """Have this job forgotten when this run has ended, as if it were done; see `release`."""
+        require_current_job("delete()").delete()
+
+    def batch(self) -> Batch | None:
+        """Return the batch that it is in, or that calls back, as it is now; blocking."""
+        running = require_current_job("batch()")
+        return None if running.batch_id is None else find_batch(running.batch_id)
+
+    async def abatch(self) -> Batch | None:
+        """See `batch`."""
+        running = require_current_job("abatch()")
+        return None if running.batch_id is None else await afind_batch(running.batch_id)
+
+    # Its fields
 
     def encode_fields(self) -> dict[str, Any]:
         """
@@ -175,13 +202,15 @@ class Job:
             InvalidJob: a field has no JSON form or does not fit its type.
         """
         data: dict[str, Any] = {}
-        for field in dataclasses.fields(cast("Any", self)):
+        for name in self.field_names:
             try:
-                data[field.name] = msgspec.to_builtins(getattr(self, field.name), str_keys=True)
+                data[name] = msgspec.to_builtins(
+                    getattr(self, name), str_keys=True, enc_hook=encode_reference
+                )
             except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
                 raise InvalidJob(
-                    f"{self.options.name}.{field.name} cannot be queued: {error}; "
-                    "pass an id instead of the object"
+                    f"{self.options.name}.{name} cannot be queued: {error}; "
+                    "pass an id instead of the object, or a Ref"
                 ) from error
         type(self).decode_fields(data)
         return data
@@ -194,94 +223,49 @@ class Job:
         Raises:
             InvalidJob: a field is missing, unknown, or of another type.
         """
-        known = {field.name for field in dataclasses.fields(cast("Any", cls))}
-        if unknown := sorted(set(data) - known):
-            raise InvalidJob(f"{cls.options.name} has no field {unknown[0]!r}")
+        if not data.keys() <= cls.field_names:
+            unknown = min(data.keys() - cls.field_names)
+            raise InvalidJob(f"{cls.options.name} has no field {unknown!r}")
         try:
-            return msgspec.convert(dict(data), cls, str_keys=True)
-        except (TypeError, ValueError, NameError, RecursionError) as error:
+            return msgspec.convert(dict(data), cls, str_keys=True, dec_hook=decode_reference)
+        except (TypeError, ValueError, NameError, NotImplementedError, RecursionError) as error:
             raise InvalidJob(f"{cls.options.name} does not fit its fields: {error}") from error
 
 
-@overload
-def job(function: Callable[P, Any], /) -> Callable[P, Job]: ...
-@overload
-def job(
-    *,
-    name: str | None = None,
-    queue: str | None = None,
-    tries: int | None = None,
-    backoff: Backoff = (),
-    timeout: Duration | None = None,
-) -> Callable[[Callable[P, Any]], Callable[P, Job]]: ...
-def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """
-    Turn a function, sync or async, into a job; options as for `Job`.
-
-    Calling the result makes a job with these arguments and runs nothing:
-    ``report("2026-11").dispatch()``, ``report("2026-11").run_now()``.
-
-    Raises:
-        TypeError: a parameter has no annotation, or is ``*args`` or ``**kwargs``.
-    """
-    if function is None:
-
-        def decorate(decorated: Callable[..., Any]) -> type[Job]:
-            return _job_of(decorated, options)
-
-        return decorate
-    return _job_of(function, options)
+_METHODS = frozenset({"middleware", "unique_id"})
+_HIDDEN = frozenset(word for word in dir(Job) if not word.startswith("_"))
 
 
-def _job_of(function: Callable[..., Any], options: Mapping[str, Any]) -> type[Job]:
-    def make_body(namespace: dict[str, Any]) -> None:
-        fields, defaults = _fields_of(function)
-        namespace |= defaults
-        namespace["__annotations__"] = fields
-        namespace["__doc__"] = function.__doc__
-        namespace["__module__"] = function.__module__
-        namespace["__qualname__"] = function.__qualname__
-        namespace["handle"] = _handle_of(function, tuple(fields))
-
-    made = types.new_class(function.__name__, (Job,), dict(options), make_body)
-    return cast("type[Job]", made)
-
-
-def _fields_of(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    hints = typing.get_type_hints(function)
-    fields: dict[str, Any] = {}
-    defaults: dict[str, Any] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise TypeError(f"job {function.__name__} cannot take *{parameter.name}: name each one")
-        if parameter.name not in hints:
-            raise TypeError(f"job {function.__name__}: parameter {parameter.name} needs a type")
-        fields[parameter.name] = hints[parameter.name]
-        if parameter.default is not parameter.empty:
-            defaults[parameter.name] = parameter.default
-    return fields, defaults
+def _check_body(job: type[Job], given: Mapping[str, Any]) -> None:
+    """Refuse what would be ignored in silence, or would hide what every job can do."""
+    unknown = [word for word in given if word not in WORDS]
+    if unknown:
+        raise TypeError(
+            f"{job.__name__} has unknown options {', '.join(unknown)}; there are {', '.join(WORDS)}"
+        )
+    annotated = inspect.get_annotations(job)
+    stray = [word for word in WORDS if word in job.__dict__ and word not in annotated]
+    stray = [word for word in stray if word not in _METHODS or not callable(job.__dict__[word])]
+    if stray:
+        raise TypeError(
+            f"{job.__name__} sets {stray[0]} as a class attribute; write "
+            f"class {job.__name__}(Job, {stray[0]}=...) instead"
+        )
+    hiding = sorted(_HIDDEN & set(annotated))
+    if hiding:
+        raise TypeError(
+            f"{job.__name__}.{hiding[0]} hides what every job has under this name: "
+            "call the field something else"
+        )
 
 
-def _handle_of(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[[Job], Any]:
-    def arguments(self: Job) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in names}
-
-    if inspect.iscoroutinefunction(function):
-
-        async def ahandle(self: Job) -> None:
-            await function(**arguments(self))
-
-        return ahandle
-
-    def handle(self: Job) -> None:
-        function(**arguments(self))
-
-    return handle
-
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+def _check_options(job: type[Job]) -> None:
+    options, names = job.options, job.field_names
+    wanted = [*(options.unique or ()), *([options.ordered_by] if options.ordered_by else ())]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise TypeError(f"{job.__name__} has no field {missing[0]!r}, which its options name")
+    if options.unique is None and "unique_id" in job.__dict__:
+        raise TypeError(
+            f"{job.__name__} defines unique_id(), and is not unique: add unique=True to its class line"
+        )

@@ -3,22 +3,32 @@ What becomes of a job after a try: done, once more, or given up. Pure.
 
 The order of the rules:
 
-1. no error: `Done`;
-2. an error that another try cannot mend (`JobFailed`, `UnknownJob`, `InvalidJob`): `GiveUp`;
-3. no tries left: `GiveUp`;
-4. else `TryAgain` after the backoff.
+1. the job said so itself: `Failed` gives it up, `Deleted` forgets it, `Released` puts it back,
+   while it may: one that was `Released` at its last try is given up, and one that was
+   postponed too often;
+2. no error: `Finished`;
+3. an error that another try cannot mend (`JobFailed`, `UnknownJob`, `InvalidJob`): `GiveUp`;
+   a missing model: `GiveUp`, or `Finished` if the job is to be forgotten then;
+4. a timeout, if the job fails on timeouts, or one exception too many: `GiveUp`;
+5. the retry would begin after `Limits.retry_until`, or, without one, no tries are left: `GiveUp`;
+6. else `TryAgain` after the backoff.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - limits travel to the processes of jobs
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from broadcaster.errors import InvalidJob, JobFailed, JobTimedOut, UnknownJob
-from broadcaster.jobs.backoff import delay_before_retry
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from broadcaster.contracts.settlements import MAX_POSTPONED, MIN_POSTPONE_SECONDS
+from broadcaster.errors import (
+    InvalidJob,
+    JobFailed,
+    JobTimedOut,
+    ModelMissing,
+    UnknownJob,
+)
+from broadcaster.jobs.backoff import delay_before_retry, shortened
 
 _ERROR_LENGTH = 500
 
@@ -31,20 +41,76 @@ class Limits:
     Attributes:
         tries: tries allowed; 0 is no limit.
         backoff: seconds before each retry, the last one repeats; empty is at once.
+        jitter: the part of each wait that chance may take away, 0 to 1.
         timeout: seconds one try may take; None is no limit.
+        fail_on_timeout: a try that took too long is not repeated.
+        max_exceptions: tries that may end with an exception; None is no limit.
+        retry_until: Unix seconds after which no try begins; `tries` says nothing then.
+        drop_missing: the job is forgotten when a model that it refers to is gone.
     """
 
     tries: int = 1
     backoff: Sequence[float] = ()
+    jitter: float = 0.0
     timeout: float | None = None
+    fail_on_timeout: bool = False
+    max_exceptions: int | None = None
+    retry_until: float | None = None
+    drop_missing: bool = False
+
+
+class Released(NamedTuple):
+    """
+    The job puts itself back.
+
+    Attributes:
+        delay: seconds before it runs again.
+        counts: it uses up a try.
+    """
+
+    delay: float = 0.0
+    counts: bool = True
+
+
+class Failed(NamedTuple):
+    """The job gives itself up; `error` is type and text of why, in one line."""
+
+    error: str
+
+
+class Deleted(NamedTuple):
+    """The job is to be forgotten, as if it were done."""
+
+
+Verdict = Released | Failed | Deleted
+"""What a job says about itself while it runs."""
 
 
 class Finished(NamedTuple):
-    """The job has done what it should."""
+    """
+    The job has done what it should.
+
+    Attributes:
+        ends_chain: what follows in its chain is dropped: a model of it is gone.
+    """
+
+    ends_chain: bool = False
 
 
 class TryAgain(NamedTuple):
-    """The job shall run again after `delay` seconds."""
+    """
+    The job shall run again after `delay` seconds, and has used up a try.
+
+    Attributes:
+        exception: it ended with an exception.
+    """
+
+    delay: float
+    exception: bool = True
+
+
+class PutOff(NamedTuple):
+    """The job shall run again after `delay` seconds, without using up a try."""
 
     delay: float
 
@@ -56,39 +122,109 @@ class GiveUp(NamedTuple):
     error: str
 
 
-Outcome = Finished | TryAgain | GiveUp
+Outcome = Finished | TryAgain | PutOff | GiveUp
 
 
-def decide(*, attempt: int, limits: Limits, error: BaseException | None) -> Outcome:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
     """
-    Return what becomes of a job whose try number `attempt` (from 1) ended with `error`.
+    What a job went through before it was reserved.
 
-    Source: Laravel, ``Worker::handleJobException``.
+    Attributes:
+        attempts: tries that were used up.
+        exceptions: those of them that ended with an exception.
+        postponed: times it was put off without using up a try.
     """
+
+    attempts: int = 0
+    exceptions: int = 0
+    postponed: int = 0
+
+
+def decide(
+    *,
+    past: Past,
+    limits: Limits,
+    now: float,
+    chance: float = 0.0,
+    error: BaseException | None = None,
+    verdict: Verdict | None = None,
+) -> Outcome:
+    """
+    Return what becomes of a job after the try that follows `past`.
+
+    Args:
+        now: Unix seconds.
+        chance: 0 to 1, for jitter.
+        error: what the try raised.
+        verdict: what the job said about itself; it counts more than `error`.
+
+    Source: Laravel, ``Worker::handleJobException`` and ``markJobAsFailedIfWill...``; what
+    waits there for a start that will be refused is given up here at once.
+    """
+    if verdict is not None:
+        return _as_it_said(verdict, past, limits)
     if error is None:
         return Finished()
-    if isinstance(error, JobFailed | UnknownJob | InvalidJob):
+    if isinstance(error, ModelMissing) and limits.drop_missing:
+        return Finished(ends_chain=True)
+    if isinstance(error, JobFailed | UnknownJob | InvalidJob | ModelMissing):
         return GiveUp(error.code, described(error))
-    if limits.tries and attempt >= limits.tries:
-        return GiveUp(
-            "timeout" if isinstance(error, JobTimedOut) else "exception", described(error)
-        )
-    return TryAgain(delay_before_retry(attempt, limits.backoff))
+    timed_out = isinstance(error, JobTimedOut)
+    reason = "timeout" if timed_out else "exception"
+    if timed_out and limits.fail_on_timeout:
+        return GiveUp(reason, described(error))
+    if limits.max_exceptions is not None and past.exceptions + 1 >= limits.max_exceptions:
+        return GiveUp("max_exceptions", described(error))
+    delay = shortened(delay_before_retry(past.attempts + 1, limits.backoff), limits.jitter, chance)
+    if _is_last(past, limits, now + delay):
+        return GiveUp(reason, described(error))
+    return TryAgain(delay)
 
 
-def refuse_start(*, attempt: int, limits: Limits) -> GiveUp | None:
+def refuse_start(*, past: Past, limits: Limits, now: float) -> GiveUp | None:
     """
-    Return why try number `attempt` must not even begin, or None.
+    Return why the next try must not even begin, or None.
 
-    A job comes with its tries used up when its limit was lowered while it waited.
+    A job comes with its tries used up when its limit was lowered while it waited, and after
+    its time when it waited too long.
 
     Source: Laravel, ``Worker::markJobAsFailedIfAlreadyExceedsMaxAttempts``.
     """
-    if limits.tries and attempt > limits.tries:
+    if limits.retry_until is not None:
+        if now <= limits.retry_until:
+            return None
+        late = now - limits.retry_until
+        return GiveUp("retry_until", f"its time to be tried was over {late:.1f} s ago")
+    if limits.tries and past.attempts >= limits.tries:
         return GiveUp(
-            "max_attempts", f"{attempt - 1} tries were used up, {limits.tries} are allowed"
+            "max_attempts", f"{past.attempts} tries were used up, {limits.tries} are allowed"
         )
     return None
+
+
+def _as_it_said(verdict: Verdict, past: Past, limits: Limits) -> Outcome:
+    match verdict:
+        case Failed(error):
+            return GiveUp(JobFailed.code, error)
+        case Deleted():
+            return Finished()
+        case Released(delay, counts=True):
+            if limits.retry_until is None and limits.tries and past.attempts + 1 >= limits.tries:
+                return GiveUp(
+                    "max_attempts", f"it put itself back at its last try, number {limits.tries}"
+                )
+            return TryAgain(delay, exception=False)
+        case Released(delay):
+            if past.postponed >= MAX_POSTPONED:
+                return GiveUp("max_postponed", f"it put itself off {past.postponed} times")
+            return PutOff(max(delay, MIN_POSTPONE_SECONDS))
+
+
+def _is_last(past: Past, limits: Limits, next_start: float) -> bool:
+    if limits.retry_until is not None:
+        return next_start > limits.retry_until
+    return bool(limits.tries) and past.attempts + 1 >= limits.tries
 
 
 def described(error: BaseException) -> str:

@@ -34,7 +34,8 @@ class Registry:
         Raises:
             ValueError: the name is reserved, or another class has it.
         """
-        if not name or name.startswith(RESERVED_PREFIX):
+        ours = job.__module__.startswith(RESERVED_PREFIX)
+        if not name or (name.startswith(RESERVED_PREFIX) and not ours):
             raise ValueError(f"job name {name!r} is reserved; choose another with name=...")
         other = self._jobs.get(name)
         if other is not None and _place(other) != _place(job):

@@ -63,7 +63,7 @@ class AppLimits:
 
 
 # App ids that would spell keys of other things in Redis.
-RESERVED_IDS = frozenset({"q", "node", "nodes"})
+RESERVED_IDS = frozenset({"q", "b", "l", "node", "nodes"})
 
 # Inclusive. Numbers without an entry may be anything from 0 up.
 LIMIT_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 
 def uuid7(now: float, randomness: bytes) -> str:
     """
@@ -17,3 +19,13 @@ def uuid7(now: float, randomness: bytes) -> str:
     raw[6] = 0x70 | raw[6] & 0x0F
     raw[8] = 0x80 | raw[8] & 0x3F
     return raw.hex()
+
+
+def derived_id(*parts: str | int) -> str:
+    """
+    Return the id of what `parts` name, 32 lower-case hex digits: the same ones each time.
+
+    Whoever makes the same thing again gives it the same id, so that it is queued once.
+    """
+    text = "\0".join(str(part) for part in parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -4,12 +4,28 @@ The JSON form of a job, as it lies in a queue.
 ::
 
     {"v": 1,                    version of this format
-     "id": "<32 hex digits>",   a UUIDv7, the job's id everywhere
+     "id": "<32 hex digits>",   the job's id everywhere; a UUIDv7, or derived from another id
      "job": "mail.SendMail",    a name in the worker's registry, never a path to import
      "data": {...},             the job's fields
-     "tries": 3,                optional: tries allowed; 0 is no limit
-     "backoff": [1, 5, 30],     optional: seconds before each retry, the last one repeats
-     "timeout": 60}             optional: seconds a try may take; 0 is no limit
+
+     and, each only if it is needed:
+
+     "tries": 3,                tries allowed; 0 is no limit
+     "backoff": [1, 5, 30],     seconds before each retry, the last one repeats
+     "jitter": 0.2,             each wait is up to this part shorter, at random
+     "timeout": 60,             seconds a try may take; 0 is no limit
+     "fail_on_timeout": true,   a try that took too long is the last one
+     "max_exceptions": 3,       tries that may end with an exception
+     "retry_until": 1.7e9,      Unix seconds: tries are not counted, none begins later
+     "retry_for": 7200,         `retry_until` is that long after it is pushed (again)
+     "drop_missing": true,      without its models it is forgotten, not failed
+     "unlock": "mail.Send:7",   a unique lock to free before it runs
+     "chain": {"id", "index", "next": [...], "catch": [...]},
+     "batch": {"id", "index"},
+     "cause": {"chain" or "batch", "job", "job_id", "error"}}   what a callback is about
+
+A chain carries what follows in itself: each link holds the ones after it, so no record can
+be lost, and a failed link that is retried goes on with the rest.
 
 Readers refuse fields they do not know: a newer writer must raise ``v``.
 """
@@ -17,7 +33,7 @@ Readers refuse fields they do not know: a newer writer must raise ``v``.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -31,10 +47,98 @@ BROADCAST_JOB = "broadcaster.broadcast"
 MAX_PAYLOAD_BYTES = 1_048_576
 """Longest encoded payload, checked when a job is dispatched and when it is read."""
 
+MAX_LINKS = 1_000
+"""Most jobs of a chain, and most callbacks of one kind."""
+
 _Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
+_Moment = Annotated[float, Meta(ge=0, le=1e11)]
+_Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+_Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+_Name = Annotated[str, Meta(min_length=1, max_length=200)]
+_Key = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
-class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NextJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """
+    A job that is queued when another one has ended.
+
+    Attributes:
+        payload: of the job, without a place in a chain or batch: it gets that when queued.
+        queue: where it goes; the name of a lane for a job with an order.
+        delay: seconds before it may run, counted from then.
+    """
+
+    payload: Payload
+    queue: _Key
+    delay: _Seconds = 0.0
+
+
+class ChainPlace(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """
+    The place of a job in a chain, and what follows it.
+
+    Attributes:
+        id: of the chain.
+        index: of this link, from 0.
+        next: the links after it.
+        catch: jobs to queue if a link fails for good.
+    """
+
+    id: _Id
+    index: _Count
+    next: Annotated[tuple[NextJob, ...], Meta(max_length=MAX_LINKS)] = ()
+    catch: Annotated[tuple[NextJob, ...], Meta(max_length=MAX_LINKS)] = ()
+
+
+class BatchPlace(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """
+    The place of a job in a batch.
+
+    Attributes:
+        id: of the batch.
+        index: of this job in it, from 0.
+        always: it runs even when the batch is cancelled.
+    """
+
+    id: _Id
+    index: _Count
+    always: bool = False
+
+
+class Cause(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """
+    What a callback is about.
+
+    Attributes:
+        chain: id of the chain that broke, or "".
+        batch: id of the batch that calls back, or "".
+        job: registered name of the job that failed, or "".
+        job_id: its id, or "".
+        error: type and text of its exception, or "".
+    """
+
+    chain: str = ""
+    batch: str = ""
+    job: str = ""
+    job_id: str = ""
+    error: str = ""
+
+
+class Payload(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="v",
+    tag=1,
+):
     """
     One job, ready to be queued.
 
@@ -44,17 +148,35 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         data: the job's fields, JSON types only.
         tries: tries allowed, 0 for no limit; None leaves it to the worker.
         backoff: seconds before each retry; empty leaves it to the worker.
+        jitter: the part of each wait that chance may take away, 0 to 1.
         timeout: seconds one try may take, 0 for no limit; None leaves it to the worker.
-        v: version of the format.
+        fail_on_timeout: a try that took too long is not repeated.
+        max_exceptions: tries that may end with an exception; None is no limit.
+        retry_until: Unix seconds after which no try begins; tries do not count then.
+        retry_for: seconds from its being pushed to `retry_until`.
+        drop_missing: it is forgotten when a model that it refers to is gone.
+        unlock: the unique lock that is freed when it begins to run, or "".
+        chain: its place in a chain.
+        batch: its place in a batch.
+        cause: what a callback is about.
     """
 
-    id: Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
-    job: Annotated[str, Meta(min_length=1, max_length=200)]
+    id: _Id
+    job: _Name
     data: dict[str, Any] = {}
-    tries: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    tries: _Count | None = None
     backoff: Annotated[tuple[_Seconds, ...], Meta(max_length=100)] = ()
+    jitter: Annotated[float, Meta(ge=0, le=1)] = 0.0
     timeout: _Seconds | None = None
-    v: Literal[1] = 1
+    fail_on_timeout: bool = False
+    max_exceptions: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    retry_until: _Moment | None = None
+    retry_for: _Seconds | None = None
+    drop_missing: bool = False
+    unlock: Annotated[str, Meta(max_length=500)] = ""
+    chain: ChainPlace | None = None
+    batch: BatchPlace | None = None
+    cause: Cause | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -70,15 +192,8 @@ def encode_payload(payload: Payload, *, max_bytes: int = MAX_PAYLOAD_BYTES) -> b
             lone surrogates, unknown types), or the result is longer than `max_bytes`.
     """
     name = shown(payload.job)
-    fields: dict[str, object] = {"v": 1, "id": payload.id, "job": payload.job, "data": payload.data}
-    if payload.tries is not None:
-        fields["tries"] = payload.tries
-    if payload.backoff:
-        fields["backoff"] = payload.backoff
-    if payload.timeout is not None:
-        fields["timeout"] = payload.timeout
     try:
-        body = _encoder.encode(fields)
+        body = _encoder.encode(payload)
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         raise InvalidJob(f"job {name} cannot be written as JSON: {error}") from error
     if len(body) > max_bytes:
@@ -87,7 +202,7 @@ def encode_payload(payload: Payload, *, max_bytes: int = MAX_PAYLOAD_BYTES) -> b
             "(an id, a path) instead of the content"
         )
     # The encoder writes NaN and infinity as null; only then is a closer look needed.
-    if b"null" in body and (path := _not_finite(msgspec.to_builtins(fields), "")):
+    if b"null" in body and (path := _not_finite(msgspec.to_builtins(payload), "")):
         raise InvalidJob(f"job {name}: {path[1:]} is NaN or infinite, which JSON cannot carry")
     decode_payload(body, max_bytes=max_bytes)  # whatever is written can be read
     return body
@@ -106,6 +221,39 @@ def decode_payload(body: bytes, *, max_bytes: int = MAX_PAYLOAD_BYTES) -> Payloa
         return _decoder.decode(body)
     except (ValueError, RecursionError, OverflowError) as error:
         raise InvalidJob(f"payload is not a job: {shown(str(error), 100)}") from error
+
+
+def refreshed(body: bytes, *, now: float) -> bytes:
+    """
+    Return the body of a failed job that is put back: its time to be tried begins anew.
+
+    Anything that is no payload, or says no `Payload.retry_for`, is returned as it is.
+
+    Source: Laravel, ``queue:retry``, which evaluates ``retryUntil()`` again.
+    """
+    try:
+        payload = decode_payload(body)
+    except InvalidJob:
+        return body
+    if payload.retry_for is None:
+        return body
+    return encode_payload(msgspec.structs.replace(payload, retry_until=now + payload.retry_for))
+
+
+def blaming(body: bytes, *, job: str, job_id: str, error: str) -> bytes:
+    """
+    Return the body of a callback with the job that it is about in its `Payload.cause`.
+
+    Anything that is no payload of a callback is returned as it is.
+    """
+    try:
+        payload = decode_payload(body)
+        if payload.cause is None:
+            return body
+        cause = msgspec.structs.replace(payload.cause, job=job, job_id=job_id, error=error)
+        return encode_payload(msgspec.structs.replace(payload, cause=cause))
+    except InvalidJob:
+        return body
 
 
 def _not_finite(value: Any, path: str) -> str | None:

@@ -7,28 +7,37 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.application import BroadcastRules
-from broadcaster.drivers.registry import PUBLISHERS, QUEUES, load
+from broadcaster.drivers.registry import PUBLISHERS, load
 from broadcaster.drivers.routing import RoutingPublisher, SigningPublisher
 from broadcaster.errors import NotConfigured
-from broadcaster.jobs.registry import registry
+from broadcaster.jobs.inline import BuiltIn, InlineJobs
 from broadcaster.protocol.encryption import (
     NONCE_BYTES,
     channel_secret,
     encode_sealed,
     require_encryption_key,
 )
-from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
+from broadcaster.protocol.payload import BROADCAST_JOB
 from broadcaster.settings import Settings, load_settings
 from broadcaster.wiring.backend_apps import BackendApps
+from broadcaster.wiring.connections import QueueConnections
+from broadcaster.wiring.job_stores import JobStores
 from broadcaster.worker.broadcasts import read_publication
 
 if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
+    from broadcaster.contracts.batches import Batches
+    from broadcaster.contracts.completed import CompletedJobs
+    from broadcaster.contracts.connections import QueueConnection
+    from broadcaster.contracts.job_status import JobStatuses
+    from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.publisher import Publisher
-    from broadcaster.contracts.queue import NewJob, Queue
+    from broadcaster.contracts.queue import Queue
     from broadcaster.contracts.revocations import Revoker
+    from broadcaster.contracts.stores import FailedJobs
     from broadcaster.contracts.users import OnlineReader
     from broadcaster.drivers.redis.client import RedisClients
+    from broadcaster.protocol.payload import Payload
 
 
 def open_backend(settings: Settings | None = None) -> Backend:
@@ -55,10 +64,15 @@ class Backend:
         self.settings = settings
         self._lock = threading.RLock()
         self._clients: RedisClients | None = None
-        self._queue: Queue | None = None
         self._drivers: dict[str, Any] = {}
         self._apps = BackendApps(settings, lambda: self.clients)
         self._router = RoutingPublisher(self.driver)
+        self._connections = QueueConnections(
+            settings,
+            lambda: self.clients,
+            InlineJobs(lambda: self.batches, {BROADCAST_JOB: _run_broadcast(self)}),
+        )
+        self._stores = JobStores(settings, lambda: self.clients)
 
     @property
     def app(self) -> App:
@@ -87,6 +101,8 @@ class Backend:
             event_namespace=said.event_namespace,
             queue=said.queue,
             max_data_bytes=said.max_data_bytes,
+            after_commit=self.settings.queue.after_commit,
+            lanes=self.settings.queue.lanes,
         )
 
     @property
@@ -97,10 +113,36 @@ class Backend:
     @property
     def queue(self) -> Queue:
         """See `Application.queue`."""
-        with self._lock:
-            if self._queue is None:
-                self._queue = self._open_queue()
-            return self._queue
+        return self.connection().queue
+
+    def connection(self, name: str | None = None) -> QueueConnection:
+        """See `Application.connection`."""
+        return self._connections.find(name)
+
+    @property
+    def batches(self) -> Batches:
+        """See `Application.batches`."""
+        return self._stores.batches
+
+    @property
+    def failed_jobs(self) -> FailedJobs:
+        """See `Application.failed_jobs`."""
+        return self._stores.failed_jobs
+
+    @property
+    def locks(self) -> Locks:
+        """See `Application.locks`."""
+        return self._stores.locks
+
+    @property
+    def limiter(self) -> Limiter:
+        """See `Application.limiter`."""
+        return self._stores.limiter
+
+    @property
+    def job_statuses(self) -> JobStatuses:
+        """See `Application.job_statuses`."""
+        return self._stores.job_statuses
 
     @property
     def revoker(self) -> Revoker:
@@ -115,6 +157,13 @@ class Backend:
         from broadcaster.drivers.redis.online import RedisOnline
 
         return RedisOnline(self.clients)
+
+    @property
+    def completed_jobs(self) -> CompletedJobs:
+        """See `Application.completed_jobs`."""
+        from broadcaster.drivers.redis.completed import RedisCompletedJobs
+
+        return RedisCompletedJobs(self.clients)
 
     @property
     def clients(self) -> RedisClients:
@@ -169,6 +218,7 @@ class Backend:
             for driver in self._drivers.values():
                 if hasattr(driver, "close"):
                     driver.close()
+            self._connections.close()
             if self._clients is not None:
                 self._clients.close()
 
@@ -177,6 +227,7 @@ class Backend:
         for driver in list(self._drivers.values()):
             if hasattr(driver, "aclose"):
                 await driver.aclose()
+        await self._connections.aclose()
         if self._clients is not None:
             await self._clients.aclose()
 
@@ -193,32 +244,14 @@ class Backend:
             )
         return driver()
 
-    def _open_queue(self) -> Queue:
-        name = self.settings.queue.driver
-        queue: Queue
-        if name == "redis":
-            queue = load(QUEUES, name)(self.clients)
-        else:
-            queue = load(QUEUES, name)(_RunsInline(self))
-        return queue
 
+def _run_broadcast(backend: Backend) -> BuiltIn:
+    """Return how the queue ``sync`` publishes an event."""
 
-class _RunsInline:
-    """Runs what is pushed to the ``sync`` queue; see `broadcaster.drivers.sync.InlineRunner`."""
+    def run(payload: Payload) -> None:
+        backend.publisher().publish([read_publication(payload)])
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    async def arun(payload: Payload) -> None:
+        await backend.publisher().apublish([read_publication(payload)])
 
-    def run(self, job: NewJob) -> None:
-        payload = decode_payload(job.body)
-        if payload.job == BROADCAST_JOB:
-            self._backend.publisher().publish([read_publication(payload)])
-        else:
-            registry.find(payload.job).decode_fields(payload.data).run_now()
-
-    async def arun(self, job: NewJob) -> None:
-        payload = decode_payload(job.body)
-        if payload.job == BROADCAST_JOB:
-            await self._backend.publisher().apublish([read_publication(payload)])
-        else:
-            await registry.find(payload.job).decode_fields(payload.data).arun_now()
+    return BuiltIn(run, arun)

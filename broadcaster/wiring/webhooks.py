@@ -113,6 +113,7 @@ class WebhookService:
             max_crashes=MAX_CRASHES,
             grace=GRACE_SECONDS,
             trusted=True,
+            lanes=0,
         )
         worker = Worker(
             process_name(),

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import logging
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,21 +14,30 @@ from typing import TYPE_CHECKING, NamedTuple
 from broadcaster import current
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.failed import RedisFailedJobs
+from broadcaster.drivers.redis.fleet import RedisFleet
+from broadcaster.drivers.redis.locks import RedisLocks
 from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.errors import ConfigurationError
-from broadcaster.events.listening import listener_jobs, listeners
+from broadcaster.events.listening import hears_facts, listener_jobs
+from broadcaster.jobs.injection import unprovided
 from broadcaster.jobs.registry import registry
+from broadcaster.settings_queues import served_connection
 from broadcaster.wiring.process_name import process_name
 from broadcaster.worker.broadcasts import BroadcastPublisher
 from broadcaster.worker.facts import FactSpreader
 from broadcaster.worker.heartbeat import Heartbeat
+from broadcaster.worker.pulse import Pulse, described
 from broadcaster.worker.runner import JobRunner
+from broadcaster.worker.runtimes import Runtimes
+from broadcaster.worker.stores import QueueStores
 from broadcaster.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from broadcaster.settings import Settings
+    from broadcaster.worker.heartbeat import HeldJob
     from broadcaster.worker.options import WorkerOptions
 
 _log = logging.getLogger("broadcaster.worker")
@@ -41,64 +51,92 @@ class OpenWorker(NamedTuple):
         worker: ready to run.
         runner: knows whether threads are still running when the worker has stopped.
         clients: connections to check and to close.
+        pulse: describes it to monitors, once it is started.
     """
 
     worker: Worker
     runner: JobRunner
     clients: RedisClients
     heartbeat_clients: RedisClients
+    lock_clients: RedisClients
+    pulse: Pulse
 
     async def aclose(self) -> None:
         """Close all connections of the process."""
         await current.application().aclose()
         await self.clients.aclose()
         self.heartbeat_clients.close()
+        self.lock_clients.close()
 
 
-def open_worker(settings: Settings, options: WorkerOptions) -> OpenWorker:
+def open_worker(
+    settings: Settings, options: WorkerOptions, stuck: Callable[[HeldJob], object] | None = None
+) -> OpenWorker:
     """
     Return a worker; call it inside a running event loop.
 
     It makes an application of `settings` the current one, so that jobs dispatch and
     broadcast with them.
 
+    Args:
+        stuck: called from another thread when the event loop does not run, so that a job
+            could not be stopped at its timeout.
+
     Raises:
         NotConfigured: no Redis server.
+        ConfigurationError: the connection that it is to serve is none with jobs in Redis.
         UnknownDriver: the broadcast driver does not exist.
     """
-    url = settings.require_redis()
-    if settings.queue.driver != "redis":
-        raise ConfigurationError(
-            f"queue.driver is {settings.queue.driver!r}, which runs jobs where they are "
-            "dispatched: there is nothing for a worker to do"
-        )
+    _, connection = served_connection(options.connection, settings.queue, settings.queues)
+    url = connection.redis_url or settings.require_redis()
     application = current.configure(settings)
     clients = RedisClients(url, settings.prefix)
     heartbeat_clients = RedisClients(url, settings.prefix)
+    # Locks are shared by all connections, so they are on the server of the settings.
+    lock_clients = RedisClients(settings.redis_url or url, settings.prefix)
     stopping = asyncio.Event()
     broadcasts = BroadcastPublisher(application.publisher(), stopping)
     queue = RedisQueue(clients)
-    facts = FactSpreader(queue, partial(listener_jobs, default_queue=settings.queue.default))
-    runner = JobRunner(registry, options, broadcasts, facts)
+    facts = FactSpreader(queue, partial(listener_jobs, default_queue=connection.default))
+    stores = QueueStores(queue, application.batches)
+    runtimes = Runtimes(RedisQueueAdmin(clients))
+    runner = JobRunner(registry, options, broadcasts, facts, stores, runtimes)
     _warn_of_deaf_listeners(settings)
+    _warn_of_missing_services()
     worker = Worker(
         process_name(),
         queue=queue,
-        heartbeat=Heartbeat(RedisQueue(heartbeat_clients), options.lease),
+        heartbeat=Heartbeat(
+            RedisQueue(heartbeat_clients), options.lease, stuck, locks=RedisLocks(lock_clients)
+        ),
         runner=runner,
         options=options,
         stopping=stopping,
+        after_crash=runner.after_crash,
     )
-    return OpenWorker(worker, runner, clients, heartbeat_clients)
+    fleet = RedisFleet(clients)
+    pulse = Pulse(
+        fleet,
+        lambda: described(worker, time.monotonic()),
+        worker.restart,
+        runtimes=runtimes,
+    )
+    return OpenWorker(worker, runner, clients, heartbeat_clients, lock_clients, pulse)
 
 
 def _warn_of_deaf_listeners(settings: Settings) -> None:
-    if listeners and settings.apps and not any(app.server_events for app in settings.apps):
+    if hears_facts() and settings.apps and not any(app.server_events for app in settings.apps):
         _log.warning(
             "functions listen to events, but app.server_events is off: set it to true for the "
             "gateways, or they are never called",
             extra={"event": "no_server_events"},
         )
+
+
+def _warn_of_missing_services() -> None:
+    for name in registry.names():
+        for sentence in unprovided(registry.find(name)):
+            _log.warning("%s", sentence, extra={"event": "not_provided", "job": name})
 
 
 def open_failed_jobs(settings: Settings) -> tuple[RedisFailedJobs, RedisClients]:

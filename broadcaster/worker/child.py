@@ -17,13 +17,16 @@ import struct
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from broadcaster.contracts.settlements import MAX_TRACEBACK
 from broadcaster.errors import JobError
-from broadcaster.jobs.outcome import described
+from broadcaster.jobs.execution import call
+from broadcaster.jobs.outcome import Deleted, Failed, Limits, Past, Released, Verdict, described
 from broadcaster.jobs.registry import registry
+from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.protocol.payload import decode_payload
 
 if TYPE_CHECKING:
@@ -41,6 +44,58 @@ main(sys.argv[2:])
 """
 
 
+class Order(msgspec.Struct):
+    """
+    The job that is to be run, and what it may ask; see `broadcaster.jobs.running.CurrentJob`.
+
+    Attributes:
+        body: its payload.
+    """
+
+    body: bytes
+    queue: str = ""
+    limits: Limits = msgspec.field(default_factory=Limits)
+    past: Past = msgspec.field(default_factory=Past)
+    token: int = 0
+    lease: float = 0.0
+
+
+class Said(msgspec.Struct):
+    """
+    What the job has said about itself.
+
+    Attributes:
+        kind: which verdict.
+        delay, counts: of ``released``.
+        error: of ``failed``.
+    """
+
+    kind: Literal["released", "failed", "deleted"]
+    delay: float = 0.0
+    counts: bool = True
+    error: str = ""
+
+    @classmethod
+    def of(cls, verdict: Verdict | None) -> Said | None:
+        """Return `verdict` in a form that travels."""
+        match verdict:
+            case Released(delay, counts):
+                return cls("released", delay=delay, counts=counts)
+            case Failed(error):
+                return cls("failed", error=error)
+            case Deleted():
+                return cls("deleted")
+            case None:
+                return None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict again."""
+        if self.kind == "released":
+            return Released(self.delay, self.counts)
+        return Failed(self.error) if self.kind == "failed" else Deleted()
+
+
 class Report(msgspec.Struct):
     """
     How the job ended.
@@ -48,10 +103,14 @@ class Report(msgspec.Struct):
     Attributes:
         error: its exception as one line, or empty.
         code: the stable word of a `JobError`, or empty.
+        traceback: text.
+        said: what it has said about itself.
     """
 
     error: str = ""
     code: str = ""
+    traceback: str = ""
+    said: Said | None = None
 
 
 def main(modules: Sequence[str]) -> None:
@@ -59,12 +118,12 @@ def main(modules: Sequence[str]) -> None:
     results = os.dup(1)
     os.dup2(2, 1)
     (length,) = LENGTH.unpack(_read(LENGTH.size))
-    body = _read(length)
+    order = msgspec.json.decode(_read(length), type=Order)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     report = prepare(modules)
     if report is None:
         os.write(results, READY)
-        report = run(body)
+        report = run(order)
     os.write(results, msgspec.json.encode(report) + b"\n")
     sys.stdout.flush()
     sys.stderr.flush()
@@ -82,17 +141,35 @@ def prepare(modules: Sequence[str]) -> Report | None:
     return None
 
 
-def run(body: bytes) -> Report:
-    """Run the job in `body` and say how it ended; its traceback goes to stderr."""
+def run(order: Order) -> Report:
+    """Run the job of `order` and say how it ended; its traceback goes to stderr."""
+    current: CurrentJob | None = None
+    report = Report()
     try:
-        payload = decode_payload(body)
-        registry.find(payload.job).decode_fields(payload.data).handle()
-    except JobError as error:
-        return Report(str(error), error.code)
+        payload = decode_payload(order.body)
+        job = registry.find(payload.job).decode_fields(payload.data)
+        current = CurrentJob(
+            payload=payload,
+            queue=order.queue,
+            limits=order.limits,
+            past=order.past,
+            token=order.token,
+            lease=order.lease,
+        )
+        with running(current):
+            call(job)
     except BaseException as error:  # noqa: BLE001 - user code; the worker decides what it means
-        traceback.print_exc()
-        return Report(described(error))
-    return Report()
+        known = isinstance(error, JobError)
+        line = str(error) if known else described(error)
+        text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
+        report = Report(
+            line, error.code if isinstance(error, JobError) else "", text[-MAX_TRACEBACK:]
+        )
+        if not known:
+            traceback.print_exc()
+    if current is not None:
+        report.said = Said.of(current.verdict)
+    return report
 
 
 def _read(length: int) -> bytes:

@@ -12,19 +12,21 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.queue import Hold
 from broadcaster.errors import DriverRefused, DriverUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Sequence
 
-    from broadcaster.contracts.queue import Queue
+    from broadcaster.contracts.limits import LockOwner, Locks
+    from broadcaster.contracts.queue import Queue, Settlement
 
 logger = logging.getLogger("broadcaster.worker")
 
 RETRY_SECONDS = 0.5
+STUCK_SECONDS = 5.0
 
 
 class HeldJob:
@@ -35,18 +37,40 @@ class HeldJob:
         queue: where it came from.
         id: as pushed.
         token: of this reservation.
+        job: registered name of its class, once that is known.
+        started: monotonic time at which it began, or 0.
         deadline: monotonic time up to which it is renewed, or None.
+        overdue: returns what becomes of it when it runs past its deadline, or None.
+        settled: called when the queue has taken its settlement, or None.
+        locks: what its middleware has locked, by key; renewed with it.
         lost: somebody else holds it now.
         on_lost: called in the heartbeat's thread when that is found out.
     """
 
-    __slots__ = ("deadline", "id", "lost", "on_lost", "queue", "token")
+    __slots__ = (
+        "deadline",
+        "id",
+        "job",
+        "locks",
+        "lost",
+        "on_lost",
+        "overdue",
+        "queue",
+        "settled",
+        "started",
+        "token",
+    )
 
     def __init__(self, queue: str, job_id: str, token: int) -> None:
         self.queue = queue
         self.id = job_id
         self.token = token
+        self.job = ""
+        self.started = 0.0
         self.deadline: float | None = None
+        self.overdue: Callable[[], Settlement] | None = None
+        self.settled: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self.locks: dict[str, LockOwner] = {}
         self.lost = False
         self.on_lost: Callable[[], object] = lambda: None
 
@@ -58,11 +82,23 @@ class Heartbeat:
     Args:
         queue: with connections that nobody else uses.
         lease: seconds.
+        locks: those of jobs, with connections that nobody else uses.
+        stuck: called once, in the heartbeat's thread, when a job was left to itself for
+            `STUCK_SECONDS` after its deadline: the event loop does not run.
     """
 
-    def __init__(self, queue: Queue, lease: float) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        lease: float,
+        stuck: Callable[[HeldJob], object] | None = None,
+        *,
+        locks: Locks | None = None,
+    ) -> None:
         self._queue = queue
         self._lease = lease
+        self._locks = locks
+        self._stuck = stuck
         self._held: dict[tuple[str, str], HeldJob] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -100,11 +136,13 @@ class Heartbeat:
         Returns:
             False when the queue could not be reached.
         """
+        self._report_stuck(now)
         for queue, jobs in self._due(now).items():
             try:
                 answers = self._queue.extend(
                     queue, {job.id: job.token for job in jobs}, self._lease
                 )
+                self._renew_locks([job for job in jobs if answers[job.id] is Hold.KEPT])
             except (DriverUnavailable, DriverRefused) as error:
                 self._note_away(error)
                 return False
@@ -112,6 +150,12 @@ class Heartbeat:
                 self._answered(job, answers[job.id])
         self._away = False
         return True
+
+    def _renew_locks(self, jobs: Sequence[HeldJob]) -> None:
+        # A copy: middleware frees its locks in another thread.
+        held = {key: owner for job in jobs for key, owner in job.locks.copy().items()}
+        if held and self._locks is not None:
+            self._locks.renew(held, self._lease)
 
     def _run(self) -> None:
         interval = self._lease / 3
@@ -123,6 +167,19 @@ class Heartbeat:
                 logger.exception("the heartbeat failed; it goes on")
                 reached = False
             wait = interval if reached else min(RETRY_SECONDS, interval)
+
+    def _report_stuck(self, now: float) -> None:
+        if self._stuck is None:
+            return
+        with self._lock:
+            stuck = [
+                job
+                for job in self._held.values()
+                if job.deadline is not None and now > job.deadline + STUCK_SECONDS
+            ]
+        if stuck:
+            report, self._stuck = self._stuck, None
+            report(stuck[0])
 
     def _due(self, now: float) -> dict[str, list[HeldJob]]:
         due: defaultdict[str, list[HeldJob]] = defaultdict(list)

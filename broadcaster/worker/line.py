@@ -1,8 +1,8 @@
-"""What a worker knows about one of its queues between two steps."""
+"""What a worker knows about one of its queues, or one lane of it, between two steps."""
 
 from __future__ import annotations
 
-import asyncio
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,24 +11,27 @@ if TYPE_CHECKING:
 
 class Line:
     """
-    One queue as its worker sees it.
+    One queue or lane as its worker sees it.
 
     Attributes:
-        name: of the queue.
-        ordered: it is an ordered lane.
+        name: of the queue or lane.
+        ordered: it keeps its order: one batch at a time.
+        rank: place of its queue in the worker's list, from 0.
+        beside: its batch runs beside the slots; else it takes one of them.
         settlements: what is to be settled with the next step.
         hot: a step would probably bring jobs.
-        hinted: a wake-up token was taken for this queue and must be used or passed on.
-        busy: the lane's batch is being run.
-        empty: the last step that could have reserved found nothing ready.
+        hinted: a wake-up token was taken for this line and must be used or passed on.
+        busy: its batch is being run.
+        empty: the last step that could have reserved found nothing to take.
+        paused: nothing may be taken now.
         last_token: the highest token seen.
         uncertain: the answer of the last step never came.
-        cold: set while the worker has room and waits for a hint.
+        due_at: monotonic time of the next look, come what may.
     """
 
     __slots__ = (
+        "beside",
         "busy",
-        "cold",
         "due_at",
         "empty",
         "hinted",
@@ -36,22 +39,28 @@ class Line:
         "last_token",
         "name",
         "ordered",
+        "paused",
+        "rank",
         "settlements",
         "uncertain",
     )
 
-    def __init__(self, name: str, *, ordered: bool) -> None:
+    def __init__(
+        self, name: str, *, ordered: bool, rank: int = 0, beside: bool | None = None
+    ) -> None:
         self.name = name
         self.ordered = ordered
+        self.rank = rank
+        self.beside = ordered if beside is None else beside
         self.settlements: list[Settlement] = []
         self.hot = True
         self.hinted = False
         self.busy = False
         self.empty = False
+        self.paused = False
         self.last_token = 0
         self.uncertain = False
         self.due_at = 0.0
-        self.cold = asyncio.Event()
 
     def needs_step(self, now: float, wanted: int) -> bool:
         """Whether a step is worth a round trip at `now` (monotonic), with room for `wanted`."""
@@ -64,14 +73,23 @@ class Line:
         return taken
 
     def stepped(self, reply: StepReply, wanted: int, now: float, tick: float) -> None:
-        """Note what a step with room for `wanted` has brought."""
+        """
+        Note what a step with room for `wanted` has brought.
+
+        Args:
+            tick: longest time to the next look; may be infinite.
+        """
         self.hinted = self.uncertain = False
+        self.paused = reply.paused
         self.last_token = max([self.last_token, *(job.token for job in reply.reserved)])
         if wanted > 0:
             full = len(reply.reserved) >= wanted or reply.drain
             self.hot = full or (self.ordered and bool(reply.reserved) and reply.ready > 0)
-            self.empty = reply.ready == 0 and not reply.reserved
+            self.empty = not reply.reserved and (reply.ready == 0 or reply.paused)
         else:
-            self.hot = self.hot or reply.ready > 0
-        next_in = tick if reply.next_in is None else min(tick, reply.next_in)
-        self.due_at = now + max(0.001, next_in)
+            self.hot = self.hot or (reply.ready > 0 and not reply.paused)
+        if tick == math.inf:
+            self.due_at = math.inf
+        else:
+            next_in = tick if reply.next_in is None else min(tick, reply.next_in)
+            self.due_at = now + max(0.001, next_in)

@@ -8,27 +8,42 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from broadcaster.errors import InvalidJob, JobError, JobFailed, JobTimedOut, UnknownJob
-from broadcaster.worker.child import BOOTSTRAP, LENGTH, READY, Report
+from broadcaster.errors import (
+    InvalidJob,
+    JobError,
+    JobFailed,
+    JobTimedOut,
+    ModelMissing,
+    UnknownJob,
+)
+from broadcaster.worker.child import BOOTSTRAP, LENGTH, READY, Order, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from broadcaster.jobs.outcome import Verdict
+
+__all__ = ["STARTUP_SECONDS", "Order", "run_in_process"]
 
 STARTUP_SECONDS = 30.0
 
-_BY_CODE = {error.code: error for error in (InvalidJob, JobFailed, UnknownJob)}
+_BY_CODE: dict[str, Callable[[str], JobError]] = {
+    **{error.code: error for error in (InvalidJob, JobFailed, UnknownJob)},
+    ModelMissing.code: partial(ModelMissing, model="", key=None),
+}
 
 
-async def run_in_process(body: bytes, *, limit: float, modules: Sequence[str]) -> None:
+async def run_in_process(order: Order, *, limit: float, modules: Sequence[str]) -> Verdict | None:
     """
-    Run the job in `body` and kill its process, and what it started, after `limit` seconds.
+    Run the job of `order` and kill its process, and what it started, after `limit` seconds.
 
     The time begins when the process has imported `modules`, for which it has
-    `STARTUP_SECONDS`.
+    `STARTUP_SECONDS`. Returns what the job has said about itself.
 
     Raises:
         JobTimedOut: it was killed.
@@ -46,7 +61,11 @@ async def run_in_process(body: bytes, *, limit: float, modules: Sequence[str]) -
         start_new_session=True,
     )
     try:
-        output = await _within(STARTUP_SECONDS, _begin(process, body), "took longer to start than")
+        output = await _within(
+            STARTUP_SECONDS,
+            _begin(process, msgspec.json.encode(order)),
+            "took longer to start than",
+        )
         if output == READY:
             output = await _within(limit, _line(process), "ran longer than")
         if not output:  # it is ending, or closed its pipe; its exit code tells how
@@ -56,7 +75,7 @@ async def run_in_process(body: bytes, *, limit: float, modules: Sequence[str]) -
     finally:
         code = process.returncode
         await _kill(process)
-    _raise_for(output, code)
+    return _verdict(output, code)
 
 
 async def _within(seconds: float, reading: Awaitable[bytes], what: str) -> bytes:
@@ -88,11 +107,16 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def _raise_for(output: bytes, code: int | None) -> None:
+def _verdict(output: bytes, code: int | None) -> Verdict | None:
     try:
         report = msgspec.json.decode(output, type=Report)
     except msgspec.DecodeError:
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         raise JobError(f"its process ended with {how} before the job did") from None
-    if report.error:
-        raise _BY_CODE.get(report.code, JobError)(report.error)
+    said = report.said
+    verdict = None if said is None else said.verdict
+    if not report.error:
+        return verdict
+    error = _BY_CODE.get(report.code, JobError)(report.error)
+    error.add_note(report.traceback)
+    raise error

@@ -10,56 +10,54 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
-import logging
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
-from broadcaster.contracts.queue import Done, Fail, Retry
-from broadcaster.errors import BroadcasterError, InvalidJob, JobError, JobTimedOut, UnknownJob
-from broadcaster.jobs.outcome import Finished, GiveUp, Limits, TryAgain, decide, refuse_start
+from broadcaster.contracts.queue import Done, Fail, Release
+from broadcaster.errors import (
+    BroadcasterError,
+    DriverRefused,
+    DriverUnavailable,
+    InvalidJob,
+    JobError,
+    JobTimedOut,
+    UnknownJob,
+)
+from broadcaster.jobs.execution import acall, call, is_async, through
+from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, decide, refuse_start
+from broadcaster.jobs.running import CurrentJob, running
+from broadcaster.jobs.sequels import sequels
 from broadcaster.protocol.fact_jobs import EVENT_JOB
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.worker.broadcasts import Broadcast, read_publication
 from broadcaster.worker.containment import running_job
-from broadcaster.worker.options import ASYNC_TIMEOUT
-from broadcaster.worker.process import STARTUP_SECONDS, run_in_process
+from broadcaster.worker.journal import Journal
+from broadcaster.worker.process import STARTUP_SECONDS, Order, run_in_process
+from broadcaster.worker.stores import NO_STORES
+from broadcaster.worker.tries import failed_hook, new_try, settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broadcaster.contracts.queue import Reserved, Settlement
-    from broadcaster.jobs.job import Job
-    from broadcaster.jobs.outcome import Outcome
+    from broadcaster.contracts.queue import Owed, Reserved, Settlement
     from broadcaster.jobs.registry import Registry
     from broadcaster.protocol.payload import Payload
     from broadcaster.worker.broadcasts import BroadcastPublisher
     from broadcaster.worker.facts import FactSpreader
     from broadcaster.worker.heartbeat import HeldJob
     from broadcaster.worker.options import WorkerOptions
-
-logger = logging.getLogger("broadcaster.worker")
+    from broadcaster.worker.runtimes import Runtimes
+    from broadcaster.worker.stores import JobStores
+    from broadcaster.worker.tries import Try
 
 DEADLINE_MARGIN = STARTUP_SECONDS + 5.0
 """
-Seconds past its timeout for which a job's lease is still renewed: a process of its own
-needs time to start, and whatever ends must be settled.
+Seconds past its timeout that a job with a process of its own may take: the process needs
+time to start, and whatever ends must be settled.
 """
-
-
-class _Task(NamedTuple):
-    """A decoded job, ready to run."""
-
-    queue: str
-    reserved: Reserved
-    payload: Payload
-    job: Job
-    limits: Limits
-
-    @property
-    def attempt(self) -> int:
-        return self.reserved.attempts + 1
 
 
 class JobRunner:
@@ -71,6 +69,8 @@ class JobRunner:
         options: defaults for what a job does not say.
         broadcasts: runs the built-in broadcast job.
         facts: runs the built-in job of facts for listeners.
+        stores: batches, and unique locks.
+        runtimes: counts how long tries take.
     """
 
     def __init__(
@@ -79,11 +79,15 @@ class JobRunner:
         options: WorkerOptions,
         broadcasts: BroadcastPublisher,
         facts: FactSpreader | None = None,
+        stores: JobStores = NO_STORES,
+        runtimes: Runtimes | None = None,
     ) -> None:
         self._registry = registry
         self._options = options
         self._broadcasts = broadcasts
         self._facts = facts
+        self._stores = stores
+        self._journal = Journal(options.connection, runtimes)
         self._pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="job")
         self._in_threads: set[object] = set()
 
@@ -98,16 +102,20 @@ class JobRunner:
 
     async def run(self, queue: str, reserved: Reserved, hold: HeldJob) -> Settlement:
         """Run one job of a plain queue and return what became of it."""
+        payload: Payload | None = None
         try:
             payload = decode_payload(reserved.body)
+            hold.job = payload.job
             if payload.job == BROADCAST_JOB:
                 one = Broadcast(reserved, read_publication(payload))
                 return (await self._broadcasts.publish(queue, [one]))[0]
             if payload.job == EVENT_JOB and self._facts is not None:
                 return await self._facts.run(reserved, payload)
-            task = self._prepare(queue, reserved, payload)
+            job = self._registry.find(payload.job).decode_fields(payload.data)
         except (InvalidJob, UnknownJob) as error:
-            return _refused(queue, reserved, error)
+            return self._refused(queue, reserved, payload, error)
+        task = new_try(job, payload, queue, reserved, self._options)
+        self._journal.popped(task)
         return await self._run(task, hold)
 
     async def run_in_order(
@@ -128,7 +136,7 @@ class JobRunner:
                     broadcasts.append(Broadcast(reserved, read_publication(payload)))
                     continue
             except InvalidJob as error:
-                settlements.append(_refused(queue, reserved, error))
+                settlements.append(self._refused(queue, reserved, None, error))
                 continue
             settlements += await self._broadcasts.publish(queue, broadcasts)
             broadcasts = []
@@ -138,59 +146,146 @@ class JobRunner:
                 return settlements
         return settlements + await self._broadcasts.publish(queue, broadcasts)
 
-    def _prepare(self, queue: str, reserved: Reserved, payload: Payload) -> _Task:
-        job = self._registry.find(payload.job).decode_fields(payload.data)
-        return _Task(queue, reserved, payload, job, self._limits(payload, job))
+    async def after_crash(self, queue: str, owed: Owed) -> Owed:
+        """Return `owed` with what follows from a job that the queue has failed by itself."""
+        outcome = GiveUp("crashed", "it took its worker down too often")
+        try:
+            payload = decode_payload(owed.crashed or b"")
+        except InvalidJob:
+            return owed._replace(crashed=None)
+        effects = sequels(payload, outcome, now=time.time())
+        try:
+            job = self._registry.find(payload.job).decode_fields(payload.data)
+        except (InvalidJob, UnknownJob):
+            pass
+        else:
+            self._journal.crashed(queue, owed, payload, job)
+            current = CurrentJob(
+                payload=payload, queue=queue, limits=Limits(), past=Past(attempts=owed.attempts)
+            )
+            await failed_hook(job, outcome, None, current)()
+        return owed._replace(effects=effects, crashed=None)
 
-    def _limits(self, payload: Payload, job: Job) -> Limits:
-        timeout = payload.timeout if payload.timeout is not None else self._options.timeout
-        if timeout is None and inspect.iscoroutinefunction(job.handle):
-            timeout = ASYNC_TIMEOUT
-        return Limits(
-            tries=self._options.tries if payload.tries is None else payload.tries,
-            backoff=payload.backoff or self._options.backoff,
-            timeout=timeout or None,
-        )
-
-    async def _run(self, task: _Task, hold: HeldJob) -> Settlement:
-        if refusal := refuse_start(attempt=task.attempt, limits=task.limits):
-            return _settle(task, refusal, None, 0.0)
-        _log(task, logging.DEBUG, "job_started", "started")
+    async def _run(self, task: Try, hold: HeldJob) -> Settlement:
+        try:
+            not_now = await self._before(task, hold)
+        except (DriverUnavailable, DriverRefused):  # the worker's next steps report it
+            return Release(task.reserved.id, task.reserved.token, 1.0)
+        if not_now is not None:
+            return not_now
+        self._journal.begins(task)
+        hold.locks = task.current.locks
         started = time.monotonic()
-        if task.limits.timeout is not None:
-            hold.deadline = started + task.limits.timeout + DEADLINE_MARGIN
+        self._watch(task, hold, started)
         error: BaseException | None = None
         try:
-            await self._call(task)
+            with running(task.current):
+                await self._call(task)
         except asyncio.CancelledError as cancelled:
             if _asked_to_cancel():
                 raise
             error = cancelled  # user code raised it by itself
         except BaseException as raised:  # noqa: BLE001 - user code must not take the worker down
             error = raised
-        hold.deadline = None
-        outcome = decide(attempt=task.attempt, limits=task.limits, error=error)
-        return _settle(task, outcome, error, time.monotonic() - started)
+        hold.deadline = hold.overdue = None
+        return self._settle(task, hold, error, started)
 
-    async def _call(self, task: _Task) -> None:
+    async def _before(self, task: Try, hold: HeldJob) -> Settlement | None:
+        """Return what becomes of a job that must not begin; else free its lock."""
+        now = time.time()
+        if refusal := refuse_start(past=task.current.past, limits=task.limits, now=now):
+            self._journal.refused(task, refusal)
+            hold.settled = failed_hook(task.job, refusal, None, task.current)
+            return settlement(task, refusal, None, now=now)
+        place = task.payload.batch
+        if place and not place.always and await self._stores.is_cancelled(place.id):
+            self._journal.skipped(task)
+            return settlement(task, Finished(), None, now=now)
+        if task.payload.unlock:
+            await self._stores.unlock(task.queue, task.payload.unlock, task.reserved.id)
+        return None
+
+    def _watch(self, task: Try, hold: HeldJob, started: float) -> None:
+        """Say until when the try must have ended, and what becomes of it if it has not."""
         limit = task.limits.timeout
-        if inspect.iscoroutinefunction(task.job.handle):
-            timer = asyncio.timeout(limit)
-            mine = running_job.set(task.reserved.id)
-            try:
-                async with timer:
-                    await task.job.handle()
-            except TimeoutError:
-                if not timer.expired():
-                    raise
-                raise JobTimedOut(f"ran longer than {limit:g} s") from None
-            finally:
-                running_job.reset(mine)
-        elif limit is None:
-            await self._call_in_thread(task.job.handle)
-        else:
-            modules = self._options.modules
-            await run_in_process(task.reserved.body, limit=limit, modules=modules)
+        if limit is None:
+            return
+        error = JobTimedOut(f"ran longer than {limit:g} s, and went on when it was cancelled")
+        hold.overdue = partial(self._settle, task, hold, error, started)
+        margin = self._options.linger if is_async(task.job) else DEADLINE_MARGIN
+        hold.deadline = started + limit + margin
+
+    def _settle(
+        self, task: Try, hold: HeldJob, error: BaseException | None, started: float
+    ) -> Settlement:
+        now = time.time()
+        outcome = decide(
+            past=task.current.past,
+            limits=task.limits,
+            now=now,
+            chance=random.random(),  # noqa: S311 - spreads retries
+            error=error,
+            verdict=task.current.verdict,
+        )
+        self._journal.ended(task, outcome, error, time.monotonic() - started)
+        if isinstance(outcome, GiveUp):
+            hold.settled = failed_hook(task.job, outcome, error, task.current)
+        return settlement(task, outcome, error, now=now)
+
+    def _refused(
+        self,
+        queue: str,
+        reserved: Reserved,
+        payload: Payload | None,
+        error: BroadcasterError,
+    ) -> Fail:
+        self._journal.unreadable(queue, reserved, payload, error)
+        outcome = GiveUp(error.code, str(error))
+        return Fail(
+            reserved.id,
+            reserved.token,
+            error.code,
+            str(error),
+            reserved.attempts,
+            () if payload is None else sequels(payload, outcome, now=time.time()),
+            "" if payload is None else payload.job,
+            type(error).__name__,
+        )
+
+    async def _call(self, task: Try) -> None:
+        limit = task.limits.timeout
+        if not is_async(task.job):
+            await through(task.job, partial(self._call_sync, task))
+            return
+        timer = asyncio.timeout(limit)
+        mine = running_job.set(task.reserved.id)
+        try:
+            async with timer:
+                await through(task.job, partial(acall, task.job))
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            raise JobTimedOut(f"ran longer than {limit:g} s") from None
+        finally:
+            running_job.reset(mine)
+
+    async def _call_sync(self, task: Try) -> None:
+        limit = task.limits.timeout
+        if limit is None:
+            await self._call_in_thread(partial(call, task.job))
+            return
+        current = task.current
+        order = Order(
+            body=task.reserved.body,
+            queue=current.queue,
+            limits=current.limits,
+            past=current.past,
+            token=current.token,
+            lease=current.lease,
+        )
+        verdict = await run_in_process(order, limit=limit, modules=self._options.modules)
+        if verdict is not None:
+            current.verdict = verdict
 
     async def _call_in_thread(self, handle: Callable[[], object]) -> None:
         context = contextvars.copy_context()
@@ -214,54 +309,3 @@ def _ended(settlements: Sequence[Settlement]) -> bool:
 def _asked_to_cancel() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _refused(queue: str, reserved: Reserved, error: BroadcasterError) -> Fail:
-    fields = {"event": "job_failed", "job_id": reserved.id, "queue": queue, "error": str(error)}
-    fields["code"] = error.code
-    logger.error("job %s cannot be run: %s", reserved.id, error, extra=fields)
-    return Fail(reserved.id, reserved.token, error.code, str(error), reserved.attempts)
-
-
-def _settle(
-    task: _Task, outcome: Outcome, error: BaseException | None, seconds: float
-) -> Settlement:
-    job_id, token = task.reserved.id, task.reserved.token
-    duration = round(seconds * 1000, 1)
-    match outcome:
-        case Finished():
-            _log(task, logging.INFO, "job_done", f"done in {duration:g} ms", dur_ms=duration)
-            return Done(job_id, token)
-        case TryAgain(delay):
-            text = f"failed, next try in {delay:g} s"
-            more = {"dur_ms": duration, "delay": delay}
-            _log(task, logging.WARNING, "job_retry", text, error=error, **more)
-            return Retry(job_id, token, delay)
-        case GiveUp(reason, line):
-            text = f"failed for good: {line}"
-            _log(task, logging.ERROR, "job_failed", text, error=error, dur_ms=duration)
-            return Fail(job_id, token, reason, line, task.attempt if error else task.attempt - 1)
-
-
-def _log(
-    task: _Task,
-    level: int,
-    event: str,
-    text: str,
-    *,
-    error: BaseException | None = None,
-    **more: object,
-) -> None:
-    if logger.isEnabledFor(level):
-        fields = {
-            "event": event,
-            "job": task.payload.job,
-            "job_id": task.reserved.id,
-            "queue": task.queue,
-            "attempt": task.attempt,
-            **more,
-        }
-        if error is not None:
-            fields["error"] = type(error).__name__
-        shown = None if isinstance(error, BroadcasterError) else error
-        logger.log(level, "%s %s", task.payload.job, text, exc_info=shown, extra=fields)

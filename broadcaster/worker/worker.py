@@ -7,8 +7,9 @@ the busier a worker is the fewer trips a job costs. Between steps it sleeps unti
 ends, a hint comes (one waiting connection per queue), something becomes due, or a tick
 is over.
 
-Plain queues share the slots in the order in which they are listed. A lane has a slot of
-its own for its batch. A suspect runs alone: no other plain job is started beside it.
+Plain queues share the slots in the order in which they are listed, or by weight. A lane of
+broadcasts has a slot of its own for its batch. A suspect runs alone: no other plain job is
+started beside it.
 """
 
 from __future__ import annotations
@@ -16,28 +17,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from broadcaster.contracts.queue import Fail, Release, StepRequest
-from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.jobs.backoff import growing
 from broadcaster.worker.containment import contain_exits
-from broadcaster.worker.heartbeat import HeldJob
-from broadcaster.worker.line import Line
+from broadcaster.worker.effects import Effects
+from broadcaster.worker.listening import listen
+from broadcaster.worker.memory import resident_bytes
 from broadcaster.worker.options import ExitReason
+from broadcaster.worker.outages import Outages
+from broadcaster.worker.reports import Reports
+from broadcaster.worker.running import Running
+from broadcaster.worker.shares import Shares
+from broadcaster.worker.source import Source
+from broadcaster.worker.steps import Steps
+from broadcaster.worker.stopping import Situation, reason_to_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable
 
-    from broadcaster.contracts.queue import Queue, Reserved, Settlement, StepReply
+    from broadcaster.contracts.fleet import WorkerState
+    from broadcaster.contracts.queue import Owed, Queue
     from broadcaster.worker.contract import Runner
     from broadcaster.worker.heartbeat import Heartbeat
+    from broadcaster.worker.line import Line
     from broadcaster.worker.options import WorkerOptions
 
 logger = logging.getLogger("broadcaster.worker")
 
-CANCEL_SECONDS = 1.0
 LAST_STEP_SECONDS = 5.0
+CHECK_SECONDS = 0.25
 
 
 class Worker:
@@ -50,6 +59,13 @@ class Worker:
         heartbeat: renews their leases; not started yet.
         runner: runs them.
         stopping: set here when the worker begins to stop; the runner may look at it.
+        after_crash: returns what follows from a job that the queue has failed by itself.
+
+    Attributes:
+        running: what runs now.
+        paused: it takes no new jobs until `resume`.
+        restarting: all workers were asked to restart.
+        ticked: monotonic time at which the loop last came round.
     """
 
     def __init__(
@@ -61,59 +77,103 @@ class Worker:
         runner: Runner,
         options: WorkerOptions,
         stopping: asyncio.Event,
+        after_crash: Callable[[str, Owed], Awaitable[Owed]] | None = None,
     ) -> None:
         self.name = name
+        self.options = options
         self._queue = queue
         self._heartbeat = heartbeat
         self._runner = runner
-        self._options = options
-        self._lines = [Line(name, ordered=name in options.ordered) for name in options.queues]
-        self._holds: dict[tuple[str, str], HeldJob] = {}
-        self._plain: set[asyncio.Task[Settlement]] = set()
-        self._lanes: set[asyncio.Task[list[Settlement]]] = set()
-        self._alone = False
-        self._drain_until = 0.0
-        self._started = 0
+        self._sources = [
+            Source(each, rank=rank, ordered=each in options.ordered, lanes=options.lanes)
+            for rank, each in enumerate(options.queues)
+        ]
+        self._shares = None if options.weights is None else Shares(options.weights)
+        self._granted: dict[str, int] = {}
         self._stopping = stopping
         self._forced = False
+        self._vetoed = False
         self._wake = asyncio.Event()
-        self._failures = 0
-        self._retry_at = 0.0
-        self._uncertain = False
+        self._outages = Outages()
+        self._effects = Effects(queue, self._look_again, after_crash)
+        self._reports = Reports(name, options)
+        self._started_at = self._empty_since = time.monotonic()
+        self.running = Running(runner, heartbeat, options, self._wake.set)
+        self._steps = Steps(name, queue, options, self._outages, self.running, self._effects)
+        self.paused = False
+        self.restarting = False
+        self.ticked = time.monotonic()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it takes no new jobs because it stops."""
+        return self._stopping.is_set()
+
+    @property
+    def state(self) -> WorkerState:
+        """What it does."""
+        if self.stopping:
+            return "stopping"
+        return "paused" if self.paused else "running"
+
+    @property
+    def away(self) -> float:
+        """Seconds for which its queue could not be reached; 0 if it can."""
+        return self._outages.seconds(time.monotonic())
+
+    def age(self, now: float) -> float:
+        """Return the seconds since it started at `now`, monotonic."""
+        return now - self._started_at
 
     def stop(self) -> None:
         """Finish what runs and stop; the second call hands it back at once."""
         self._forced = self._stopping.is_set()
-        if not self._forced and (self._plain or self._lanes):
-            logger.log(
-                self._options.level,
-                "worker is stopping; what runs gets %g s to finish",
-                self._options.grace,
-                extra={"event": "worker_stopping", "node": self.name},
-            )
+        if not self._forced and self.running.any:
+            self._reports.stopping()
+        self.running.hand_back()
         self._stopping.set()
+        self._wake.set()
+
+    def pause(self) -> None:
+        """Take no new jobs; what runs goes on."""
+        self.paused = True
+        self.running.hand_back()
+        self._reports.paused(paused=True)
+        self._wake.set()
+
+    def resume(self) -> None:
+        """Take jobs again."""
+        if self.paused:
+            self.paused = False
+            self._reports.paused(paused=False)
+            self._look_again()
+
+    def restart(self) -> None:
+        """Finish what runs and stop, because all workers were asked to."""
+        self.restarting = True
+        self.running.hand_back()
         self._wake.set()
 
     async def run(self) -> ExitReason:
         """Work until there is a reason to stop; return it."""
-        level, queues = self._options.level, ", ".join(self._options.queues)
-        fields = {"event": "worker_started", "node": self.name}
-        logger.log(level, "worker started on %s", queues, extra=fields)
-        if not self._options.trusted:
+        self._started_at = self._empty_since = time.monotonic()
+        self._reports.started()
+        if not self.options.trusted:
             contain_exits(asyncio.get_running_loop())
         self._heartbeat.start()
-        listeners = [self._listening(line) for line in self._lines]
+        tick, queue = self.options.tick, self._queue
+        listeners = [listen(each, queue, tick, self._wake.set) for each in self._sources]
         try:
             reason = await self._work()
             reason = await self._finish(reason)
         finally:
-            for task in (*listeners, *self._plain, *self._lanes):
+            self.running.abandon()
+            for task in listeners:
                 task.cancel()
             await asyncio.gather(*listeners, return_exceptions=True)
             self._heartbeat.stop()
             self._runner.close()
-        fields = {"event": "worker_stopped", "node": self.name, "cause": reason.value}
-        logger.log(level, "worker stopped: %s", reason.value, extra=fields)
+        self._reports.stopped(reason)
         return reason
 
     # The loop
@@ -121,251 +181,195 @@ class Worker:
     async def _work(self) -> ExitReason:
         while True:
             self._wake.clear()
-            if time.monotonic() >= self._retry_at:
+            now = self.ticked = time.monotonic()
+            self.running.check(now)
+            self._vetoed = self._reports.vetoed()
+            if self.paused or self._vetoed:
+                self.running.hand_back()
+            if now >= self._outages.retry_at:
                 await self._round()
             if (reason := self._reason_to_stop()) is not None:
                 return reason
             await self._sleep()
 
     async def _round(self) -> None:
-        for line in self._lines:
-            if line.needs_step(time.monotonic(), self._wanted(line)) and not await self._step(line):
+        self._granted = self._divided()
+        for source in self._sources:
+            if not await self._survey(source):
                 return
+            for line in source.lines():
+                needed = line.needs_step(time.monotonic(), self._room(line))
+                if needed and not await self._step(source, line):
+                    return
+            source.forget_idle()
+        for source in self._sources:
+            if self._wants_hints(source):
+                source.cold.set()
+            else:
+                source.cold.clear()
 
-    async def _step(self, line: Line) -> bool:
+    async def _survey(self, source: Source) -> bool:
+        """Look at the lanes of `source` when it is time; False if they could not be reached."""
+        if time.monotonic() < source.survey_at or self._idle_by_choice():
+            return True
+        return await self._steps.survey(source)
+
+    async def _step(self, source: Source, line: Line) -> bool:
         """Make one round trip for `line`; False if the queue could not be reached."""
         wanted = self._wanted(line)
-        settlements = line.take_settlements()
-        request = StepRequest(
-            queue=line.name,
-            settlements=settlements,
-            reserve=wanted,
-            lease=self._options.lease,
-            worker=self.name,
-            idle=self._idle(line),
-            ordered=line.ordered,
-            max_crashes=self._options.max_crashes,
-            recover_after=line.last_token if line.uncertain else None,
-        )
-        try:
-            reply = await self._queue.step(request)
-        except (DriverUnavailable, DriverRefused) as error:  # jobs are not thrown away here
-            line.settlements[:0] = settlements
-            line.uncertain = True
-            self._note_away(error)
+        if wanted:
+            self._reports.popping(line.name)
+        reply = await self._steps.step(source, line, wanted=wanted, idle=self._idle(line))
+        if reply is None:
             return False
-        self._note_back()
-        line.stepped(reply, wanted, time.monotonic(), self._options.tick)
-        self._settled(line, settlements, reply)
-        for reserved in reply.reserved if not line.ordered else ():
-            self._start(line, reserved)
-        if line.ordered and reply.reserved:
-            self._start_batch(line, reply.reserved)
-        if reply.drain:
-            self._drain_until = time.monotonic() + self._options.lease
-        if self._wanted(line) > 0 and not line.hot:
-            line.cold.set()
-        else:
-            line.cold.clear()
+        if not any(each.settlements for each in self._lines()):
+            self._outages.uncertain = False
+        if self._shares is not None and not line.ordered:
+            self._granted[line.name] = self._granted.get(line.name, 0) - len(reply.reserved)
         return True
 
     async def _sleep(self) -> None:
         now = time.monotonic()
-        if self._retry_at > now:
-            until = self._retry_at
-        elif any(line.needs_step(now, self._wanted(line)) for line in self._lines):
+        away = self._outages.retry_at > now
+        if away:
+            until = self._outages.retry_at
+        elif any(line.needs_step(now, self._room(line)) for line in self._lines()):
             await asyncio.sleep(0)
             return
         else:
-            until = min(line.due_at for line in self._lines)
+            until = self._next_look(now)
         try:
             async with asyncio.timeout(max(0.0, until - now)):
                 await self._wake.wait()
-                if self._retry_at > now and not self._stopping.is_set():
+                if away and not self.stopping:
                     # Jobs that end meanwhile do not make the queue come back any sooner.
                     await self._stopping.wait()
         except TimeoutError:
             return
 
-    def _listening(self, line: Line) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._listen(line), name=f"hints of {line.name}")
-        task.add_done_callback(_report)
-        return task
+    def _next_look(self, now: float) -> float:
+        due = [line.due_at for line in self._lines()]
+        if not self._idle_by_choice():
+            due += [source.survey_at for source in self._sources]
+        if self.running.any:
+            due.append(now + CHECK_SECONDS)
+        if self.options.max_time is not None:
+            due.append(self._started_at + self.options.max_time)
+        return min(*due, now + self.options.tick)
 
-    async def _listen(self, line: Line) -> None:
-        while True:
-            await line.cold.wait()
-            try:
-                hinted = await self._queue.wait(line.name, self._options.tick)
-            except (DriverUnavailable, DriverRefused):
-                await asyncio.sleep(1.0)  # the steps report it
-                continue
-            if hinted:
-                line.hot = line.hinted = True
-                line.cold.clear()
-                self._wake.set()
+    def _lines(self) -> list[Line]:
+        return [line for source in self._sources for line in source.all_lines()]
+
+    def _look_again(self) -> None:
+        for source in self._sources:
+            source.look_again()
+        self._wake.set()
 
     # Room
 
-    def _wanted(self, line: Line) -> int:
-        if self._stopping.is_set():
+    def _room(self, line: Line) -> int:
+        """Return how many jobs of `line` could be taken now, whatever its share is."""
+        if self._idle_by_choice():
             return 0
-        limit = self._options.max_jobs
-        left = self._options.batch if limit is None else limit - self._started
+        limit = self.options.max_jobs
+        left = self.options.batch if limit is None else limit - self.running.started
+        left -= 0 if limit is None else len(self.running.ahead)
         if line.ordered:
-            return 0 if line.busy else max(0, min(self._options.batch, left))
-        if self._alone or self._draining():
+            beside = line.beside or (self.running.free > 0 and not self._keeps_apart())
+            return max(0, min(self.options.batch, left)) if beside and not line.busy else 0
+        if self._keeps_apart() or self._must_wait(line):
             return 0
-        free = self._options.concurrency - len(self._plain)
-        return max(0, free if limit is None else min(free, left))
+        ahead = self.running.ahead.room(line.rank, time.monotonic())
+        wanted = max(0, self.running.free + ahead)
+        return wanted if limit is None else max(0, min(wanted, left))
+
+    def _must_wait(self, line: Line) -> bool:
+        """Whether a more urgent queue may have jobs, which come before those of `line`."""
+        if self._shares is not None:
+            return False
+        return any(each.main.hot for each in self._sources[: line.rank] if not each.ordered)
+
+    def _wanted(self, line: Line) -> int:
+        room = self._room(line)
+        if self._shares is None or line.ordered:
+            return room
+        return min(room, max(0, self._granted.get(line.name, 0)))
+
+    def _divided(self) -> dict[str, int]:
+        """Return the share of the free slots that each plain queue has in this round."""
+        if self._shares is None:
+            return {}
+        lines = [source.main for source in self._sources if not source.ordered]
+        asking = [line.name for line in lines if line.hot or line.hinted]
+        return self._shares.divide(max(0, self.running.free), asking)
+
+    def _wants_hints(self, source: Source) -> bool:
+        if source.ordered:
+            return not self._idle_by_choice()
+        return self._room(source.main) > 0 and not source.main.hot
 
     def _idle(self, line: Line) -> bool:
-        if self._options.trusted:
+        if self.options.trusted:
             return True
-        return not self._alone if line.ordered else not self._plain
+        return not self.running.alone if line.beside else not self.running.blamable
 
-    def _draining(self) -> bool:
-        return bool(self._plain) and time.monotonic() < self._drain_until
+    def _keeps_apart(self) -> bool:
+        """Whether no plain job may be started beside what runs."""
+        draining = self.running.blamable and time.monotonic() < self._steps.drain_until
+        return self.running.alone or draining
+
+    def _idle_by_choice(self) -> bool:
+        return self.stopping or self.paused or self._vetoed
+
+    # The end
 
     def _reason_to_stop(self) -> ExitReason | None:
-        if self._stopping.is_set():
-            return ExitReason.INTERRUPTED
-        if self._options.max_jobs is not None and self._started >= self._options.max_jobs:
-            return ExitReason.MAX_JOBS
-        if not self._options.stop_when_empty or self._failures or self._plain or self._lanes:
-            return None
-        rest = any(line.settlements or not line.empty for line in self._lines)
-        return None if rest else ExitReason.EMPTY
-
-    # Jobs
-
-    def _hold(self, line: Line, reserved: Reserved) -> HeldJob:
-        hold = HeldJob(line.name, reserved.id, reserved.token)
-        self._holds[line.name, reserved.id] = hold
-        self._started += 1
-        return hold
-
-    def _renew(self, hold: HeldJob, task: asyncio.Task[Any]) -> None:
-        loop = asyncio.get_running_loop()
-        hold.on_lost = lambda: loop.call_soon_threadsafe(task.cancel)
-        self._heartbeat.add(hold)
-
-    def _start(self, line: Line, reserved: Reserved) -> None:
-        hold = self._hold(line, reserved)
-        task = asyncio.ensure_future(self._runner.run(line.name, reserved, hold))
-        self._renew(hold, task)
-        self._plain.add(task)
-        self._alone = self._alone or (reserved.alone and not self._options.trusted)
-
-        def ended(task: asyncio.Task[Settlement]) -> None:
-            self._plain.discard(task)
-            if not self._plain:
-                self._alone = False
-            hold.deadline = None
-            broken = task.cancelled() or task.exception() is not None
-            settlement = _broken(task, [hold]) if broken else task.result()
-            self._ended(line, [hold], [settlement] if settlement else [])
-
-        task.add_done_callback(ended)
-
-    def _start_batch(self, line: Line, batch: Sequence[Reserved]) -> None:
-        holds = [self._hold(line, reserved) for reserved in batch]
-        task = asyncio.ensure_future(self._runner.run_in_order(line.name, batch, holds))
-        for hold in holds:
-            self._renew(hold, task)
-        self._lanes.add(task)
-        line.busy = True
-
-        def ended(task: asyncio.Task[list[Settlement]]) -> None:
-            self._lanes.discard(task)
-            line.busy = False
-            line.hot = True
-            if not task.cancelled() and task.exception() is None:
-                self._ended(line, holds, task.result())
-            else:
-                settlement = _broken(task, holds)
-                self._ended(line, holds, [settlement] if settlement else [])
-
-        task.add_done_callback(ended)
-
-    def _ended(
-        self, line: Line, holds: Sequence[HeldJob], settlements: Sequence[Settlement]
-    ) -> None:
-        line.settlements += settlements
-        settled = {settlement.id for settlement in settlements}
-        for hold in holds:
-            if hold.id not in settled:  # lost, or given back with the one in front of it
-                self._forget(hold)
-        self._wake.set()
-
-    def _forget(self, hold: HeldJob) -> None:
-        self._heartbeat.drop(hold)
-        if self._holds.get((hold.queue, hold.id)) is hold:
-            del self._holds[hold.queue, hold.id]
-
-    def _settled(self, line: Line, settlements: Sequence[Settlement], reply: StepReply) -> None:
-        for settlement in settlements:
-            hold = self._holds.get((line.name, settlement.id))
-            if hold is not None and hold.token == settlement.token:
-                self._forget(hold)
-        # After a call without an answer, a refusal means that the call was carried out.
-        level = logging.DEBUG if self._uncertain else logging.WARNING
-        for job_id in reply.refused:
-            fields = {"event": "job_stale", "job_id": job_id, "queue": line.name}
-            logger.log(
-                level, "job %s was settled too late, its lease had run out", job_id, extra=fields
-            )
-        if not any(waiting.settlements for waiting in self._lines):
-            self._uncertain = False
-        for job_id in reply.crashed:
-            fields = {"event": "job_failed", "job_id": job_id, "queue": line.name}
-            logger.error("job %s failed: it took its worker down too often", job_id, extra=fields)
-        if reply.lapsed:
-            more = {"event": "lapsed", "queue": line.name, "count": reply.lapsed}
-            logger.warning("%d jobs of silent workers came back", reply.lapsed, extra=more)
-
-    # Trouble and the end
-
-    def _note_away(self, error: DriverUnavailable | DriverRefused) -> None:
-        if self._failures == 0:
-            logger.warning("queue away, trying on: %s", error, extra={"event": "queue_away"})
-        self._failures += 1
-        self._uncertain = True
-        self._retry_at = time.monotonic() + growing(self._failures)
-
-    def _note_back(self) -> None:
-        if self._failures:
-            logger.info("queue is back", extra={"event": "queue_back"})
-        self._failures = 0
-        self._retry_at = 0.0
+        now = time.monotonic()
+        busy = self.running.any or self._effects.busy or self._idle_by_choice()
+        if busy or self._outages.failures or not all(each.empty for each in self._sources):
+            self._empty_since = now
+            empty = None
+        else:
+            empty = now - self._empty_since
+        situation = Situation(
+            asked=self.stopping,
+            hung=self.running.hung,
+            away=self._outages.seconds(now),
+            memory=resident_bytes() if self.options.memory is not None else 0,
+            restart=self.restarting,
+            started=self.running.started,
+            empty=empty,
+            age=now - self._started_at,
+        )
+        return reason_to_stop(self.options, situation)
 
     async def _finish(self, reason: ExitReason) -> ExitReason:
         self._stopping.set()
-        deadline = time.monotonic() + self._options.grace
-        while (self._plain or self._lanes) and not self._forced and time.monotonic() < deadline:
+        self.running.hand_back()
+        deadline = time.monotonic() + self.options.grace
+        while self.running.any and not self._forced and time.monotonic() < deadline:
             self._wake.clear()
-            if time.monotonic() >= self._retry_at:
+            self.ticked = time.monotonic()
+            self.running.check(self.ticked)
+            if self.ticked >= self._outages.retry_at:
                 await self._round()
-            if self._plain or self._lanes:
-                await self._nap(min(self._options.tick, deadline - time.monotonic()))
-        running: set[asyncio.Task[Settlement] | asyncio.Task[list[Settlement]]]
-        running = {*self._plain, *self._lanes}
-        if running:
+            if self.running.any:
+                await self._nap(min(self.options.tick, deadline - time.monotonic()))
+        if await self.running.cancel() and reason is ExitReason.INTERRUPTED:
             reason = ExitReason.FORCED
-            for task in running:
-                task.cancel()
-            await asyncio.wait(running, timeout=CANCEL_SECONDS)
         await self._last_steps()
+        await self._effects.finish(LAST_STEP_SECONDS)
+        await self.running.finish_hooks(LAST_STEP_SECONDS)
         return reason
 
     async def _last_steps(self) -> None:
         """Settle what is left; what cannot be settled comes back by its lease."""
         deadline = time.monotonic() + LAST_STEP_SECONDS
-        while any(line.settlements for line in self._lines) and time.monotonic() < deadline:
-            for line in self._lines:
-                if line.settlements and not await self._step(line):
-                    await asyncio.sleep(growing(self._failures))
-                    break
+        while any(line.settlements for line in self._lines()) and time.monotonic() < deadline:
+            for source in self._sources:
+                for line in source.all_lines():
+                    if line.settlements and not await self._step(source, line):
+                        await asyncio.sleep(growing(self._outages.failures))
 
     async def _nap(self, seconds: float) -> None:
         try:
@@ -373,26 +377,3 @@ class Worker:
                 await self._wake.wait()
         except TimeoutError:
             return
-
-
-def _report(listener: asyncio.Task[None]) -> None:
-    """Say that a listener has failed: jobs are still found, but a tick later."""
-    if not listener.cancelled() and (error := listener.exception()) is not None:
-        logger.error("%s failed", listener.get_name(), exc_info=error, extra={"event": "bug"})
-
-
-def _broken(task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> Settlement | None:
-    """Return what becomes of the first of `holds`, whose task was cancelled or has a bug."""
-    first = holds[0]
-    fields = {"job_id": first.id, "queue": first.queue}
-    if not task.cancelled():
-        fields["event"] = "job_failed"
-        error = task.exception()
-        logger.error("job %s could not be run", first.id, exc_info=error, extra=fields)
-        return Fail(first.id, first.token, "internal", repr(error))
-    if any(hold.lost for hold in holds):
-        fields["event"] = "job_lost"
-        text = "job %s was stopped: its lease ran out and another worker has it"
-        logger.warning(text, first.id, extra=fields)
-        return None
-    return Release(first.id, first.token)

@@ -27,6 +27,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "jobs": frozenset({"protocol", "contracts", "current", "context"}),
     "events": frozenset({"protocol", "contracts", "current", "context", "jobs"}),
     "worker": frozenset({"protocol", "contracts", "context", "jobs"}),
+    # Watching queues and keeping workers; and what is due when. Both are told what there is.
+    "supervisor": frozenset({"protocol", "contracts", "settings"}),
+    "scheduling": frozenset({"protocol", "contracts", "jobs"}),
     "drivers": frozenset({"protocol", "contracts"}),
     "gateway": frozenset({"protocol", "contracts", "hub"}),
     # What becomes of facts: requests to receivers, and events for listeners in a worker.
@@ -35,10 +38,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "integrations": frozenset(
         {"protocol", "contracts", "context", "current", "events", "jobs", "broadcaster_auth"}
     ),
-    "api": frozenset({"protocol", "contracts", "current", "context", "events", "jobs", "settings"}),
+    "api": frozenset(
+        {"protocol", "contracts", "current", "context", "events", "jobs", "scheduling", "settings"}
+    ),
     "wiring": frozenset(
         {"protocol", "contracts", "settings", "context", "current", "hub", "jobs", "events"}
         | {"worker", "drivers", "gateway", "webhooks", "integrations", "broadcaster_auth"}
+        | {"supervisor", "scheduling"}
     ),
     "demo": frozenset(
         {"api", "protocol", "contracts", "settings", "context", "current", "jobs", "events"}
@@ -47,13 +53,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "cli": frozenset(
         {"api", "protocol", "contracts", "settings", "context", "current", "jobs", "events"}
         | {"worker", "drivers", "gateway", "integrations", "broadcaster_auth", "wiring", "demo"}
+        | {"supervisor", "scheduling"}
     ),
     # The gateway as users mount it in their own server: an entry like the cli.
     "mounting": frozenset({"settings", "gateway", "wiring"}),
     # What users' and our own tests import.
     "testing": frozenset(
         {"api", "protocol", "contracts", "settings", "context", "current", "hub", "jobs"}
-        | {"events", "worker", "drivers", "integrations", "broadcaster_auth"}
+        # Wiring, because a test that drains a queue opens the worker that production opens.
+        | {"events", "worker", "drivers", "integrations", "broadcaster_auth", "wiring"}
     ),
 }
 
@@ -68,6 +76,14 @@ OWNER: dict[str, tuple[str, ...]] = {
     # What httpx connects with: webhooks decide there which addresses are connected to.
     "httpcore": ("broadcaster.drivers.http.webhooks",),
     "jwt": ("broadcaster_auth.tokens",),
+    "django": ("broadcaster.integrations.django", "broadcaster.integrations.django_setup"),
+    "sqlalchemy": (
+        "broadcaster.integrations.sqlalchemy",
+        "broadcaster.integrations.sqlalchemy_sessions",
+    ),
+    "cronsim": ("broadcaster.scheduling.cron",),
+    "celery": ("broadcaster.integrations.celery",),
+    "kombu": ("broadcaster.integrations.celery",),
     "nacl": ("broadcaster.drivers.secretbox",),
     "uvicorn": (
         "broadcaster.cli",
@@ -90,6 +106,7 @@ OWNER: dict[str, tuple[str, ...]] = {
     "click": ("broadcaster.cli",),
     "dotenv": ("broadcaster.settings", "broadcaster.settings_sources"),
     "watchfiles": ("broadcaster.cli",),
+    "pytest": ("broadcaster.testing.plugin",),
     "msgspec": ("broadcaster", "broadcaster_auth"),
 }
 
@@ -105,6 +122,8 @@ LAZY_IMPORTS = (
     "broadcaster.wiring",
     "broadcaster.cli",
     "broadcaster.current",
+    # pytest loads it into every suite of every project that has broadcaster installed.
+    "broadcaster.testing.plugin",
 )
 READS_ENVIRONMENT = ("broadcaster.settings", "broadcaster.settings_sources")
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base", "misc"})

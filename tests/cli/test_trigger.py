@@ -20,6 +20,7 @@ from broadcaster.errors import (
     UnknownDriver,
 )
 from broadcaster.protocol.envelope import decode_envelope
+from broadcaster.protocol.lanes import ordered_queue
 from tests.cli.surroundings import CREDENTIALS, surround
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ async def test_an_event_can_go_through_the_queue(clients: RedisClients) -> None:
     result = run("orders", "OrderShipped", "--queued", **env)
 
     assert result.stdout.startswith("queued 1 event")
-    assert RedisQueue(clients).sizes("broadcasts").ready == 1
+    queue = RedisQueue(clients)
+    (lane,) = queue.queues()
+    assert (lane, queue.sizes(lane).ready) == (ordered_queue("broadcasts", "orders"), 1)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 from pusher import Pusher  # type: ignore[import-untyped]  # it has no types
 
 from broadcaster.cli.webhook import webhook
-from broadcaster.cli.work import queue_names
 from broadcaster.drivers.redis.apps import RedisApps
 from broadcaster.errors import ConfigurationError
-from broadcaster.settings import Settings
+from broadcaster.settings import Settings, WorkerSettings
+from broadcaster.wiring.worker_options import queue_names
 from tests.cli.surroundings import CREDENTIALS, surround
 from tests.webhooks.receiving import receiving
 
@@ -121,7 +121,7 @@ async def test_the_app_may_be_one_that_redis_holds(clients: RedisClients) -> Non
 
 @pytest.mark.parametrize("queue", ["broadcaster.facts", "default,broadcaster.webhooks"])
 def test_no_worker_takes_the_queues_of_gateways(queue: str) -> None:
-    from click import BadParameter
+    said = WorkerSettings(queue=tuple(queue.split(",")))
 
-    with pytest.raises(BadParameter, match="for gateways"):
-        queue_names(queue, Settings())
+    with pytest.raises(ConfigurationError, match="for gateways"):
+        queue_names(said, Settings())

@@ -14,6 +14,7 @@ import pytest
 
 from broadcaster.contracts.queue import NewJob, QueueSizes
 from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.protocol.envelope import decode_envelope
 from broadcaster.protocol.ids import uuid7
 from broadcaster.protocol.payload import Payload, encode_payload
@@ -55,6 +56,16 @@ async def test_it_imports_modules_and_runs_their_jobs(shop: Shop, queue: RedisQu
 
     assert process.wait() == 0, process.output
     assert shop.notes == ["hello Ada"]
+
+
+async def test_it_tells_how_long_jobs_took(shop: Shop, clients: RedisClients) -> None:
+    await RedisQueue(clients).apush([new_job("greet", name="Ada")])
+
+    process = await asyncio.to_thread(shop.run, "work", "shop_jobs", "--once")
+
+    assert process.wait() == 0, process.output
+    (runtime,) = (await asyncio.to_thread(RedisQueueAdmin(clients).stats, "default")).runtimes
+    assert (runtime.job, runtime.ended) == ("greet", 1)
 
 
 async def test_once_on_an_empty_queue_ends_at_once(shop: Shop) -> None:
@@ -99,8 +110,10 @@ async def test_it_logs_what_became_of_each_job(shop: Shop, queue: RedisQueue) ->
     ("args", "code", "text"),
     [
         (("work", "no_such_module"), 78, "no module is called 'no_such_module'"),
-        (("work", "--queue", "a,,b"), 2, "empty name"),
-        (("work", "--backoff", "soon"), 2, "comma-separated"),
+        (("work", "--queue", ":3"), 78, "empty name"),
+        (("work", "--queue", "mail:0"), 78, "the weight of mail must be from 1 to 1,000"),
+        (("work", "--backoff", "soon"), 78, "worker.backoff must be a number"),
+        (("work", "--pool", "emials"), 78, "no pool of workers is called 'emials'"),
         (("work", "--concurrency", "0"), 2, "0 is not in the range"),
         (("failed", "show", "nothing"), 1, "no failed job has the id nothing"),
         (("failed", "retry", "nothing"), 1, "not failed jobs"),

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 JOBS = """\
 import asyncio, os, pathlib, time
-from broadcaster.jobs.job import Job, job
+from broadcaster.jobs.function import job
+from broadcaster.jobs.job import Job
 
 def note(text):
     with open("notes.txt", "a") as file:

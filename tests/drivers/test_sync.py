@@ -27,8 +27,8 @@ async def test_jobs_are_done_when_push_returns() -> None:
     runner = Runner()
     queue = SyncQueue(runner)
 
-    assert queue.push(JOBS) == 2
-    assert await queue.apush(JOBS) == 2
+    assert len(queue.push(JOBS).new) == 2
+    assert len((await queue.apush(JOBS)).new) == 2
 
     assert runner.ran == ["a", "b", "a", "b"]
 
@@ -42,7 +42,7 @@ async def test_there_is_never_anything_for_a_worker() -> None:
     queue = SyncQueue(Runner())
 
     assert await queue.step(StepRequest(queue="q", reserve=1)) == StepReply()
-    assert await queue.wait("q", 1.0) is False
+    assert await queue.wait("q", 1.0) is None
     assert queue.extend("q", {"a": 1}, 30.0) == {"a": Hold.GONE}
     assert queue.sizes("q") == await queue.asizes("q") == QueueSizes()
     assert queue.queues() == ()

@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING, cast
 
 from broadcaster.contracts.application import BroadcastRules
 from broadcaster.contracts.apps import App
+from broadcaster.contracts.connections import QueueConnection
+from broadcaster.drivers.null import NullLimiter, NullLocks
 from broadcaster.drivers.sync import SyncQueue
+from broadcaster.drivers.sync_statuses import SyncJobStatuses
+from broadcaster.drivers.sync_batches import SyncBatches
+from broadcaster.errors import NotConfigured
 from broadcaster.protocol.payload import Payload, decode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.contracts.batches import Batches
+    from broadcaster.contracts.completed import CompletedJobs
+    from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.publisher import Publication
     from broadcaster.contracts.queue import NewJob, Queue
     from broadcaster.contracts.revocations import Revocation
+    from broadcaster.contracts.stores import FailedJobs
 
 
 class RecordingApplication:
@@ -24,7 +33,7 @@ class RecordingApplication:
         self.app = App(id="1", key="k", secret="s")
         self.debug = False
         self.app_id = "1"
-        self.rules = BroadcastRules()
+        self.rules = BroadcastRules(lanes=0)
         self.default_queue = "default"
         self.published: list[Publication] = []
         self.jobs: list[NewJob] = []
@@ -34,14 +43,38 @@ class RecordingApplication:
         self.terminated: list[tuple[str, str]] = []
         self.calls: list[str] = []
         self.closed = 0
+        self.job_statuses = SyncJobStatuses(lambda: 1_700_000_000.0)
 
     @property
     def queue(self) -> Queue:
         return cast("Queue", SyncQueue(_Recorder(self)))
 
+    def connection(self, name: str | None = None) -> QueueConnection:
+        return QueueConnection(name=name or "default", queue=self.queue)
+
+    @property
+    def batches(self) -> Batches:
+        return SyncBatches()
+
+    @property
+    def failed_jobs(self) -> FailedJobs:
+        raise NotConfigured("no server")
+
+    @property
+    def locks(self) -> Locks:
+        return NullLocks()
+
+    @property
+    def limiter(self) -> Limiter:
+        return NullLimiter()
+
     @property
     def users(self) -> RecordingOnline:
         return RecordingOnline(self)
+
+    @property
+    def completed_jobs(self) -> CompletedJobs:
+        raise NotConfigured("a test gives the log a store of its own")
 
     @property
     def revoker(self) -> RecordingRevoker:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from broadcaster.events.facts import ChannelOccupied, FactEvent, MemberAdded, MemberRemoved
-from broadcaster.events.listening import listen, listener_jobs, listeners
+from broadcaster.events.listeners import listeners
+from broadcaster.events.listening import listen, listener_jobs
 from broadcaster.jobs.registry import registry
 from broadcaster.protocol.facts import Fact, fact_id
 from broadcaster.protocol.payload import decode_payload
@@ -93,7 +94,7 @@ def test_a_listener_can_be_given_a_name() -> None:
     def anything(event: ChannelOccupied) -> None:
         del event
 
-    assert "opened" in [job.options.name for job in listeners.of("channel_occupied")]
+    assert "opened" in [listener.name for listener in listeners.of(ChannelOccupied)]
     assert registry.find("opened").__name__ == "anything"
 
 

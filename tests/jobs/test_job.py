@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from broadcaster.errors import InvalidJob
-from broadcaster.jobs.job import Job, JobOptions, job
+from broadcaster.jobs.function import job
+from broadcaster.jobs.job import Job, JobOptions
 from broadcaster.jobs.registry import registry
 
 ran: list[object] = []
@@ -124,7 +125,7 @@ def test_an_object_without_json_form_is_named() -> None:
 
 
 def test_unknown_options_are_refused_when_the_class_is_made() -> None:
-    with pytest.raises(TypeError, match="unknown options trys; there are queue, tries"):
+    with pytest.raises(TypeError, match="unknown options trys; there are after_commit, backoff"):
 
         class Misspelt(Job, trys=3):  # type: ignore[call-arg]  # what the test is about
             pass

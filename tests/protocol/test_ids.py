@@ -6,7 +6,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadcaster.protocol.ids import uuid7
+from broadcaster.protocol.ids import derived_id, uuid7
 
 times = st.floats(0, 4_000_000_000)
 ten_bytes = st.binary(min_size=10, max_size=10)
@@ -36,3 +36,11 @@ def test_ids_sort_by_time(first_ms: int, later: int, one: bytes, two: bytes) -> 
 @given(times, ten_bytes)
 def test_every_id_is_32_lower_case_hex_digits(now: float, random: bytes) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", uuid7(now, random))
+
+
+def test_a_derived_id_is_the_same_each_time_and_for_nothing_else() -> None:
+    ids = {derived_id(*parts) for parts in (("a", 1), ("a", 2), ("a1",), ("a", 1, ""), ("\ud800",))}
+
+    assert derived_id("a", 1) == derived_id("a", 1)
+    assert len(ids) == 5
+    assert {len(one) for one in ids} == {32}

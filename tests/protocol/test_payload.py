@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broadcaster.errors import InvalidJob
-from broadcaster.protocol.payload import MAX_PAYLOAD_BYTES, Payload, decode_payload, encode_payload
+from broadcaster.protocol.payload import (
+    MAX_LINKS,
+    MAX_PAYLOAD_BYTES,
+    BatchPlace,
+    Cause,
+    ChainPlace,
+    NextJob,
+    Payload,
+    blaming,
+    decode_payload,
+    encode_payload,
+    refreshed,
+)
 
 ID = "0" * 32
 
@@ -131,3 +143,102 @@ def test_the_writer_is_total_and_writes_only_what_can_be_read(data: dict[str, An
     except InvalidJob:
         return
     assert decode_payload(written).job == "mail"
+
+
+def test_everything_that_a_job_can_say_is_read_back() -> None:
+    link = NextJob(payload({"n": 1}, tries=2), "q#3", 1.5)
+    written = payload(
+        jitter=0.5,
+        fail_on_timeout=True,
+        max_exceptions=3,
+        retry_until=1.7e9,
+        retry_for=60.0,
+        drop_missing=True,
+        unlock="mail:1",
+        chain=ChainPlace(id=ID, index=1, next=(link, link), catch=(link,)),
+        batch=BatchPlace(id=ID, index=7, always=True),
+        cause=Cause(chain=ID, job="mail", job_id=ID, error="ValueError: boom"),
+    )
+
+    assert decode_payload(encode_payload(written)) == written
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"jitter": 2},
+        {"max_exceptions": 0},
+        {"retry_until": "tomorrow"},
+        {"retry_for": -1},
+        {"unlock": 7},
+        {"chain": {"id": "short", "index": 0}},
+        {"chain": {"id": ID, "index": -1}},
+        {"chain": {"id": ID, "index": 0, "more": 1}},
+        {"chain": {"id": ID, "index": 0, "next": [{"queue": "q"}]}},
+        {
+            "chain": {
+                "id": ID,
+                "index": 0,
+                "next": [{"queue": "", "payload": {"id": ID, "job": "x"}}],
+            }
+        },
+        {
+            "chain": {
+                "id": ID,
+                "index": 0,
+                "next": [{"queue": "q", "payload": {"id": ID, "job": "x", "v": 2}}],
+            }
+        },
+        {"batch": {"id": ID}},
+        {"batch": {"id": ID, "index": 0, "always": "yes"}},
+        {"cause": {"exception": "x"}},
+    ],
+)
+def test_row_1_places_that_do_not_fit_are_refused(fields: dict[str, Any]) -> None:
+    """Nobody who writes into a queue gets a worker to read what it does not expect."""
+    with pytest.raises(InvalidJob):
+        decode_payload(body(**fields))
+
+
+def test_a_chain_has_an_end() -> None:
+    link = NextJob(payload(), "q")
+
+    with pytest.raises(InvalidJob):
+        encode_payload(payload(chain=ChainPlace(id=ID, index=0, next=(link,) * (MAX_LINKS + 1))))
+
+
+def test_a_chain_in_a_chain_in_a_chain_is_refused_and_does_no_harm() -> None:
+    begin = (
+        f'{{"id":"{ID}","job":"x","chain":{{"id":"{ID}","index":0,"next":[{{"queue":"q","payload":'
+    )
+    deep = begin * 5_000 + f'{{"id":"{ID}","job":"x"}}' + "}]}}" * 5_000
+
+    with pytest.raises(InvalidJob):
+        decode_payload(deep.encode())
+
+
+def test_nan_is_found_in_a_later_link_too() -> None:
+    link = NextJob(payload({"a": float("nan")}), "q")
+
+    with pytest.raises(InvalidJob, match="NaN"):
+        encode_payload(payload(chain=ChainPlace(id=ID, index=0, next=(link,))))
+
+
+def test_row_43_a_job_that_is_put_back_gets_its_time_for_tries_again() -> None:
+    within = encode_payload(payload(retry_for=60.0, retry_until=5.0))
+    until = encode_payload(payload(retry_until=5.0))
+
+    assert decode_payload(refreshed(within, now=1_000.0)).retry_until == 1_060.0
+    assert refreshed(until, now=1_000.0) == until
+    assert refreshed(b"nonsense", now=1_000.0) == b"nonsense"
+
+
+def test_a_callback_is_told_which_job_failed() -> None:
+    callback = encode_payload(payload(cause=Cause(batch=ID)))
+    other = encode_payload(payload())
+
+    told = decode_payload(blaming(callback, job="mail", job_id=ID, error="ValueError: boom"))
+
+    assert told.cause == Cause(batch=ID, job="mail", job_id=ID, error="ValueError: boom")
+    assert blaming(other, job="mail", job_id=ID, error="x") == other
+    assert blaming(b"nonsense", job="mail", job_id=ID, error="x") == b"nonsense"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 import msgspec
 from broadcaster_auth import (
@@ -32,8 +32,13 @@ from broadcaster import (
     ShouldBroadcast,
     ShouldBroadcastNow,
     ShouldRescue,
+    Skipped,
+    TrackedJob,
     UserChannel,
     abroadcast,
+    aemit,
+    after_commit,
+    ajob_status,
     aonline,
     aonline_many,
     arevoke,
@@ -43,13 +48,21 @@ from broadcaster import (
     broadcast_unless,
     configure,
     credentials,
+    discover,
+    emit,
+    event,
     job,
+    job_status,
     listen,
+    listen_to,
+    listeners,
     minutes,
     on,
     presence,
     private,
+    queued,
     revoke,
+    subscribe,
 )
 from broadcaster.contracts.apps import App
 from broadcaster.drivers.log import LogPublisher
@@ -70,6 +83,7 @@ if TYPE_CHECKING:
     from broadcaster.drivers.redis.queue import RedisQueue
     from broadcaster.drivers.redis.revocations import RedisRevocations
     from broadcaster.drivers.sync import SyncQueue
+    from broadcaster.events.listening import Registrar
     from broadcaster.wiring.backend import Backend
 
 
@@ -156,7 +170,7 @@ def sync_code(order: Order) -> None:
     on("orders.1", PrivateChannel(order)).as_("shipped").with_({"id": 1}).to_others().send()
     private("orders.1").via("log").send_now()
     presence("room").send()
-    assert_type(SendMail(to="a@example.com").dispatch(delay=minutes(5)), str)
+    assert_type(SendMail(to="a@example.com").dispatch(delay=minutes(5)), str | Skipped)
     report("2026-11").dispatch()
     revoke(user=42)
     revoke(user="42", channel="private-orders.*")
@@ -182,6 +196,59 @@ def listening(event: MemberAdded) -> None:
     assert_type(greet(event), str)
 
 
+@event("order.placed")
+@dataclass
+class OrderPlaced:
+    order_id: int
+
+
+@listen(OrderPlaced)
+def reserve(event: OrderPlaced) -> int:
+    return event.order_id
+
+
+@listen(OrderPlaced, queue="mail", tries=3, backoff=[1, 10], delay=minutes(1), timeout=20)
+async def confirm(event: OrderPlaced, backend: Backend) -> None:
+    assert_type(event.order_id, int)
+
+
+@queued(queue=True, max_exceptions=3)
+class Receipt:
+    def handle(self, event: OrderPlaced) -> None:
+        assert_type(event.order_id, int)
+
+    def should_queue(self, event: OrderPlaced) -> bool:
+        return event.order_id > 0
+
+
+@listen_to("order.*", "invoice.*")
+class Audit:
+    async def handle(self, event: object) -> None: ...
+
+
+@listen(OrderPlaced)  # type: ignore[arg-type]  # it takes another event
+def also_deaf(event: MemberAdded) -> None: ...
+
+
+class UserSubscriber:
+    def placed(self, event: OrderPlaced) -> None: ...
+
+    def subscribe(self, events: Registrar) -> dict[type | str, str]:
+        events.listen(OrderPlaced, self.placed, queue="audit")
+        return {"order.*": "placed"}
+
+
+async def emitting(event: OrderPlaced) -> None:
+    assert_type(emit(event), list[Any])
+    assert_type(await aemit(event, after_commit=True), list[Any])
+    assert_type(reserve(event), int)
+    assert_type(Receipt(), Receipt)
+    listeners({OrderPlaced: [reserve, Receipt, (UserSubscriber, "placed")], "order.*": Audit})
+    subscribe(UserSubscriber)
+    subscribe(UserSubscriber())
+    assert_type(discover("shop.listeners"), int)
+
+
 def endpoints() -> None:
     assert_type(credentials(), App)
     assert_type(credentials.debug, bool)
@@ -194,7 +261,33 @@ def endpoints() -> None:
     )
 
 
+class Export(TrackedJob, queue="exports", tries=2):
+    user_id: int
+
+    def handle(self) -> None:
+        self.progress(50, "half")
+        self.result("/exported/1.csv")
+
+    def broadcast_progress_on(self) -> PrivateChannel:
+        return PrivateChannel(f"users.{self.user_id}")
+
+
+def transactions_and_progress(order: Order) -> None:
+    with after_commit():
+        broadcast(OrderShipped(order), after_commit=True)
+        on("orders").after_commit().send()
+        Export(user_id=7).dispatch(after_commit=True, connection="long")
+    status = job_status(Export(user_id=7).dispatch())
+    if status is not None:
+        assert_type(status.status, Literal["pending", "processing", "completed", "failed"])
+        assert_type(status.progress, int)
+    Export("7")  # type: ignore[arg-type]
+
+
 async def async_code(order: Order) -> None:
+    async with after_commit():
+        await abroadcast(OrderShipped(order), after_commit=True)
+    await ajob_status(await Export(user_id=7).adispatch())
     try:
         await abroadcast(OrderShipped(order), to_others=True)
     except DriverUnavailable as error:

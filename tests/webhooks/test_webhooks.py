@@ -196,10 +196,10 @@ async def test_what_failed_can_be_sent_again_by_hand(
         receiver.answer = lambda _: 200
         (job,) = await world.failed()
 
-        assert await asyncio.to_thread(RedisFailedJobs(world.clients).retry, [job.id]) == 1
+        assert await asyncio.to_thread(RedisFailedJobs(world.clients).retry, [job.id]) == [job.id]
         await receiver.got(2)
         await world.nothing_waits()
-        assert await world.failed() == []
+        assert [job.retried_at is None for job in await world.failed()] == [False]
 
 
 async def test_a_receiver_that_hangs_holds_up_nobody_else(

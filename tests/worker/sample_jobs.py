@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,8 @@ import time
 from pathlib import Path
 
 from broadcaster.errors import JobFailed
-from broadcaster.jobs.job import Job, job
+from broadcaster.jobs.function import job
+from broadcaster.jobs.job import Job
 
 seen: list[str] = []
 """What has happened in this process."""
@@ -162,3 +164,38 @@ def give_up_in_process() -> None:
 @job(timeout=20)
 def die_in_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Deaf(Job, timeout=0.05):
+    """Goes on when it is cancelled, for a while."""
+
+    async def handle(self) -> None:
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+            if "deaf" not in seen:
+                seen.append("deaf")
+
+
+class Touchy(Job, tries=2, backoff=0.01):
+    """Fails, and says so when it is given up."""
+
+    text: str
+
+    async def handle(self) -> None:
+        raise ValueError(self.text)
+
+    async def failed(self, error: BaseException) -> None:
+        seen.append(f"failed {type(error).__name__}: {error}")
+
+
+class TouchyInThread(Job):
+    text: str
+
+    def handle(self) -> None:
+        raise ValueError(self.text)
+
+    def failed(self, error: BaseException) -> None:
+        seen.append(f"failed {error}")
+        raise RuntimeError("the hook fails, too")

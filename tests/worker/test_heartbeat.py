@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from broadcaster.contracts.limits import LockOwner
 from broadcaster.contracts.queue import Hold
+from broadcaster.drivers.null import NullLocks
 from broadcaster.errors import DriverUnavailable
-from broadcaster.worker.heartbeat import Heartbeat, HeldJob
+from broadcaster.worker.heartbeat import STUCK_SECONDS, Heartbeat, HeldJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,8 +138,51 @@ def test_it_beats_in_a_thread_of_its_own_and_survives_trouble(
     assert queue.threads.isdisjoint({threading.get_ident()})
 
 
+class RecordingLocks(NullLocks):
+    def __init__(self) -> None:
+        self.renewed: list[tuple[dict[str, LockOwner], float]] = []
+
+    def renew(self, held: Mapping[str, LockOwner], lease: float) -> frozenset[str]:
+        self.renewed.append((dict(held), lease))
+        return frozenset()
+
+
+def test_row_29_locks_are_renewed_with_the_leases_of_their_jobs(queue: RecordingQueue) -> None:
+    """So they die with the worker, and not with the patience of whoever took them."""
+    locks = RecordingLocks()
+    heartbeat = Heartbeat(cast("Queue", queue), 0.15, locks=locks)
+    kept, lost = held("a"), held("b")
+    for job in (kept, lost, held("c")):
+        heartbeat.add(job)
+    kept.locks["overlap"] = LockOwner("a", 1)
+    lost.locks["other"] = LockOwner("b", 1)
+    queue.answers["b"] = Hold.LOST
+
+    heartbeat.beat(0.0)
+    kept.locks.clear()
+    heartbeat.beat(0.0)
+
+    assert locks.renewed == [({"overlap": LockOwner("a", 1)}, 0.15)]
+
+
 def _until(condition: object) -> None:
     deadline = time.monotonic() + 10
     while callable(condition) and not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_job_that_nobody_stops_at_its_deadline_is_reported_once(queue: RecordingQueue) -> None:
+    """The event loop does not run: the process is to end."""
+    told: list[str] = []
+    heartbeat = Heartbeat(cast("Queue", queue), 0.15, lambda job: told.append(job.id))
+    job = held("a")
+    job.deadline = 10.0
+    heartbeat.add(job)
+
+    heartbeat.beat(10.0 + STUCK_SECONDS)
+    assert told == []
+    heartbeat.beat(10.1 + STUCK_SECONDS)
+    heartbeat.beat(10.2 + STUCK_SECONDS)
+
+    assert told == ["a"]

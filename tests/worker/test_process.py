@@ -14,7 +14,7 @@ import pytest
 from broadcaster.errors import InvalidJob, JobError, JobFailed, JobTimedOut, UnknownJob
 from broadcaster.protocol.payload import Payload, encode_payload
 from broadcaster.worker import process
-from broadcaster.worker.process import run_in_process
+from broadcaster.worker.process import Order, run_in_process
 from tests.polling import eventually
 from tests.worker.sample_jobs import (
     die_in_process,
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 WORKER = """\
 import asyncio, json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from broadcaster.worker.process import run_in_process
-asyncio.run(run_in_process(sys.argv[2].encode(), limit=60, modules=sys.argv[3:]))
+from broadcaster.worker.process import Order, run_in_process
+asyncio.run(run_in_process(Order(sys.argv[2].encode()), limit=60, modules=sys.argv[3:]))
 """
 
 MODULES = ("tests.worker.sample_jobs",)
@@ -46,7 +46,7 @@ def body(job: Job) -> bytes:
 
 
 async def run(job: Job, limit: float = 20.0) -> None:
-    await run_in_process(body(job), limit=limit, modules=MODULES)
+    await run_in_process(Order(body(job)), limit=limit, modules=MODULES)
 
 
 def is_alive(pid: int) -> bool:
@@ -104,14 +104,14 @@ async def test_an_unknown_job_comes_back_as_such() -> None:
     unknown = encode_payload(Payload(id="0" * 32, job="nobody.knows"))
 
     with pytest.raises(UnknownJob):
-        await run_in_process(unknown, limit=20, modules=())
+        await run_in_process(Order(unknown), limit=20, modules=())
     with pytest.raises(InvalidJob):
-        await run_in_process(b"garbage", limit=20, modules=())
+        await run_in_process(Order(b"garbage"), limit=20, modules=())
 
 
 async def test_a_module_that_cannot_be_imported_is_an_error_of_the_job() -> None:
     with pytest.raises(JobError, match="no_such_module"):
-        await run_in_process(body(fail_in_process()), limit=20, modules=("no_such_module",))
+        await run_in_process(Order(body(fail_in_process())), limit=20, modules=("no_such_module",))
 
 
 async def test_a_process_that_does_not_start_in_time_is_killed(

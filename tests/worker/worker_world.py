@@ -9,8 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.queue import NewJob, QueueSizes
+from broadcaster.drivers.redis.batches import RedisBatches
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.failed import RedisFailedJobs
+from broadcaster.drivers.redis.locks import RedisLocks
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.jobs.bus import new_job
 from broadcaster.jobs.registry import registry
@@ -20,6 +22,7 @@ from broadcaster.worker.broadcasts import BroadcastPublisher
 from broadcaster.worker.heartbeat import Heartbeat
 from broadcaster.worker.options import WorkerOptions
 from broadcaster.worker.runner import JobRunner
+from broadcaster.worker.stores import QueueStores
 from broadcaster.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -81,14 +84,17 @@ class WorkerWorld:
         given = WorkerOptions(**({"stop_when_empty": True} | options))
         stopping = asyncio.Event()
         broadcasts = BroadcastPublisher(self.publisher, stopping)
+        stores = QueueStores(self.queue, RedisBatches(self.clients))
+        runner = JobRunner(registry, given, broadcasts, stores=stores)
         heartbeat_queue = RedisQueue(RedisClients(self.clients.url, self.clients.prefix))
         worker = Worker(
             f"w{len(self.workers)}",
             queue=self.queue,
-            heartbeat=Heartbeat(heartbeat_queue, given.lease),
-            runner=JobRunner(registry, given, broadcasts),
+            heartbeat=Heartbeat(heartbeat_queue, given.lease, locks=RedisLocks(self.clients)),
+            runner=runner,
             options=given,
             stopping=stopping,
+            after_crash=runner.after_crash,
         )
         self.workers.append(worker)
         return worker

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -35,10 +35,16 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from broadcaster.drivers.redis.keys import Keys
+from broadcaster.drivers.redis.sentinel import (
+    SENTINEL_SCHEMES,
+    async_pool,
+    parse_sentinel_url,
+    sync_pool,
+)
 from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable, LeaseLost
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncGenerator, Generator
 
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
@@ -46,7 +52,7 @@ VERB_SECONDS = 1.9
 HEALTH_SECONDS = 15
 MAX_CONNECTIONS = 50  # calls beyond them wait, POOL_SECONDS at most, instead of failing at once
 POOL_SECONDS = 1.0
-_SCHEMES = ("redis", "rediss", "unix")
+_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
 _IN_SCRIPT = re.compile(r"user_script: ?\d+|\bscript: ")
 # States of the server, not of a key. Servers before version 7 quote them inside their own error.
 _PASSING = re.compile(
@@ -61,7 +67,7 @@ class RedisClients:
 
     Args:
         url: ``redis://[user:password@]host:port/db``, ``rediss://...`` or
-            ``unix:///path?db=0``.
+            ``unix:///path?db=0``, or sentinels: ``redis+sentinel://host:port,.../service/db``.
         prefix: what all keys begin with.
 
     Raises:
@@ -75,10 +81,13 @@ class RedisClients:
                 f"it begins with {url.partition(':')[0][:20]!r}"
             )
         self.url = url
+        is_sentinel = urlsplit(url).scheme in SENTINEL_SCHEMES
+        self._sentinel = parse_sentinel_url(url) if is_sentinel else None
         self.keys = Keys(prefix)
         self._lock = threading.Lock()  # threads share this object; loops do not share clients
         self._sync: redis.Redis | None = None
         self._by_loop: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
+        self._endings: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
         self._blocking: list[redis.asyncio.Redis] = []
 
     @property
@@ -95,7 +104,10 @@ class RedisClients:
     def sync(self) -> redis.Redis:
         """The client for code without an event loop; safe to share between threads."""
         with self._lock:
-            if self._sync is None:
+            if self._sync is None and self._sentinel is not None:
+                options = _options(self.url, ANSWER_SECONDS)
+                self._sync = redis.Redis.from_pool(sync_pool(self._sentinel, options))
+            elif self._sync is None:
                 pool = redis.BlockingConnectionPool.from_url(
                     self.url,
                     retry=Retry(NoBackoff(), 0),
@@ -119,7 +131,9 @@ class RedisClients:
             with self._lock:
                 for dead in [one for one in self._by_loop if one.is_closed()]:
                     del self._by_loop[dead]
+                    self._endings.pop(dead, None)
                 client = self._by_loop[loop] = self._new_aio(ANSWER_SECONDS)
+                self._endings[loop] = _begun(_closing(client))
         return client
 
     def blocking(self) -> redis.asyncio.Redis:
@@ -136,9 +150,12 @@ class RedisClients:
         """Close the clients of this event loop, and the sync one."""
         with self._lock:
             mine = self._by_loop.pop(asyncio.get_running_loop(), None)
+            ending = self._endings.pop(asyncio.get_running_loop(), None)
             closing, self._blocking = self._blocking, []
         if mine is not None:
             closing.append(mine)
+        if ending is not None:
+            await ending.aclose()
         for client in closing:
             await client.aclose()
         self.close()
@@ -151,6 +168,9 @@ class RedisClients:
             client.close()
 
     def _new_aio(self, answer_seconds: float | None) -> redis.asyncio.Redis:
+        if self._sentinel is not None:
+            options = _options(self.url, answer_seconds)
+            return redis.asyncio.Redis.from_pool(async_pool(self._sentinel, options))
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             self.url,
             retry=AsyncRetry(NoBackoff(), 0),
@@ -158,6 +178,26 @@ class RedisClients:
             **_options(self.url, answer_seconds),
         )
         return redis.asyncio.Redis.from_pool(pool)
+
+
+async def _closing(client: redis.asyncio.Redis) -> AsyncGenerator[None]:
+    """
+    Close `client` when the loop that this was begun in shuts its generators down.
+
+    A program that ends its loop without `RedisClients.aclose` (``asyncio.run``, a test) would
+    leave open sockets behind, and nobody could close them any more.
+    """
+    try:
+        yield
+    finally:
+        await client.aclose()
+
+
+def _begun(generator: AsyncGenerator[None]) -> AsyncGenerator[None]:
+    """Run `generator` to its yield, which it reaches without waiting."""
+    with suppress(StopIteration):
+        generator.__anext__().send(None)
+    return generator
 
 
 class ServerFacts(NamedTuple):
@@ -206,7 +246,10 @@ async def check_server(clients: RedisClients) -> ServerFacts:
 
 def address_of(client: redis.Redis | redis.asyncio.Redis) -> str:
     """Return host and port, or the socket's path; never credentials."""
-    where = client.connection_pool.connection_kwargs
+    pool: Any = client.connection_pool
+    where = pool.connection_kwargs
+    if hasattr(pool, "service_name"):
+        return f"the master of {pool.service_name} (Sentinel)"
     if "path" in where:
         return str(where["path"])
     return f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from broadcaster.contracts.stores import FailedJob
+from broadcaster.contracts.stores import FailedFilter, FailedJob
 from broadcaster.drivers.redis.client import translated
-from broadcaster.drivers.redis.queue import decode_note, list_queues, queue_keys, read_id
-from broadcaster.drivers.redis.scripts_loader import load_script, run
+from broadcaster.drivers.redis.queue import list_queues
+from broadcaster.drivers.redis.queue_wire import (
+    FORGET_FAILED_KEYS,
+    RETRY_KEYS,
+    Argument,
+    decode_note,
+    hint_of,
+    queue_keys,
+    read_id,
+)
+from broadcaster.drivers.redis.scripts_loader import load_behind, load_script, read, run
+from broadcaster.protocol.lanes import split_lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import redis
+    from collections.abc import Callable, Iterator, Sequence
 
     from broadcaster.drivers.redis.client import RedisClients
 
 _PAGE = 500
-_RETRY_KEYS = ["failed", "failed_jobs", "failed_notes", "jobs", "ready", "notify"]
+_ALL = FailedFilter()
+
+
+class _Entry(NamedTuple):
+    id: bytes
+    job: FailedJob
 
 
 class RedisFailedJobs:
@@ -26,90 +41,153 @@ class RedisFailedJobs:
     def __init__(self, clients: RedisClients) -> None:
         self._clients = clients
 
-    def find(self, *, queue: str | None = None, limit: int = 100) -> Sequence[FailedJob]:
+    def find(
+        self, *, queue: str | None = None, limit: int = 100, where: FailedFilter | None = None
+    ) -> Sequence[FailedJob]:
         """See `FailedJobs.find`."""
-        found: list[FailedJob] = []
-        for name in self._names(queue):
-            found += self._read(name, limit)
-        found.sort(key=lambda job: job.failed_at, reverse=True)
-        return found[:limit]
+        pages = [self._newest(name, where or _ALL) for name in self._names(queue, where)]
+        newest = merge(*pages, key=lambda entry: entry.job.failed_at, reverse=True)
+        return [entry.job for entry in islice(newest, limit)]
 
     def get(self, job_id: str) -> FailedJob | None:
         """See `FailedJobs.get`."""
-        for queue in self._names(None):
+        for queue in self._names(None, None):
             with translated(self._clients.sync):
                 score: Any = self._clients.sync.zscore(self._key(queue, "failed"), job_id)
-            if score is not None and (jobs := self._load(queue, [(job_id.encode(), score)])):
-                return jobs[0]
+            if score is not None:
+                return self._load(queue, [(job_id.encode(), score)])[0].job
         return None
 
-    def retry(self, job_ids: Sequence[str]) -> int:
+    def retry(
+        self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
+    ) -> Sequence[str]:
         """See `FailedJobs.retry`."""
-        return sum(self._retry(queue, job_ids) for queue in self._names(None))
+        put_back: list[str] = []
+        for queue in self._names(None, None):
+            put_back += self._retry(queue, job_ids, refresh)
+        return put_back
 
-    def retry_all(self, queue: str | None = None) -> int:
+    def retry_all(
+        self,
+        queue: str | None = None,
+        *,
+        where: FailedFilter | None = None,
+        refresh: Callable[[bytes], bytes] | None = None,
+    ) -> Sequence[str]:
         """See `FailedJobs.retry_all`. Jobs that fail meanwhile may be left."""
-        return sum(self._page_through(name, self._retry) for name in self._names(queue))
+        put_back: list[str] = []
+        for name in self._names(queue, where):
+            for page in self._meant(name, where):
+                put_back += self._retry(name, page, refresh)
+        return put_back
 
     def forget(self, job_ids: Sequence[str]) -> int:
         """See `FailedJobs.forget`."""
-        return sum(self._forget(queue, job_ids) for queue in self._names(None))
+        return sum(self._forget(queue, job_ids) for queue in self._names(None, None))
 
-    def _names(self, queue: str | None) -> list[str]:
-        return [queue] if queue is not None else list_queues(self._clients)
+    def flush(self, *, where: FailedFilter | None = None) -> int:
+        """See `FailedJobs.flush`."""
+        return sum(
+            self._forget(name, page)
+            for name in self._names(None, where)
+            for page in self._meant(name, where)
+        )
+
+    def prune(self, older_than: float) -> int:
+        """See `FailedJobs.prune`."""
+        with translated(self._clients.sync):
+            seconds, micros = self._clients.sync.time()
+        return self.flush(where=FailedFilter(until=seconds + micros / 1e6 - older_than))
+
+    def _names(self, queue: str | None, where: FailedFilter | None) -> list[str]:
+        if queue is None and where is not None:
+            queue = where.queue
+        names = list_queues(self._clients)
+        if queue is not None:
+            names = sorted({queue, *(name for name in names if split_lane(name)[0] == queue)})
+        # Most queues, and most of their lanes, have none.
+        counts = read(self._clients.sync, [("ZCARD", self._key(name, "failed")) for name in names])
+        return [name for name, count in zip(names, counts, strict=True) if count]
 
     def _key(self, queue: str, suffix: str) -> str:
         return self._clients.keys.queue(queue, suffix)
 
-    def _read(self, queue: str, limit: int) -> list[FailedJob]:
-        with translated(self._clients.sync):
-            newest: Any = self._clients.sync.zrevrange(
-                self._key(queue, "failed"), 0, limit - 1, withscores=True
-            )
-        return self._load(queue, newest)
+    def _meant(self, queue: str, where: FailedFilter | None) -> Iterator[list[bytes]]:
+        """Return pages of ids as they are now, so that changing them moves no page."""
+        meant = [entry.id for entry in self._newest(queue, where or _ALL)]
+        return (meant[first : first + _PAGE] for first in range(0, len(meant), _PAGE))
 
-    def _load(self, queue: str, scored: Sequence[tuple[bytes, float]]) -> list[FailedJob]:
+    def _newest(self, queue: str, where: FailedFilter) -> Iterator[_Entry]:
+        first = 0
+        while True:
+            with translated(self._clients.sync):
+                page: Any = self._clients.sync.zrevrange(
+                    self._key(queue, "failed"), first, first + _PAGE - 1, withscores=True
+                )
+            for entry in self._load(queue, page):
+                if where.since is not None and entry.job.failed_at < where.since:
+                    return
+                if where.fits(entry.job):
+                    yield entry
+            if len(page) < _PAGE:
+                return
+            first += _PAGE
+
+    def _load(self, queue: str, scored: Sequence[tuple[bytes, float]]) -> list[_Entry]:
         if not scored:
             return []
         ids = [job_id for job_id, _ in scored]
-        with translated(self._clients.sync):
-            bodies: Any = self._clients.sync.hmget(self._key(queue, "failed_jobs"), ids)
-            notes: Any = self._clients.sync.hmget(self._key(queue, "failed_notes"), ids)
-        jobs: list[FailedJob] = []
-        for (job_id, score), body, note in zip(scored, bodies, notes, strict=True):
-            if body is not None:
-                reason, error, attempts = decode_note(note)
-                jobs.append(
-                    FailedJob(
-                        id=read_id(job_id),
-                        queue=queue,
-                        failed_at=score / 1000,
-                        reason=reason,
-                        error=error,
-                        attempts=attempts,
-                        body=body,
-                    )
-                )
-        return jobs
+        suffixes = ("failed_jobs", "failed_notes", "failed_retried")
+        parts = read(
+            self._clients.sync, [("HMGET", self._key(queue, suffix), *ids) for suffix in suffixes]
+        )
+        entries: list[_Entry] = []
+        for (job_id, score), body, note, retried in zip(scored, *parts, strict=True):
+            kept = decode_note(note)
+            job = FailedJob(
+                id=read_id(job_id),
+                queue=queue,
+                failed_at=score / 1000,
+                reason=kept.reason,
+                error=kept.error,
+                attempts=kept.attempts,
+                body=body or b"",
+                job=kept.job,
+                exception=kept.exception,
+                traceback=kept.traceback,
+                retried_at=None if retried is None else int(retried) / 1000,
+            )
+            entries.append(_Entry(job_id, job))
+        return entries
 
-    def _page_through(self, queue: str, act: Callable[[str, Sequence[str | bytes]], int]) -> int:
-        with translated(self._clients.sync):
-            ids: Any = self._clients.sync.zrange(self._key(queue, "failed"), 0, -1)
-        pages = (ids[first : first + _PAGE] for first in range(0, len(ids), _PAGE))
-        return sum(act(queue, page) for page in pages)
-
-    def _retry(self, queue: str, job_ids: Sequence[str | bytes]) -> int:
-        keys = queue_keys(self._clients.keys, queue, _RETRY_KEYS)
-        script = load_script("queue_retry")
+    def _retry(
+        self,
+        queue: str,
+        job_ids: Sequence[str | bytes],
+        refresh: Callable[[bytes], bytes] | None,
+    ) -> list[str]:
+        args: list[Argument] = [hint_of(queue)]
+        bodies: list[Any] = [b""] * len(job_ids)
+        if refresh is not None:
+            command = ("HMGET", self._key(queue, "failed_jobs"), *job_ids)
+            (bodies,) = read(self._clients.sync, [command])
+            bodies = [b"" if body is None else refresh(body) for body in bodies]
+        for job_id, body in zip(job_ids, bodies, strict=True):
+            args += (job_id, body)
+        keys = queue_keys(self._clients.keys, queue, RETRY_KEYS)
         # Safe to repeat: what was put back is no longer failed.
-        return int(run(self._clients.sync, script, keys, job_ids, repeat_lost=True))
+        ids = run(
+            self._clients.sync,
+            load_behind("queue_retry", "queue_start"),
+            keys,
+            args,
+            repeat_lost=True,
+        )
+        return [read_id(job_id) for job_id in ids]
 
     def _forget(self, queue: str, job_ids: Sequence[str | bytes]) -> int:
-        client: redis.Redis = self._clients.sync
-        with translated(client):
-            pipeline = client.pipeline(transaction=True)
-            pipeline.zrem(self._key(queue, "failed"), *job_ids)
-            pipeline.hdel(self._key(queue, "failed_jobs"), *job_ids)
-            pipeline.hdel(self._key(queue, "failed_notes"), *job_ids)
-            removed: int = pipeline.execute()[0]
-        return removed
+        if not job_ids:
+            return 0
+        keys = queue_keys(self._clients.keys, queue, FORGET_FAILED_KEYS)
+        script = load_script("queue_forget_failed")
+        return int(run(self._clients.sync, script, keys, job_ids, repeat_lost=True))

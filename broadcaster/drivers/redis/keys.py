@@ -7,7 +7,11 @@ The one place that spells Redis keys and pub/sub channel names.
 ``{prefix}:{<app>:}``             pub/sub topic of an app's control messages
 ``{prefix}:{<app>:}:<suffix>``    what else an app has: revocations, first answers to requests
 ``{prefix}:{q:<queue>}:<suffix>`` a queue
+``...:#<lane>:<suffix>``          one lane of a queue
 ``{prefix}:{queues}:names``       the list of queues
+``{prefix}:{b:<id>}:<suffix>``    a batch
+``{prefix}:{batches}:<suffix>``   the list of batches
+``{prefix}:{l:<hash>}:<suffix>``  a lock or a limit, by a hash of its name
 ``{prefix}:{nodes}:<suffix>``     the list of gateways, and what each has written
 ``{prefix}:{apps}``               pub/sub topic of changes to the list of apps
 ``{prefix}:{apps}:<suffix>``      that list
@@ -22,10 +26,12 @@ can spell another's key.
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.app import RESERVED_IDS
 from broadcaster.protocol.channels import shown
+from broadcaster.protocol.lanes import split_lane
 
 _PREFIX = re.compile(r"[-A-Za-z0-9_.:/]{1,64}")
 _NAME = re.compile(r"[-A-Za-z0-9_.@]{1,128}")
@@ -66,12 +72,35 @@ class Keys:
         return f"{self.prefix}:{{{_app(app_id)}:}}:{suffix}"
 
     def queue(self, name: str, suffix: str) -> str:
-        """Return the key of one thing of one queue."""
-        return f"{self.prefix}:{{q:{_name(name)}}}:{suffix}"
+        """Return the key of one thing of one queue, or of one lane of a queue."""
+        family, lane = split_lane(name)
+        of_lane = "" if lane is None else f"#{lane}:"
+        return f"{self.prefix}:{{q:{_name(family)}}}:{of_lane}{suffix}"
+
+    def hints(self, name: str) -> str:
+        """Return the key of the list that wakes who waits for a queue, or for one of its lanes."""
+        return self.queue(split_lane(name)[0], "notify")
 
     def queues(self, suffix: str) -> str:
         """Return the key of something all queues share."""
         return f"{self.prefix}:{{queues}}:{suffix}"
+
+    def batch(self, batch_id: str, suffix: str) -> str:
+        """Return the key of one thing of one batch."""
+        return f"{self.prefix}:{{b:{_name(batch_id)}}}:{suffix}"
+
+    def batches(self, suffix: str) -> str:
+        """Return the key of something all batches share."""
+        return f"{self.prefix}:{{batches}}:{suffix}"
+
+    def job(self, job_id: str, suffix: str) -> str:
+        """Return the key of one thing of one job, whatever its queue."""
+        return f"{self.prefix}:{{j:{_name(job_id)}}}:{suffix}"
+
+    def limit(self, name: str, suffix: str) -> str:
+        """Return the key of one thing of a lock or a limit with this name, any text."""
+        hashed = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return f"{self.prefix}:{{l:{hashed}}}:{suffix}"
 
     def nodes(self, suffix: str) -> str:
         """Return the key of something all gateways share, or of what one has written."""

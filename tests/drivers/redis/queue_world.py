@@ -36,9 +36,10 @@ class QueueWorld:
         self.lease = lease
 
     async def push(self, *ids: int, delay: float = 0.0) -> int:
-        return await self.queue.apush(
+        pushed = await self.queue.apush(
             [NewJob(job_id(number), "q", b"body %d" % number, delay) for number in ids]
         )
+        return len(pushed.new)
 
     async def step(self, *settlements: Any, reserve: int = 0, **options: Any) -> StepReply:
         given: dict[str, Any] = {

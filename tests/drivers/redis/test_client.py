@@ -27,6 +27,7 @@ from broadcaster.drivers.redis.scripts_loader import (
     run_many,
 )
 from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable, LeaseLost
+from tests.polling import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -399,3 +400,20 @@ class _AnswerEater:
         finally:
             writer.close()
             to_above.close()
+
+
+async def test_connections_end_with_a_loop_that_nobody_closed_them_in(
+    clients: RedisClients, redis_url: str, prefix: str
+) -> None:
+    """A program that forgets `aclose` leaves no open socket behind."""
+    forgetful = RedisClients(redis_url, prefix)
+
+    async def use() -> None:
+        await forgetful.aio.client_setname(prefix)
+
+    def named() -> int:
+        return sum(one["name"] == prefix for one in clients.sync.client_list())
+
+    await asyncio.to_thread(asyncio.run, use())
+
+    await eventually(lambda: named() == 0)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broadcaster.contracts.queue import Fail, NewJob, QueueSizes, StepRequest
+from broadcaster.contracts.queue import Fail, NewJob, StepRequest
+from broadcaster.contracts.settlements import MAX_TRACEBACK
+from broadcaster.contracts.stores import FailedFilter
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.queue import RedisQueue
 from tests.drivers.redis.queue_world import job_id, numbers
@@ -23,12 +26,12 @@ class FailedWorld:
         self.queue = RedisQueue(clients)
         self.store = RedisFailedJobs(clients)
 
-    async def fail(self, queue: str, *ids: int) -> None:
+    async def fail(self, queue: str, *ids: int, reason: str = "exception", **said: Any) -> None:
         await self.queue.apush([NewJob(job_id(each), queue, b"body %d" % each) for each in ids])
         for _ in ids:
             reply = await self.queue.step(StepRequest(queue=queue, reserve=1))
             (job,) = reply.reserved
-            fail = Fail(job.id, job.token, "exception", "ValueError: ü", 2)
+            fail = Fail(job.id, job.token, reason, "ValueError: ü", 2, **said)
             await self.queue.step(StepRequest(queue=queue, settlements=[fail]))
 
     async def found(self, queue: str | None = None, limit: int = 100) -> list[int]:
@@ -66,23 +69,24 @@ async def test_the_latest_of_all_queues_come_first(world: FailedWorld) -> None:
 async def test_a_retried_job_is_queued_with_all_its_tries(world: FailedWorld) -> None:
     await world.fail("q", 1, 2)
 
-    assert await asyncio.to_thread(world.store.retry, [job_id(1), job_id(9)]) == 1
+    assert await asyncio.to_thread(world.store.retry, [job_id(1), job_id(9)]) == [job_id(1)]
 
     reply = await world.queue.step(StepRequest(queue="q", reserve=5))
     assert numbers(reply.reserved) == [1]
     assert reply.reserved[0].attempts == 0
-    assert await world.found() == [2]
+    assert await world.found() == [2, 1]
+    assert (await world.queue.asizes("q")).failed == 1
 
 
 async def test_all_can_be_retried_at_once_or_queue_by_queue(world: FailedWorld) -> None:
     await world.fail("q", 1, 2)
     await world.fail("other", 3)
 
-    assert await asyncio.to_thread(world.store.retry_all, "other") == 1
-    assert await asyncio.to_thread(world.store.retry_all) == 2
+    assert await asyncio.to_thread(world.store.retry_all, "other") == [job_id(3)]
+    assert len(await asyncio.to_thread(world.store.retry_all)) == 2
 
-    assert await world.queue.asizes("q") == QueueSizes(ready=2)
-    assert await world.found() == []
+    assert (await world.queue.asizes("q")).ready == 2
+    assert (await world.queue.asizes("q")).failed == 0
 
 
 async def test_a_retry_wakes_a_waiting_worker(world: FailedWorld) -> None:
@@ -118,4 +122,98 @@ async def test_a_note_and_an_id_that_are_none_of_ours_can_be_listed_and_retried(
     retried = await asyncio.to_thread(world.store.retry_all)
 
     assert {job.reason for job in jobs} == {"unknown", "exception"}
-    assert retried == 2
+    assert len(retried) == 2
+
+
+async def test_row_43_what_failed_can_be_searched(world: FailedWorld) -> None:
+    await world.fail("q", 1)
+    since = time.time()
+    await world.fail("other", 2, job="Mail", exception="KeyError", traceback="File mail.py")
+    await world.fail("q", 3, job="Mail", reason="timeout")
+
+    async def those(**where: Any) -> list[int]:
+        jobs = await asyncio.to_thread(world.store.find, where=FailedFilter(**where))
+        return [int(job.id, 16) for job in jobs]
+
+    assert await those(job="Mail") == [3, 2]
+    assert await those(job="Mail", queue="other") == [2]
+    assert await those(exception="KeyError") == [2]
+    assert await those(exception="timeout") == [3]
+    assert await those(since=since - 0.5, until=since + 60, job="Mail") == [3, 2]
+    assert await those(until=since - 60) == []
+    job = await asyncio.to_thread(world.store.get, job_id(2))
+    assert job is not None
+    assert job.traceback == "File mail.py"
+
+
+async def test_of_a_long_traceback_the_end_is_kept(world: FailedWorld) -> None:
+    await world.fail("q", 1, traceback="x" * 100_000 + "\ud800 KeyError: 'a'")
+
+    job = await asyncio.to_thread(world.store.get, job_id(1))
+
+    assert job is not None
+    assert job.traceback.endswith("? KeyError: 'a'")
+    assert len(job.traceback) == MAX_TRACEBACK
+
+
+async def test_row_43_a_retried_job_stays_listed_with_a_mark(world: FailedWorld) -> None:
+    await world.fail("q", 1, 2)
+    retried = FailedFilter(retried=True)
+
+    await asyncio.to_thread(world.store.retry, [job_id(1)])
+
+    (job,) = await asyncio.to_thread(lambda: world.store.find(where=retried))
+    assert (job.id, job.body) == (job_id(1), b"")
+    assert job.retried_at is not None
+    assert job.retried_at > 1_700_000_000
+    assert list(await asyncio.to_thread(world.store.retry, [job_id(1)])) == []
+    reply = await world.queue.step(StepRequest(queue="q", reserve=1))
+    again = Fail(reply.reserved[0].id, reply.reserved[0].token, "exception", "again", 1)
+    await world.queue.step(StepRequest(queue="q", settlements=[again]))
+    assert await asyncio.to_thread(lambda: world.store.find(where=retried)) == []
+
+
+async def test_a_retry_may_refresh_the_body(world: FailedWorld) -> None:
+    await world.fail("q", 1)
+
+    await asyncio.to_thread(
+        lambda: world.store.retry_all(where=FailedFilter(queue="q"), refresh=bytes.upper)
+    )
+
+    (job,) = (await world.queue.step(StepRequest(queue="q", reserve=1))).reserved
+    assert job.body == b"BODY 1"
+
+
+async def test_failed_jobs_are_flushed_and_pruned(world: FailedWorld) -> None:
+    await world.fail("q", *range(5))
+    await world.fail("other", 9, job="Mail")
+
+    assert await asyncio.to_thread(world.store.prune, 60) == 0
+    assert await asyncio.to_thread(lambda: world.store.flush(where=FailedFilter(job="Mail"))) == 1
+    assert len(await world.found()) == 5
+    assert await asyncio.to_thread(world.store.prune, -60) == 5
+    assert await world.found() == []
+    assert await asyncio.to_thread(world.store.flush) == 0
+
+
+async def test_many_failed_jobs_are_paged(world: FailedWorld, clients: RedisClients) -> None:
+    for number in range(1_200):
+        clients.sync.zadd(clients.keys.queue("q", "failed"), {job_id(number): number})
+        clients.sync.hset(clients.keys.queue("q", "failed_jobs"), job_id(number), b"x")
+    clients.sync.sadd(clients.keys.queues("names"), "q")
+
+    assert await world.found(limit=1_100) == list(range(1_199, 99, -1))
+    assert len(await asyncio.to_thread(world.store.retry_all)) == 1_200
+    assert (await world.queue.asizes("q")).ready == 1_200
+
+
+async def test_a_queue_means_its_lanes_too(world: FailedWorld) -> None:
+    await world.fail("q", 1)
+    await world.fail("q#3", 2)
+    await world.fail("q2#3", 3)
+
+    assert sorted(await world.found(queue="q")) == [1, 2]
+    assert await world.found(queue="q#3") == [2]
+    assert set(await asyncio.to_thread(world.store.retry_all, "q")) == {job_id(1), job_id(2)}
+    where = FailedFilter(queue="q2")
+    assert await asyncio.to_thread(lambda: world.store.flush(where=where)) == 1

@@ -1,22 +1,26 @@
--- Put failed jobs back into their queue, with all their tries, under their old ids.
+-- Put failed jobs back into their queue, with all their tries, under their old ids. Runs behind
+-- queue_start.lua.
 --
--- KEYS: 1 failed, 2 failed_jobs, 3 failed_notes, 4 jobs, 5 ready, 6 notify (types: queue_step.lua)
--- ARGV: ids
--- Reply: number of jobs that were put back.
+-- KEYS: 1 failed, 2 failed_jobs, 3 failed_retried, 4 jobs, 5 ready, 6 notify, 7 stats
+--   (types: queue_step.lua)
+-- ARGV: 1 token for `notify`, then for each job: id, body to queue in place of its own or ""
+-- Reply: ids of the jobs that were put back. They stay listed as failed, marked and without
+--   their bodies, until they are trimmed or fail again.
 
-local count = 0
-for i = 1, #ARGV do
-  local id = ARGV[i]
-  local body = redis.call('HGET', KEYS[2], id)
+local done = {}
+for i = 2, #ARGV, 2 do
+  local id, body = ARGV[i], redis.call('HGET', KEYS[2], ARGV[i])
   if body then
-    redis.call('ZREM', KEYS[1], id)
     redis.call('HDEL', KEYS[2], id)
-    redis.call('HDEL', KEYS[3], id)
-    if redis.call('HSETNX', KEYS[4], id, body) == 1 then
+    redis.call('HSET', KEYS[3], id, text(now))
+    if redis.call('HSETNX', KEYS[4], id, ARGV[i + 1] ~= '' and ARGV[i + 1] or body) == 1 then
       redis.call('RPUSH', KEYS[5], id)
-      count = count + 1
+      done[#done + 1] = id
     end
   end
 end
-if count > 0 and redis.call('LLEN', KEYS[6]) == 0 then redis.call('LPUSH', KEYS[6], '1') end
-return count
+if #done > 0 then
+  tally(KEYS[7], 'r', #done)
+  if not redis.call('LPOS', KEYS[6], ARGV[1]) then redis.call('LPUSH', KEYS[6], ARGV[1]) end
+end
+return done

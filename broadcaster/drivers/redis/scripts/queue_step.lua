@@ -1,4 +1,5 @@
 -- One round trip of a worker: settle, reap lapsed leases, move what is due, reserve.
+-- Runs behind queue_start.lua.
 --
 -- KEYS, all of one queue and so in one slot ({q:<name>}); nothing expires by itself:
 --   1  jobs         HASH  id -> body                    from push until settled
@@ -6,28 +7,45 @@
 --   3  delayed      ZSET  id -> due time, ms
 --   4  reserved     ZSET  id -> end of the lease, ms
 --   5  held         HASH  id -> fencing token, "a" if reserved alone, ":", worker
---   6  attempts     HASH  id -> tries used up           absent means 0
+--   6  attempts     HASH  id -> tries used up; id:e -> tries that raised; id:p -> times it
+--                         postponed itself             absent means 0
 --   7  crashes      HASH  id -> lapses while alone      present means suspect
 --   8  suspects     LIST  suspects that are ready       (a lane keeps them in `ready`, in order)
---   9  meta         HASH  token, seen, reap_after, lane_wait, drain_worker, drain_until
---   10 notify       LIST  at most one token, wakes one waiting worker
+--   9  meta         HASH  token, seen, reap_after, lane_wait, drain_worker, drain_until,
+--                         owing (1 if `outbox` may have entries), paused_until (ms, or 0 for
+--                         ever; absent when it is not paused), paused_since, paused_by
+--   10 notify       LIST  at most one token of this queue, wakes one waiting worker; a lane
+--                         shares it with the other lanes
 --   11 failed       ZSET  id -> when it failed, ms      trimmed here by age and count
 --   12 failed_jobs  HASH  id -> body
---   13 failed_notes HASH  id -> JSON {"reason","error","attempts"}
+--   13 failed_notes HASH  id -> JSON {"reason","error","attempts","job","exception","traceback"}
+--   14 failed_retried HASH  id -> when it was put back, ms; its body is no longer here
+--   15 stats        HASH  queue_start.lua
+--   16 outbox       HASH  entry -> what still has to be done after a settlement, until some
+--                         worker has done it: "e" and effects, or "c", tries, ":" and the body
+--                         of a job that failed here, whose effects nobody has told
+--   17 outbox_due   ZSET  entry -> time from which any worker gets it, ms
 -- ARGV:
 --   1 lease ms   2 jobs to reserve   3 worker   4 idle 0/1: a crash from now on can be blamed
---   on what is reserved alone   5 ordered 0/1   6 max crashes
+--   on what is reserved alone   5 sum of: 1 ordered, 2 pauses count for nothing   6 max crashes
 --   7 failed jobs to keep   8 ms to keep them   9 note for a job that crashed too often
 --   10 Redis time in ms after which nothing may be reserved, for the caller no longer waits
 --      for the reply (a frozen server runs such a call when it wakes up); 0: no limit
 --   11 "", or a token: the worker never saw the answer of an earlier step, so what it holds
 --      under higher tokens is handed back
---   12 number of Done settlements, then id, token for each
---   then for each other settlement: kind, id, token, delay ms or "", note or ""
---     kinds: "retry" (uses up a try), "release" (does not), "fail"
+--   12 token for `notify`   13 ms for which an entry of the outbox is left to who got it
+--   14 how often a job may postpone itself
+--   15 number of Done settlements, 16 how many of them, the first ones, have effects;
+--   then id, token for each; then the effects
+--   then for each other settlement: kind, id, token, delay ms or "", note or "", effects or ""
+--     kinds: "retry" (uses up a try), "raised" (too, by an exception), "release" (does not),
+--     "postpone" (does not, so often), "fail"
 -- Reply: {now ms, reserved, refused ids, crashed ids, lapsed count, ready count,
---   ms to what is next or -1, drain 0/1, came too late to reserve 0/1}
---   reserved is flat: id, body, token, attempts, alone 0/1
+--   ms to what is next or -1, drain 0/1, came too late to reserve 0/1, paused 0/1, owed}
+--   reserved is flat: id, body, token, attempts, alone 0/1; attempts is "tries" or, when it
+--   has more to tell, "tries:raised:postponed"
+--   owed is flat: entry, value; of other settlements than these. The entry of a settlement is
+--   "id:token"
 --
 -- Rules:
 --   * A settlement counts only if its token is the one in `held`.
@@ -40,22 +58,20 @@
 local k_jobs, k_ready, k_delayed, k_reserved, k_held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local k_attempts, k_crashes, k_suspects, k_meta = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local k_notify, k_failed, k_failed_jobs, k_failed_notes = KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local k_failed_retried, k_stats, k_outbox, k_outbox_due = KEYS[14], KEYS[15], KEYS[16], KEYS[17]
 
 local lease, want, worker = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
-local idle, ordered = ARGV[4] == '1', ARGV[5] == '1'
+local idle, ordered = ARGV[4] == '1', tonumber(ARGV[5]) % 2 == 1
+local force = tonumber(ARGV[5]) >= 2
 local max_crashes, keep_count, keep_ms = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local crash_note, valid_until = ARGV[9], tonumber(ARGV[10])
 
-local REAP_LIMIT, DUE_LIMIT, TRIM_LIMIT, CHUNK = 200, 500, 200, 4000
+local owed_ms, max_postponed = tonumber(ARGV[13]), tonumber(ARGV[14])
 
-local clock = redis.call('TIME')
-local now_us = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-local now = math.floor(now_us / 1000)
+local REAP_LIMIT, DUE_LIMIT, TRIM_LIMIT, OWED_LIMIT, CHUNK = 200, 500, 200, 50, 4000
 
 local late = valid_until > 0 and now > valid_until
 if late then want = 0 end
-
-local function text(number) return string.format('%.0f', number) end
 
 -- Variadic call in pieces that fit the Lua stack.
 local function many(command, key, list)
@@ -73,10 +89,17 @@ local function read(key, ids)
   return values
 end
 
--- Whether a hash that is mostly absent exists; asked at most once.
+-- Whether `attempts` or `crashes` exists, which mostly are both absent; asked at most once.
 local present = {}
 local function exists(key)
-  if present[key] == nil then present[key] = redis.call('EXISTS', key) == 1 end
+  if present[key] == nil then
+    local none = next(present) == nil and redis.call('EXISTS', k_attempts, k_crashes) == 0
+    if none then
+      present[k_attempts], present[k_crashes] = false, false
+    else
+      present[key] = redis.call('EXISTS', key) == 1
+    end
+  end
   return present[key]
 end
 
@@ -88,9 +111,12 @@ local function push_left(key, ids)
   many('LPUSH', key, reversed)
 end
 
-local meta = redis.call('HMGET', k_meta, 'token', 'seen', 'reap_after', 'lane_wait', 'drain_worker', 'drain_until')
+local meta = redis.call('HMGET', k_meta, 'token', 'seen', 'reap_after', 'lane_wait', 'drain_worker', 'drain_until',
+  'owing', 'paused_until')
 local last_token, seen, reap_after = tonumber(meta[1]) or 0, tonumber(meta[2]), tonumber(meta[3]) or 0
 local lane_wait, drain_worker, drain_until = tonumber(meta[4]) or 0, meta[5], tonumber(meta[6]) or 0
+local owing, paused_until = meta[7] == '1', tonumber(meta[8])
+local paused = not force and paused_until and (paused_until == 0 or now < paused_until)
 local changes = {'seen', text(now)}
 
 local function note(field, value)
@@ -111,7 +137,13 @@ end
 
 local function forget(ids)
   many('HDEL', k_jobs, ids)
-  if exists(k_attempts) then many('HDEL', k_attempts, ids) end
+  if exists(k_attempts) then
+    local fields = {}
+    for i = 1, #ids do
+      fields[#fields + 1], fields[#fields + 2], fields[#fields + 3] = ids[i], ids[i] .. ':e', ids[i] .. ':p'
+    end
+    many('HDEL', k_attempts, fields)
+  end
   if exists(k_crashes) then many('HDEL', k_crashes, ids) end
 end
 
@@ -127,6 +159,7 @@ local function trim_failed()
     redis.call('ZREM', k_failed, unpack(old))
     redis.call('HDEL', k_failed_jobs, unpack(old))
     redis.call('HDEL', k_failed_notes, unpack(old))
+    redis.call('HDEL', k_failed_retried, unpack(old))
   end
 end
 
@@ -134,12 +167,31 @@ local function fail(id, body, reason)
   redis.call('ZADD', k_failed, now, id)
   redis.call('HSET', k_failed_jobs, id, body)
   redis.call('HSET', k_failed_notes, id, reason)
+  redis.call('HDEL', k_failed_retried, id)
   forget({id})
 end
 
+-- What has to be done after a settlement; the caller gets it unless it is due at once.
+local owes, owes_due = {}, {}
+
+local function owe(entry, value, due)
+  owes[#owes + 1], owes[#owes + 2] = entry, value
+  owes_due[#owes_due + 1], owes_due[#owes_due + 2] = text(due), entry
+end
+
+-- The store gives a job up by itself: what follows has to be found out from its body.
+local function give_up(id, token, note_text)
+  local body = redis.call('HGET', k_jobs, id)
+  local tries = redis.call('HGET', k_attempts, id) or '0'
+  fail(id, body, note_text)
+  owe(id .. ':' .. token, 'c' .. tries .. ':' .. body, now)
+end
+
 -- Into the queue again: suspects apart, unless the queue is a lane.
+local again_ready = 0
 local function enqueue(ids, at_front)
   if #ids == 0 then return end
+  if not at_front then again_ready = again_ready + #ids end
   local plain, suspect = ids, {}
   if not ordered and exists(k_crashes) then
     plain = {}
@@ -156,8 +208,9 @@ end
 ---------------------------------------------------------------------------- settle
 
 local refused, returned, failures = {}, {}, 0 -- returned: {id, token} of a lane, {id} else
-local done_count = tonumber(ARGV[12])
-local next_arg = 13
+local done_count, effect_count = tonumber(ARGV[15]), tonumber(ARGV[16])
+local next_arg = 17
+local finished = 0
 
 local function settle_done()
   if done_count == 0 then return end
@@ -170,9 +223,14 @@ local function settle_done()
   for i = 1, done_count do
     local list = token_of(held[i]) == tokens[i] and mine or refused
     list[#list + 1] = ids[i]
+    if i <= effect_count then
+      if list == mine then owe(ids[i] .. ':' .. tokens[i], 'e' .. ARGV[next_arg], now + owed_ms) end
+      next_arg = next_arg + 1
+    end
   end
   drop_holds(mine)
   if #mine > 0 then forget(mine) end
+  finished = #mine
 end
 
 -- A try that ended without killing its worker clears a suspect that never crashed alone.
@@ -185,7 +243,14 @@ end
 local front, back = {}, {}
 
 local function give_back(kind, id, token, delay)
-  if kind == 'retry' then count_try(id) end
+  local tried = kind == 'retry' or kind == 'raised'
+  if kind == 'postpone' then
+    present[k_attempts] = true
+    tried = redis.call('HINCRBY', k_attempts, id .. ':p', 1) > max_postponed
+  elseif kind == 'raised' then
+    redis.call('HINCRBY', k_attempts, id .. ':e', 1)
+  end
+  if tried then count_try(id) end
   if ordered then
     returned[#returned + 1] = {id, tonumber(token)}
     if delay > 0 then
@@ -205,7 +270,8 @@ local function settle_others()
   while next_arg <= #ARGV do
     local kind, id, token = ARGV[next_arg], ARGV[next_arg + 1], ARGV[next_arg + 2]
     local delay, reason = tonumber(ARGV[next_arg + 3]) or 0, ARGV[next_arg + 4]
-    next_arg = next_arg + 5
+    local effects = ARGV[next_arg + 5]
+    next_arg = next_arg + 6
     if token_of(redis.call('HGET', k_held, id)) ~= token then
       refused[#refused + 1] = id
     else
@@ -214,6 +280,7 @@ local function settle_others()
       if body then
         fail(id, body, reason)
         failures = failures + 1
+        if effects ~= '' then owe(id .. ':' .. token, 'e' .. effects, now + owed_ms) end
       elseif kind ~= 'fail' then
         give_back(kind, id, token, delay)
       end
@@ -264,7 +331,7 @@ local function suspect(id, value)
     return true
   end
   if redis.call('HINCRBY', k_crashes, id, 1) < max_crashes then return true end
-  fail(id, redis.call('HGET', k_jobs, id), crash_note)
+  give_up(id, token_of(value) or '0', crash_note)
   failures = failures + 1
   crashed[#crashed + 1] = id
   return false
@@ -323,7 +390,7 @@ if next_due and next_due <= now then
 end
 
 -- A queue that was plain before it became a lane may have left suspects apart.
-local suspects = redis.call('LLEN', k_suspects)
+local suspects = exists(k_crashes) and redis.call('LLEN', k_suspects) or 0
 if ordered and suspects > 0 then
   push_left(k_ready, redis.call('LRANGE', k_suspects, 0, -1))
   redis.call('DEL', k_suspects)
@@ -337,7 +404,18 @@ local reserved, taken, drain = {}, 0, 0
 local function reserve(ids, alone)
   if #ids == 0 then return end
   local bodies, attempts = read(k_jobs, ids), {}
-  if exists(k_attempts) then attempts = read(k_attempts, ids) end
+  if exists(k_attempts) then
+    attempts = read(k_attempts, ids)
+    local more = {}
+    for i = 1, #ids do more[i * 2 - 1], more[i * 2] = ids[i] .. ':e', ids[i] .. ':p' end
+    more = read(k_attempts, more)
+    for i = 1, #ids do
+      local raised, postponed = more[i * 2 - 1], more[i * 2]
+      if raised or postponed then
+        attempts[i] = (attempts[i] or '0') .. ':' .. (raised or '0') .. ':' .. (postponed or '0')
+      end
+    end
+  end
   local ends, holds = {}, {}
   last_token = math.max(last_token, now_us - 1)
   for i = 1, #ids do
@@ -406,21 +484,46 @@ local function reserve_lane()
   end
 end
 
-if want > 0 then
+if want > 0 and not paused then
   if ordered then reserve_lane() else reserve_plain() end
+end
+
+---------------------------------------------------------------------------- owed
+
+local owed = {}
+if #owes > 0 then
+  many('HSET', k_outbox, owes)
+  many('ZADD', k_outbox_due, owes_due)
+  if not owing then note('owing', '1') end
+  owing = true
+end
+local next_owed = owing and first_of(k_outbox_due)
+if owing and not next_owed then note('owing', '0') end
+if next_owed and next_owed <= now and not late then
+  local entries = redis.call('ZRANGEBYSCORE', k_outbox_due, '-inf', now, 'LIMIT', 0, OWED_LIMIT)
+  local values, later = read(k_outbox, entries), {}
+  for i = 1, #entries do
+    owed[i * 2 - 1], owed[i * 2] = entries[i], values[i] or ''
+    later[i * 2 - 1], later[i * 2] = text(now + owed_ms), entries[i]
+  end
+  redis.call('ZADD', k_outbox_due, unpack(later))
+  next_owed = first_of(k_outbox_due)
 end
 
 ---------------------------------------------------------------------------- wake, reply
 
+tally(k_stats, 'r', again_ready)
+tally(k_stats, 'd', finished)
+tally(k_stats, 'f', failures)
 redis.call('HSET', k_meta, unpack(changes))
 
 local ready = redis.call('LLEN', k_ready) + suspects
 -- Somebody else may take what is left: wake one waiting worker. Not when this worker got
 -- less than it wanted, for then nobody may have the rest now.
 local lane_busy = ordered and (taken > 0 or now < lane_wait)
-if ready > 0 and not lane_busy and (want == 0 or taken > 0 or drain == 1)
-    and redis.call('LLEN', k_notify) == 0 then
-  redis.call('LPUSH', k_notify, '1')
+if ready > 0 and not paused and not lane_busy and (want == 0 or taken > 0 or drain == 1)
+    and not redis.call('LPOS', k_notify, ARGV[12]) then
+  redis.call('LPUSH', k_notify, ARGV[12])
 end
 
 local next_ms = -1
@@ -433,5 +536,8 @@ if taken > 0 then next_lapse = math.min(next_lapse or now + lease, now + lease) 
 if next_due then at(next_due) end
 if next_lapse then at(math.max(next_lapse, reap_after)) end
 if ordered and now < lane_wait then at(lane_wait) end
+if next_owed then at(next_owed) end
+if paused and paused_until > 0 then at(paused_until) end
 
-return {now, reserved, refused, crashed, #lapsed, ready, next_ms, drain, late and 1 or 0}
+return {now, reserved, refused, crashed, #lapsed, ready, next_ms, drain, late and 1 or 0,
+  paused and 1 or 0, owed}

@@ -1,0 +1,237 @@
+"""
+The queue by itself: ``python -m benchmarks.queue.ours``.
+
+Every figure is printed with its goal; see README.md in this folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import statistics
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from broadcaster.drivers.redis.batches import RedisBatches
+from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.embedded import EmbeddedServer
+from broadcaster.drivers.redis.publisher import RedisPublisher
+from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.jobs.bus import new_job
+from broadcaster.jobs.job import Job
+from broadcaster.jobs.registry import registry
+from broadcaster.protocol.ids import uuid7
+from broadcaster.protocol.lanes import ordered_queue
+from broadcaster.protocol.payload import BROADCAST_JOB, Payload, encode_payload
+from broadcaster.worker.broadcasts import BroadcastPublisher
+from broadcaster.worker.heartbeat import Heartbeat
+from broadcaster.worker.options import WorkerOptions
+from broadcaster.worker.runner import JobRunner
+from broadcaster.worker.stores import QueueStores
+from broadcaster.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from broadcaster.contracts.queue import NewJob
+
+late: list[float] = []
+begun: list[float] = []
+
+
+class Nothing(Job):
+    """A job that does nothing."""
+
+    number: int
+
+    async def handle(self) -> None:
+        """Do nothing."""
+
+
+class Due(Job):
+    """A job that notes how late it is."""
+
+    at: float
+
+    async def handle(self) -> None:
+        """Note it."""
+        late.append(time.time() - self.at)
+
+
+class Started(Job):
+    """A job that notes when it began."""
+
+    number: int
+
+    async def handle(self) -> None:
+        """Note it."""
+        begun.append(time.perf_counter())
+
+
+class Figure(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    value: float
+    unit: str
+    goal: float
+    more_is_better: bool = True
+
+    @property
+    def met(self) -> bool:
+        """Whether it reaches its goal."""
+        return self.value >= self.goal if self.more_is_better else self.value <= self.goal
+
+
+class Bench:
+    """One server, and what is measured on it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.clients = RedisClients(url, "bench")
+        self.queue = RedisQueue(self.clients)
+
+    def worker(self, **options: object) -> Worker:
+        """Return a worker in this process."""
+        given = WorkerOptions(**{"queues": ("default",), "stop_when_empty": True, **options})  # type: ignore[arg-type]
+        stopping = asyncio.Event()
+        publisher = RedisPublisher(self.clients)
+        stores = QueueStores(self.queue, RedisBatches(self.clients))
+        broadcasts = BroadcastPublisher(publisher, stopping)
+        runner = JobRunner(registry, given, broadcasts, stores=stores)
+        heartbeat = Heartbeat(RedisQueue(RedisClients(self.url, "bench")), given.lease)
+        return Worker(
+            "bench",
+            queue=self.queue,
+            heartbeat=heartbeat,
+            runner=runner,
+            options=given,
+            stopping=stopping,
+        )
+
+    async def drain(self, concurrency: int, count: int) -> float:
+        """Return the jobs a second that a worker runs."""
+        await self.queue.apush([made(Nothing(number)) for number in range(count)])
+        worker = self.worker(concurrency=concurrency)
+        started = time.perf_counter()
+        await worker.run()
+        return count / (time.perf_counter() - started)
+
+    async def enqueue(self, count: int, coroutines: int = 50) -> float:
+        """Return the jobs a second that are pushed one by one."""
+        jobs = iter([made(Nothing(number)) for number in range(count)])
+
+        async def push() -> None:
+            for job in jobs:
+                await self.queue.apush([job])
+
+        started = time.perf_counter()
+        await asyncio.gather(*(push() for _ in range(coroutines)))
+        return count / (time.perf_counter() - started)
+
+    async def bulk(self, count: int) -> float:
+        """Return the jobs a second that are pushed in one call."""
+        jobs = [made(Nothing(number)) for number in range(count)]
+        started = time.perf_counter()
+        await self.queue.apush(jobs)
+        return count / (time.perf_counter() - started)
+
+    async def lateness(self, count: int) -> float:
+        """Return by how many ms delayed jobs are late."""
+        worker = self.worker(stop_when_empty=False, queues=("due",))
+        running = asyncio.create_task(worker.run())
+        for number in range(count):
+            delay = 0.5 + number * 0.01
+            await self.queue.apush([made(Due(time.time() + delay), queue="due", delay=delay)])
+        while len(late) < count:  # noqa: ASYNC110 - the jobs are not to do more
+            await asyncio.sleep(0.02)
+        worker.stop()
+        await running
+        return statistics.median(late) * 1000
+
+    async def idle_start(self, count: int) -> float:
+        """Return the ms from a push to the start of the job in a worker without work."""
+        worker = self.worker(stop_when_empty=False, queues=("idle",))
+        running = asyncio.create_task(worker.run())
+        waits: list[float] = []
+        for number in range(count):
+            await asyncio.sleep(0.02)
+            pushed = time.perf_counter()
+            await self.queue.apush([made(Started(number), queue="idle")])
+            while len(begun) <= number:  # noqa: ASYNC110 - nothing is to wake up in between
+                await asyncio.sleep(0)
+            waits.append(begun[-1] - pushed)
+        worker.stop()
+        await running
+        return statistics.median(waits) * 1000
+
+    async def broadcasts(self, count: int) -> float:
+        """Return the events a second that a worker publishes."""
+        await self.queue.apush([broadcast(f"c{number % 200}") for number in range(count)])
+        worker = self.worker(queues=("broadcasts",), ordered=frozenset({"broadcasts"}))
+        started = time.perf_counter()
+        await worker.run()
+        return count / (time.perf_counter() - started)
+
+
+def made(job: Job, *, queue: str = "default", delay: float = 0.0) -> NewJob:
+    return new_job(
+        job, now=time.time(), randomness=os.urandom(10), default_queue=queue, delay=delay
+    )
+
+
+def broadcast(channel: str) -> NewJob:
+    job_id = uuid7(time.time(), os.urandom(10))
+    fields = {"app": "1", "channels": [channel], "name": "App\\Events\\Tick", "data": "{}"}
+    body = encode_payload(Payload(id=job_id, job=BROADCAST_JOB, data=fields))
+    job = made(Nothing(0))
+    return type(job)(job_id, ordered_queue("broadcasts", channel), body)
+
+
+async def measure(url: str) -> list[Figure]:
+    """Return every figure, measured one after the other on the server at `url`."""
+    bench = Bench(url)
+    plan: list[tuple[str, Callable[[], Awaitable[float]], str, float, bool]] = [
+        ("drain at concurrency 100", lambda: bench.drain(100, 40_000), "jobs/s", 15_000, True),
+        ("drain at concurrency 1", lambda: bench.drain(1, 10_000), "jobs/s", 3_000, True),
+        ("enqueue from 50 coroutines", lambda: bench.enqueue(30_000), "jobs/s", 25_000, True),
+        ("enqueue in bulk", lambda: bench.bulk(40_000), "jobs/s", 40_000, True),
+        ("delayed job, median lateness", lambda: bench.lateness(200), "ms", 5, False),
+        ("idle worker, median start", lambda: bench.idle_start(200), "ms", 2, False),
+        ("queued broadcasts", lambda: bench.broadcasts(40_000), "events/s", 20_000, True),
+    ]
+    figures = [
+        Figure(name, await run(), unit, goal, more_is_better)
+        for name, run, unit, goal, more_is_better in plan
+    ]
+    if min(late) < 0:
+        print(f"a delayed job was {-min(late) * 1000:.1f} ms early")
+    await bench.clients.aclose()
+    return figures
+
+
+def table(figures: list[Figure]) -> str:
+    """Return the figures as lines; what falls short is named."""
+    return "\n".join(
+        f"{each.name:<30} {each.value:>12,.1f} {each.unit:<9}"
+        f" goal {'>=' if each.more_is_better else '<='} {each.goal:,g}"
+        f"{'' if each.met else '   FALLS SHORT'}"
+        for each in figures
+    )
+
+
+def main() -> None:
+    logging.getLogger("broadcaster").setLevel(logging.ERROR)
+    try:
+        import uvloop  # noqa: PLC0415 - as the worker's command does
+    except ImportError:
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    with EmbeddedServer() as server, asyncio.Runner(loop_factory=factory) as runner:
+        print(table(runner.run(measure(server.url))))
+
+
+if __name__ == "__main__":
+    main()

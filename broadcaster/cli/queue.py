@@ -1,0 +1,225 @@
+"""``broadcaster queue``: see how queues are, and pause, resume, clear them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from broadcaster.cli.queue_screen import plain, status_lines, worker_json
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from broadcaster.wiring.operations import Operations
+
+_connection = click.option(
+    "--connection", default="", help="Queue connection. Default: that of [queue]."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")
+
+
+@click.group()
+def queue() -> None:
+    """See how queues and workers are; pause, resume and clear queues."""
+
+
+@queue.command()
+@click.argument("names", metavar="[QUEUE]...", nargs=-1)
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option(
+    "--every", type=click.FloatRange(0.2, 3_600), default=2.0, help="Seconds between two looks."
+)
+@_json
+@_connection
+def status(
+    names: tuple[str, ...], every: float, connection: str, *, watch: bool, as_json: bool
+) -> None:
+    """
+    Show queues and workers.
+
+    Per queue: jobs that are ready, delayed, held by workers and failed, the age of the oldest
+    ready one, the wait that a new one would have, and what came and ended per minute. Per
+    job class: how long it takes, half of them and 95 of 100. Per worker: its current jobs.
+    """
+    with _open(connection) as operations:
+        while True:
+            text = _status_text(operations, names, as_json=as_json, one_line=watch)
+            if watch and not as_json:
+                click.clear()
+            click.echo(text)
+            if not watch:
+                return
+            time.sleep(every)
+
+
+def _status_text(
+    operations: Operations, names: tuple[str, ...], *, as_json: bool, one_line: bool
+) -> str:
+    from broadcaster.supervisor.backlog import as_json as queue_json
+
+    workers = operations.fleet.workers()
+    queues = operations.backlogs(names, workers)
+    now = time.time()
+    if not as_json:
+        return "\n".join(status_lines(queues, workers, now))
+    document = {
+        "at": now,
+        "queues": [queue_json(each) for each in queues],
+        "workers": [worker_json(worker, now) for worker in workers],
+    }
+    return json.dumps(document, indent=None if one_line else 2)
+
+
+@queue.command()
+@click.argument("names", metavar="QUEUE,QUEUE...")
+@click.option(
+    "--max",
+    "most",
+    type=click.IntRange(min=1),
+    default=1_000,
+    show_default=True,
+    help="Jobs that wait, are delayed, or run, from which on a queue is busy.",
+)
+@click.option(
+    "--max-wait", type=click.FloatRange(min=0), help="Seconds of waiting that are too many."
+)
+@click.option("--module", "modules", multiple=True, help="Module with listeners of QueueBusy.")
+@_json
+@_connection
+def monitor(
+    names: str,
+    most: int,
+    max_wait: float | None,
+    modules: tuple[str, ...],
+    connection: str,
+    *,
+    as_json: bool,
+) -> None:
+    """
+    Exit with 1 if one of these queues is busy, after telling listeners of QueueBusy.
+
+    Meant for cron. Modules of the `imports` setting are imported for their listeners.
+    """
+    from broadcaster.jobs.announcing import announce
+    from broadcaster.jobs.lifecycle import QueueBusy
+    from broadcaster.settings import load_settings
+    from broadcaster.supervisor.backlog import Bounds, problems
+    from broadcaster.supervisor.backlog import as_json as queue_json
+    from broadcaster.wiring.worker import import_jobs
+
+    wanted = [name for text in names.split(",") if (name := text.strip())]
+    if not wanted:
+        raise click.UsageError("name at least one queue: mail,default")
+    import_jobs(tuple(dict.fromkeys((*load_settings().imports, *modules))))
+    with _open(connection) as operations:
+        found = operations.backlogs(wanted)
+    busy = {each.queue: problems(each, Bounds(most, max_wait)) for each in found}
+    for each in found:
+        if busy[each.queue]:
+            announce(
+                QueueBusy(connection_name=operations.connection, queue=each.queue, size=each.size)
+            )
+    if as_json:
+        shown = [{**queue_json(each), "busy": busy[each.queue]} for each in found]
+        click.echo(json.dumps(shown, indent=2))
+    else:
+        for each in found:
+            said = "; ".join(busy[each.queue]) or f"{each.size} jobs"
+            click.echo(f"{plain(each.queue)}: {'BUSY' if busy[each.queue] else 'ok'}: {said}")
+    sys.exit(1 if any(busy.values()) else 0)
+
+
+@queue.command()
+@click.argument("name", metavar="QUEUE")
+@click.option(
+    "--for",
+    "seconds",
+    type=click.FloatRange(min=1),
+    help="Resume by itself after so many seconds.",
+)
+@click.option("--by", default="", help="Who pauses it, for status. Default: user@host.")
+@_connection
+def pause(name: str, seconds: float | None, by: str, connection: str) -> None:
+    """Let the jobs of QUEUE wait; those that run go on to their end."""
+    from broadcaster.jobs.announcing import announce
+    from broadcaster.jobs.lifecycle import QueuePaused
+
+    with _open(connection) as operations:
+        for part in operations.parts(name):
+            operations.admin.pause(part, seconds, by or _who())
+    announce(QueuePaused(connection_name=operations.connection, queue=name, ttl=seconds))
+    ends = "until `broadcaster queue resume`" if seconds is None else f"for {seconds:g} s"
+    click.echo(f"{plain(name)} is paused {ends}")
+
+
+@queue.command()
+@click.argument("name", metavar="QUEUE")
+@_connection
+def resume(name: str, connection: str) -> None:
+    """Let a paused queue go on."""
+    from broadcaster.jobs.announcing import announce
+    from broadcaster.jobs.lifecycle import QueueResumed
+
+    with _open(connection) as operations:
+        resumed = [operations.admin.resume(part) for part in operations.parts(name)]
+    if not any(resumed):
+        click.echo(f"{plain(name)} was not paused")
+        return
+    announce(QueueResumed(connection_name=operations.connection, queue=name))
+    click.echo(f"{plain(name)} goes on")
+
+
+@queue.command()
+@click.argument("name", metavar="QUEUE")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_connection
+def clear(name: str, connection: str, *, yes: bool) -> None:
+    """Forget all jobs of QUEUE that wait, delayed ones too; running and failed ones stay."""
+    with _open(connection) as operations:
+        parts = operations.known_parts(name)
+        if not yes:
+            sizes = [operations.queue.sizes(part) for part in parts]
+            waiting = sum(size.ready + size.delayed for size in sizes)
+            click.confirm(f"forget {waiting} jobs of {plain(name)} for good?", abort=True)
+        count = sum(operations.admin.clear(part) for part in parts)
+    click.echo(f"forgot {count} jobs of {plain(name)}")
+
+
+@queue.command()
+@_connection
+def restart(connection: str) -> None:
+    """Ask all workers to finish what they run and stop, so that they start with new code."""
+    with _open(connection) as operations:
+        count = len(operations.fleet.workers())
+        operations.fleet.restart()
+    click.echo(
+        f"asked {count} workers to stop when their jobs are done; "
+        "what keeps them running starts them again"
+    )
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # nobody of this number is known
+        user = "?"
+    return f"{user}@{socket.gethostname()}"
+
+
+@contextmanager
+def _open(connection: str) -> Generator[Operations, None, None]:
+    from broadcaster.settings import load_settings
+    from broadcaster.wiring.operations import open_operations
+
+    operations = open_operations(load_settings(), connection)
+    try:
+        yield operations
+    finally:
+        operations.clients.close()

@@ -1,0 +1,89 @@
+"""``broadcaster supervise``: keep as many workers as there is work for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import TYPE_CHECKING
+
+import click
+
+from broadcaster.cli.queue_screen import plain, shown_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from broadcaster.contracts.supervision import SupervisorStatus
+    from broadcaster.supervisor.supervisor import Supervisor
+
+
+@click.command()
+@click.argument("modules", nargs=-1)
+@click.option("--only", multiple=True, help="Only [supervisors.NAME]; may be repeated.")
+@click.option("--status", is_flag=True, help="Show what all supervisors do, and end.")
+@click.option("--json", "as_json", is_flag=True, help="With --status: JSON, for programs.")
+def supervise(
+    modules: tuple[str, ...], only: tuple[str, ...], *, status: bool, as_json: bool
+) -> None:
+    """
+    Keep the workers of [supervisors.NAME] running, as many as there is work for.
+
+    Workers import MODULES, and those of the `imports` setting. TERM or Ctrl-C lets all of
+    them finish; a second one has them hand back what runs. HUP replaces every worker, one
+    per queue at a time, with the code of today.
+    """
+    from broadcaster.cli import logs
+    from broadcaster.settings import load_settings
+    from broadcaster.wiring.supervise import open_supervisor
+
+    settings = load_settings()
+    settings.require_redis()
+    if status:
+        _show(as_json=as_json)
+        return
+    logs.configure(settings.gateway.log_format, "DEBUG" if settings.debug else "INFO")
+    supervisor, opened = open_supervisor(settings, modules, only)
+    try:
+        asyncio.run(_run(supervisor))
+    finally:
+        for operations in opened:
+            operations.clients.close()
+
+
+async def _run(supervisor: Supervisor) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, supervisor.stop)
+    loop.add_signal_handler(signal.SIGHUP, supervisor.restart)
+    await supervisor.run()
+
+
+def _show(*, as_json: bool) -> None:
+    import msgspec
+
+    from broadcaster.drivers.redis.supervisors import RedisSupervisorBoard
+    from broadcaster.settings import load_settings
+    from broadcaster.wiring.operations import open_operations
+
+    operations = open_operations(load_settings())
+    try:
+        found = RedisSupervisorBoard(operations.clients).read()
+    finally:
+        operations.clients.close()
+    if as_json:
+        click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
+        return
+    click.echo("\n".join(_lines(found)) or "no supervisor is running")
+
+
+def _lines(found: Sequence[SupervisorStatus]) -> Iterator[str]:
+    for supervisor in found:
+        yield plain(f"{supervisor.name}  {supervisor.state}")
+        for pool in supervisor.pools:
+            for group in pool.groups:
+                takes = "" if group.runtime is None else f", {shown_seconds(group.runtime)} each"
+                yield plain(
+                    f"  {pool.name}  {group.queue}  {len(group.pids)} of {group.wanted} processes "
+                    f"with {group.slots} slots  {group.ready} ready{takes}  {group.deaths} died"
+                )

@@ -1,0 +1,28 @@
+"""Queues by name: the connections that jobs are dispatched to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broadcaster.contracts.queue import Queue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueConnection:
+    """
+    A queue under a name, and what holds for all that is dispatched to it.
+
+    Attributes:
+        name: what settings call it; the one of ``[queue]`` is ``default``.
+        queue: where its jobs wait.
+        default_queue: queue of a job that names none.
+        after_commit: what is dispatched in a transaction waits for its end, unless it says
+            otherwise.
+    """
+
+    name: str
+    queue: Queue
+    default_queue: str = "default"
+    after_commit: bool = False

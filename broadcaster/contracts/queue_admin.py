@@ -1,0 +1,118 @@
+"""What people and monitors ask of queues, beside the work itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+RUNTIME_BOUNDS = tuple(0.001 * 1.25**step for step in range(72))
+"""Upper ends of the bins of runtimes, in seconds: from 1 ms to about two hours."""
+MAX_CLASSES = 200
+"""Job classes of a queue whose runtimes are told apart; the rest counts as ``other``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """
+    A queue is paused.
+
+    Attributes:
+        since: Unix seconds, by the store's clock.
+        until: when it ends by itself, or None.
+        by: who paused it, as they said.
+    """
+
+    since: float
+    until: float | None
+    by: str
+
+
+class Rate(NamedTuple):
+    """What happened in the last `seconds`, per minute."""
+
+    seconds: int
+    arrived: float
+    done: float
+    failed: float
+
+
+class Runtime(NamedTuple):
+    """How long jobs of one class took within the last quarter to half hour, in seconds."""
+
+    job: str
+    ended: int
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """
+    How a queue has been doing.
+
+    Attributes:
+        rates: over the last 1, 5 and 15 minutes.
+        runtimes: per job class, the most frequent first.
+    """
+
+    rates: Sequence[Rate]
+    runtimes: Sequence[Runtime]
+
+
+class QueueAdmin(Protocol):
+    """
+    Handling queues from outside; all methods block, and raise as those of `Queue`.
+
+    A queue with lanes is handled lane by lane (`broadcaster.protocol.lanes`).
+    """
+
+    def pause(self, queue: str, seconds: float | None = None, by: str = "") -> None:
+        """Reserve nothing of `queue` from now on, for `seconds` or until `resume`."""
+        ...
+
+    def resume(self, queue: str) -> bool:
+        """End a pause at once; False if there was none."""
+        ...
+
+    def paused(self, queue: str) -> Pause | None:
+        """Return the pause of `queue`, or None."""
+        ...
+
+    def clear(self, queue: str) -> int:
+        """Forget all jobs that wait, delayed ones too; return their number."""
+        ...
+
+    def cancel(self, queue: str, job_ids: Sequence[str]) -> int:
+        """
+        Forget these jobs; return how many there were.
+
+        One that runs ends in peace but is not tried again.
+        """
+        ...
+
+    def stats(self, queue: str) -> QueueStats:
+        """Return rates and runtimes."""
+        ...
+
+
+class RuntimeStore(Protocol):
+    """Where workers tell how long jobs take."""
+
+    async def tell(self, queue: str, bins: Mapping[tuple[str, int], int]) -> None:
+        """
+        Add counts of ended jobs of `queue`, by class and bin; see `bin_of`.
+
+        Meant to be called every few seconds with what was gathered.
+        """
+        ...
+
+
+def bin_of(seconds: float) -> int:
+    """Return the index of the bin of `RUNTIME_BOUNDS` that `seconds` falls into."""
+    for index, bound in enumerate(RUNTIME_BOUNDS):
+        if seconds <= bound:
+            return index
+    return len(RUNTIME_BOUNDS) - 1

@@ -1,0 +1,86 @@
+"""Handling queues on Redis from outside; see `broadcaster.contracts.queue_admin`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broadcaster.contracts.queue_admin import MAX_CLASSES, Pause, QueueStats
+from broadcaster.drivers.redis.queue_stats import fields_of, rates, runtimes, seconds_of
+from broadcaster.drivers.redis.queue_wire import Argument, hint_of, queue_keys, to_ms
+from broadcaster.drivers.redis.scripts_loader import arun, load_script, read, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from broadcaster.drivers.redis.client import RedisClients
+
+_PAUSE_KEYS = ["meta", "ready", "suspects", "notify"]
+_CLEAR_KEYS = ["jobs", "ready", "delayed", "suspects", "attempts", "crashes"]
+_CANCEL_KEYS = [*_CLEAR_KEYS, "reserved", "held"]
+_TELL_KEYS = ["runtimes:0", "runtimes:1"]
+_CANCEL_PAGE = 100
+
+
+class RedisQueueAdmin:
+    """Implements `QueueAdmin` and `RuntimeStore` of `broadcaster.contracts.queue_admin`."""
+
+    def __init__(self, clients: RedisClients) -> None:
+        self._clients = clients
+
+    def pause(self, queue: str, seconds: float | None = None, by: str = "") -> None:
+        """See `QueueAdmin.pause`."""
+        milliseconds = 0 if seconds is None else max(1, to_ms(seconds))
+        self._run("pause", queue, _PAUSE_KEYS, "pause", hint_of(queue), milliseconds, by)
+
+    def resume(self, queue: str) -> bool:
+        """See `QueueAdmin.resume`."""
+        return bool(self._run("pause", queue, _PAUSE_KEYS, "resume", hint_of(queue), 0, ""))
+
+    def paused(self, queue: str) -> Pause | None:
+        """See `QueueAdmin.paused`."""
+        fields = ("paused_until", "paused_since", "paused_by")
+        command = ("HMGET", self._clients.keys.queue(queue, "meta"), *fields)
+        (ends, since, by), clock = read(self._clients.sync, [command, ("TIME",)])
+        if ends is None or 0 < int(ends) <= seconds_of(clock) * 1000:
+            return None
+        end = int(ends) / 1000 if int(ends) else None
+        return Pause(int(since or 0) / 1000, end, (by or b"").decode("utf-8", "replace"))
+
+    def clear(self, queue: str) -> int:
+        """See `QueueAdmin.clear`."""
+        total, more = 0, 1
+        while more:
+            count, more = self._run("clear", queue, _CLEAR_KEYS)
+            total += int(count)
+        return total
+
+    def cancel(self, queue: str, job_ids: Sequence[str]) -> int:
+        """See `QueueAdmin.cancel`. One that waits in a long queue takes time to find."""
+        return sum(
+            int(self._run("cancel", queue, _CANCEL_KEYS, *job_ids[first : first + _CANCEL_PAGE]))
+            for first in range(0, len(job_ids), _CANCEL_PAGE)
+        )
+
+    def stats(self, queue: str) -> QueueStats:
+        """See `QueueAdmin.stats`."""
+        stats, *slots = queue_keys(self._clients.keys, queue, ["stats", *_TELL_KEYS])
+        commands = [("HGETALL", key) for key in (stats, *slots)]
+        *hashes, clock = read(self._clients.sync, [*commands, ("TIME",)])
+        counts, *told = map(fields_of, hashes)
+        now = seconds_of(clock)
+        return QueueStats(rates(counts, now), runtimes(told, now))
+
+    async def tell(self, queue: str, bins: Mapping[tuple[str, int], int]) -> None:
+        """See `RuntimeStore.tell`."""
+        if not bins:
+            return
+        args: list[Argument] = [MAX_CLASSES]
+        for (job, at), count in bins.items():
+            args += (job, at, count)
+        keys = queue_keys(self._clients.keys, queue, _TELL_KEYS)
+        await arun(self._clients.aio, load_script("queue_tell"), keys, args)
+
+    def _run(self, verb: str, queue: str, suffixes: Sequence[str], *args: Argument) -> Any:
+        keys = queue_keys(self._clients.keys, queue, suffixes)
+        script = load_script(f"queue_{verb}")
+        return run(self._clients.sync, script, keys, args, repeat_lost=True)

@@ -1,0 +1,112 @@
+"""How calls of ``queue_push.lua`` are spelled, and their replies read: pure functions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from broadcaster.contracts.queue import Pushed
+from broadcaster.contracts.settlements import LINK_SECONDS, MAX_UNIQUE_SECONDS
+from broadcaster.drivers.redis.queue_wire import Argument, hint_of, queue_keys, read_id, to_ms
+from broadcaster.drivers.redis.scripts_loader import Call, load_behind
+from broadcaster.errors import DriverRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.contracts.queue import NewJob
+    from broadcaster.drivers.redis.keys import Keys
+
+PUSH_CHUNK = 1_000
+PUSH_KEYS = ["jobs", "ready", "delayed", "notify", "failed_jobs", "stats"]
+
+Outcome = str | DriverRefused | None
+"""What became of a pushed job: None if it is new, the id of the job that has its unique lock,
+"" if it was known, or Redis's refusal."""
+
+
+class PushCall(NamedTuple):
+    """A call of ``queue_push.lua``, and the places of its jobs among all that are pushed."""
+
+    call: Call
+    places: Sequence[int]
+
+
+def push_calls(keys: Keys, jobs: Sequence[NewJob]) -> list[PushCall]:
+    """Return the script calls that queue `jobs`: one per queue and 1,000 jobs."""
+    by_queue: defaultdict[str, list[int]] = defaultdict(list)
+    for place, job in enumerate(jobs):
+        by_queue[job.queue].append(place)
+    return [
+        _push_call(keys, queue, jobs, places[first : first + PUSH_CHUNK])
+        for queue, places in by_queue.items()
+        for first in range(0, len(places), PUSH_CHUNK)
+    ]
+
+
+def outcomes(calls: Sequence[PushCall], replies: Sequence[Any]) -> list[Outcome]:
+    """Return what became of each job, in the order in which they were pushed."""
+    found: list[Outcome] = [None] * sum(len(call.places) for call in calls)
+    for (_, places), reply in zip(calls, replies, strict=True):
+        if isinstance(reply, DriverRefused):
+            for place in places:
+                found[place] = reply
+            continue
+        others = reply[1]
+        for at in range(0, len(others), 2):
+            found[places[int(others[at]) - 1]] = read_id(others[at + 1])
+    return found
+
+
+def pushed(jobs: Sequence[NewJob], found: Sequence[Outcome]) -> Pushed:
+    """
+    Return what became of `jobs`.
+
+    Raises `DriverRefused` if Redis refused one of them.
+    """
+    if found.count(None) == len(found):
+        return Pushed([job.id for job in jobs])
+    new: list[str] = []
+    known: list[str] = []
+    locked: dict[str, str] = {}
+    for job, outcome in zip(jobs, found, strict=True):
+        match outcome:
+            case None:
+                new.append(job.id)
+            case "":
+                known.append(job.id)
+            case str():
+                locked[job.id] = outcome
+            case _:
+                raise outcome
+    return Pushed(new, known, locked)
+
+
+def unique_key(keys: Keys, queue: str, key: str) -> str:
+    """Return the key of a unique lock of `queue`."""
+    return keys.queue(queue, f"unique:{_hashed(key)}")
+
+
+def _push_call(keys: Keys, queue: str, jobs: Sequence[NewJob], places: Sequence[int]) -> PushCall:
+    names = queue_keys(keys, queue, PUSH_KEYS)
+    args: list[Argument] = [hint_of(queue), len(places), to_ms(LINK_SECONDS)]
+    extras: list[Argument] = []
+    for number, job in enumerate((jobs[place] for place in places), 1):
+        args += (job.id, to_ms(job.delay), job.body)
+        if job.unique is None and job.link is None:
+            continue
+        lock = row = lock_ms = index = 0
+        if job.unique is not None:
+            names.append(unique_key(keys, queue, job.unique.key))
+            lock, lock_ms = len(names), to_ms(min(job.unique.seconds, MAX_UNIQUE_SECONDS)) or 1
+        if job.link is not None:
+            names.append(keys.queue(queue, f"link:{_hashed(job.link.row)}"))
+            row, index = len(names), job.link.index
+        extras += (number, lock, lock_ms, row, index)
+    call = Call(load_behind("queue_push", "queue_start"), names, args + extras)
+    return PushCall(call, places)
+
+
+def _hashed(key: str) -> str:
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

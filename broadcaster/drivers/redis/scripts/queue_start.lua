@@ -1,0 +1,36 @@
+-- The clock and the counts of a queue. Not a script of its own: this text stands in front of
+-- queue_step, _push and _retry.
+--
+-- A stats key is a HASH of counts per 15 seconds of Redis time: a letter and the number of the
+-- quarter minute -> jobs that became ready ("r"), were done ("d"), failed for good ("f").
+-- What is older than an hour goes when a new quarter minute begins; of what became ready the
+-- sums per quarter of an hour stay for a week ("R" and its number). Nothing expires by itself.
+
+local BUCKET, BUCKETS, COARSE, WEEK = 15000, 240, 60, 672
+local clock = redis.call('TIME')
+local now_us = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+local now = math.floor(now_us / 1000)
+
+local function text(number) return string.format('%.0f', number) end
+
+local function tally(key, letter, number)
+  if number == 0 then return end
+  local bucket = math.floor(now / BUCKET)
+  if redis.call('HINCRBY', key, letter .. bucket, number) ~= number then return end
+  local fields, old = redis.call('HKEYS', key), {}
+  for i = 1, #fields do
+    local kind, of = string.sub(fields[i], 1, 1), tonumber(string.sub(fields[i], 2)) or 0
+    if kind == 'R' then
+      if of < bucket / COARSE - WEEK then old[#old + 1] = fields[i] end
+    elseif of <= bucket - BUCKETS then
+      old[#old + 1] = fields[i]
+      if kind == 'r' then
+        redis.call('HINCRBY', key, 'R' .. math.floor(of / COARSE), redis.call('HGET', key, fields[i]))
+      end
+    end
+  end
+  for first = 1, #old, 4000 do
+    redis.call('HDEL', key, unpack(old, first, math.min(first + 3999, #old)))
+  end
+end
+

@@ -1,0 +1,201 @@
+"""
+Limits that all workers share: `RateLimited` and `Throttle`.
+
+::
+
+    limit("mail", Limit(allow=60, every=60))
+
+    class SendMail(Job, middleware=[RateLimited("mail")], tries=3): ...
+
+    class CallApi(Job, middleware=[Throttle("api", allow=30, every=60)]): ...
+
+A job that is over its limit is put off until there is room. This uses up no try, so a crowd
+does not fail its jobs; ``count=True`` makes it one, as Laravel has it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from broadcaster import current
+from broadcaster.errors import DriverUnavailable, InvalidJob
+from broadcaster.jobs.delay import Duration, as_seconds
+
+if TYPE_CHECKING:
+    from broadcaster.contracts.limits import Limiter
+    from broadcaster.jobs.job import Job
+    from broadcaster.jobs.middleware.contract import Next
+
+AWAY_SECONDS = 1.0
+"""Seconds after which a job is tried again when nobody can be asked for its limit."""
+
+_SLACK = 0.05
+"""Seconds past the moment when there is room: the queue's clock counts in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """
+    How much may be done.
+
+    Attributes:
+        allow: jobs in a window.
+        every: seconds that a window is long; it begins with its first job.
+        by: whom the window is for; jobs of another one have their own.
+    """
+
+    allow: int
+    every: float = 60.0
+    by: str = ""
+
+
+Limits = Limit | Iterable[Limit] | None
+"""What a limiter answers: one limit, several that all hold, or None for no limit."""
+
+_limits: dict[str, Callable[[Any], Limits]] = {}
+
+
+def limit(name: str, limits: Limit | Callable[[Any], Limits]) -> None:
+    """
+    Name a limit; a later one of the same name replaces it.
+
+    Args:
+        limits: a `Limit`, or what returns limits for a job.
+
+    Source: Laravel, ``RateLimiter::for``.
+    """
+    _limits[name] = limits if callable(limits) else lambda _: limits
+
+
+class RateLimited:
+    """
+    Puts a job off while the limit called `name` is reached.
+
+    Args:
+        name: see `limit`.
+        count: putting it off uses up a try.
+        drop: forget the job instead.
+
+    Source: Laravel, ``Queue/Middleware/RateLimited``.
+    """
+
+    def __init__(self, name: str, *, count: bool = False, drop: bool = False) -> None:
+        self._name = name
+        self._count = count
+        self._drop = drop
+
+    async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
+        """Run `next`, or put `job` off."""
+        for one in _as_limits(self._named()(job)):
+            key = f"rate:{self._name}:{one.by}"
+            if not await _may_run(job, key, one, count=self._count, drop=self._drop):
+                return
+        await next()
+
+    def _named(self) -> Callable[[Any], Limits]:
+        known = _limits.get(self._name)
+        if known is None:
+            close = difflib.get_close_matches(self._name, _limits, n=1)
+            hint = f" (is it {close[0]!r}?)" if close else ""
+            raise InvalidJob(
+                f"no limit is called {self._name!r}{hint}: limit({self._name!r}, ...) in a module "
+                "that the worker imports"
+            )
+        return known
+
+
+class Throttle:
+    """
+    Lets `allow` jobs run in each window of `every` seconds, and puts the rest off.
+
+    Args:
+        key: what is limited; jobs of several classes may share it.
+        count: putting it off uses up a try.
+        drop: forget the job instead.
+
+    Source: Laravel, ``Redis::throttle``.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        allow: int = 60,
+        every: Duration = 60.0,
+        count: bool = False,
+        drop: bool = False,
+    ) -> None:
+        if allow < 1:
+            raise ValueError(f"allow must be 1 or more, not {allow}")
+        self._key = f"throttle:{key}"
+        self._limit = Limit(allow=allow, every=as_seconds(every, "every"))
+        self._count = count
+        self._drop = drop
+
+    async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
+        """Run `next`, or put `job` off."""
+        if await _may_run(job, self._key, self._limit, count=self._count, drop=self._drop):
+            await next()
+
+
+class RateLimiter:
+    """
+    A limit for code of your own, which decides what to do.
+
+    ::
+
+        if not RateLimiter(f"mail:{user_id}", allow=10, every=3600).attempt():
+            self.release(60, count=False)
+
+    Counting and the end of the window are one step, so no crash leaves a counter without end.
+    """
+
+    def __init__(self, key: str, *, allow: int, every: Duration) -> None:
+        self._key = f"limiter:{key}"
+        self._allow = allow
+        self._every = as_seconds(every, "every")
+
+    def attempt(self) -> bool:
+        """Count one more and return True, or False if the limit is reached."""
+        return _limiter().throttle(self._key, self._allow, self._every).allowed
+
+    async def aattempt(self) -> bool:
+        """See `attempt`."""
+        return (await _limiter().athrottle(self._key, self._allow, self._every)).allowed
+
+    def clear(self) -> None:
+        """Begin anew."""
+        _limiter().forget(self._key)
+
+    async def aclear(self) -> None:
+        """See `clear`."""
+        await _limiter().aforget(self._key)
+
+
+def _limiter() -> Limiter:
+    return current.application().limiter
+
+
+def _as_limits(limits: Limits) -> Iterable[Limit]:
+    if limits is None:
+        return ()
+    return (limits,) if isinstance(limits, Limit) else limits
+
+
+async def _may_run(job: Job, key: str, limit: Limit, *, count: bool, drop: bool) -> bool:
+    """Return whether there is room; if not, say what becomes of `job`."""
+    try:
+        said = await _limiter().athrottle(key, limit.allow, limit.every)
+    except DriverUnavailable:  # no fault of the job
+        job.release(AWAY_SECONDS, count=False)
+        return False
+    if said.allowed:
+        return True
+    if drop:
+        job.delete()
+    else:
+        job.release(said.retry_after + _SLACK, count=count)
+    return False

@@ -1,0 +1,147 @@
+"""
+The job that runs here: what it may ask, and what it may say about itself.
+
+`current_job` is set around every run, in the worker's event loop, in its threads and in the
+processes of sync jobs. What a job says (`release`, `fail`, `delete`) does nothing until its
+run has ended: then the worker does it instead of what it would have done otherwise.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from broadcaster.errors import NotRunning
+from broadcaster.jobs.backoff import delay_before_retry
+from broadcaster.jobs.delay import as_seconds
+from broadcaster.jobs.outcome import Deleted, Failed, Limits, Past, Released, described
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from broadcaster.contracts.limits import LockOwner
+    from broadcaster.jobs.delay import Duration
+    from broadcaster.jobs.outcome import Verdict
+    from broadcaster.protocol.payload import Cause, Payload
+
+
+@dataclass(kw_only=True)
+class CurrentJob:
+    """
+    The job that runs.
+
+    Attributes:
+        payload: what was queued.
+        queue: where it waited.
+        limits: how often and how long it may run, the worker's defaults included.
+        past: what it went through before this run.
+        token: fencing token of this reservation, 0 without a worker.
+        lease: seconds for which its worker has it, renewed while it runs; 0.0 without one.
+        verdict: what it has said about itself, or None.
+        locks: what its middleware has locked, to be renewed together with its lease.
+    """
+
+    payload: Payload
+    queue: str
+    limits: Limits
+    past: Past
+    token: int = 0
+    lease: float = 0.0
+    verdict: Verdict | None = None
+    locks: dict[str, LockOwner] = field(default_factory=dict[str, "LockOwner"])
+
+    @property
+    def id(self) -> str:
+        """The id that `dispatch` returned."""
+        return self.payload.id
+
+    @property
+    def name(self) -> str:
+        """The registered name of its class."""
+        return self.payload.job
+
+    @property
+    def attempts(self) -> int:
+        """Number of this try, from 1."""
+        return self.past.attempts + 1
+
+    @property
+    def batch_id(self) -> str | None:
+        """Id of the batch that it is in, or that calls back; or None."""
+        if self.payload.batch is not None:
+            return self.payload.batch.id
+        return (self.payload.cause.batch or None) if self.payload.cause else None
+
+    @property
+    def chain_id(self) -> str | None:
+        """Id of the chain that it is in, or that calls back; or None."""
+        if self.payload.chain is not None:
+            return self.payload.chain.id
+        return (self.payload.cause.chain or None) if self.payload.cause else None
+
+    @property
+    def cause(self) -> Cause | None:
+        """What it is about if it is a callback of a chain or batch, or None."""
+        return self.payload.cause
+
+    def next_backoff(self) -> float:
+        """Return the seconds that a retry of this try would wait, without jitter."""
+        return delay_before_retry(self.attempts, self.limits.backoff)
+
+    def release(self, delay: Duration = 0.0, *, count: bool = True) -> None:
+        """
+        Put the job back when this run has ended; the last word counts.
+
+        Args:
+            delay: seconds before it runs again; at least 1 without `count`.
+            count: it uses up a try; without, it may be put off 1,000 times.
+        """
+        self._say(Released(as_seconds(delay, "delay"), counts=count))
+
+    def fail(self, error: BaseException | str = "the job gave itself up") -> None:
+        """Give the job up when this run has ended, whatever it says after."""
+        self.verdict = Failed(described(error) if isinstance(error, BaseException) else error)
+
+    def delete(self) -> None:
+        """Forget the job when this run has ended, as if it were done."""
+        self._say(Deleted())
+
+    def _say(self, verdict: Verdict) -> None:
+        if not isinstance(self.verdict, Failed):
+            self.verdict = verdict
+
+
+_current: ContextVar[CurrentJob | None] = ContextVar("broadcaster_job", default=None)
+
+
+def current_job() -> CurrentJob | None:
+    """Return the job that runs in this task or thread, or None."""
+    return _current.get()
+
+
+def require_current_job(what: str) -> CurrentJob:
+    """
+    Return the job that runs here.
+
+    Raises:
+        NotRunning: none does; the message names `what` was asked.
+    """
+    running = _current.get()
+    if running is None:
+        raise NotRunning(
+            f"{what} needs a running job, and none runs here: call it inside handle(), "
+            "and run that with a worker, run_now() or arun_now()"
+        )
+    return running
+
+
+@contextmanager
+def running(job: CurrentJob) -> Generator[CurrentJob]:
+    """Make `job` the one that runs in this block."""
+    token = _current.set(job)
+    try:
+        yield job
+    finally:
+        _current.reset(token)

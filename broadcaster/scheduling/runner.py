@@ -1,0 +1,149 @@
+"""
+Queues what is due: one runner of all that are started does, the others wait.
+
+The runner that has the lock works; it renews the lock as long as it lives, and the next one
+takes over when it lapses. Nothing depends on there being only one: the id of a scheduled job
+is made of its name and the moment, and queues take it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from broadcaster.contracts.limits import LockOwner
+from broadcaster.contracts.settlements import Link, NewJob, Unique
+from broadcaster.errors import BroadcasterError, DriverError
+from broadcaster.jobs.bus import payload_of, queue_of, unique_of
+from broadcaster.protocol.ids import derived_id
+from broadcaster.protocol.payload import encode_payload
+from broadcaster.scheduling.timetable import due, next_due
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from broadcaster.contracts.limits import Locks
+    from broadcaster.scheduling.timetable import Due, Entry
+
+_log = logging.getLogger("broadcaster.schedule")
+
+LOCK = "schedule"
+LEASE_SECONDS = 15.0
+
+
+def scheduled_job(entry: Entry, moment: float, *, now: float, default_queue: str) -> NewJob:
+    """
+    Return the job of `entry` that is due at `moment`; the same one whoever makes it.
+
+    Args:
+        moment: Unix seconds.
+        now: Unix seconds, for `retry_until`.
+        default_queue: for a class that names no queue.
+    """
+    ready = entry.job
+    payload = payload_of(ready, job_id=derived_id("schedule", entry.name, f"{moment:.3f}"), now=now)
+    unique = unique_of(ready)
+    if unique is None and entry.lock:
+        unique = Unique(f"schedule:{derived_id(entry.name)}", entry.lock)
+    return NewJob(
+        id=payload.id,
+        queue=queue_of(ready, default_queue),
+        body=encode_payload(payload),
+        delay=ready.options.delay,
+        unique=unique,
+        # Remembered for a day, also when the job is long done; later moments have higher places.
+        link=Link(f"schedule:{derived_id(entry.name)}", int(moment)),
+    )
+
+
+class ScheduleRunner:
+    """
+    Queues what is due while it has the lock.
+
+    Args:
+        entries: what there is.
+        send: queues one; it may raise what queues raise.
+        locks: where the lock is.
+        runner_id: nobody else's.
+        clock: Unix seconds.
+        lease: seconds for which the lock outlives its owner.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        send: Callable[[Due], Awaitable[bool]],
+        locks: Locks,
+        runner_id: str,
+        *,
+        clock: Callable[[], float],
+        lease: float = LEASE_SECONDS,
+    ) -> None:
+        self._entries = entries
+        self._send = send
+        self._locks = locks
+        self._owner = LockOwner(runner_id, 1)
+        self._clock = clock
+        self._lease = lease
+        self._handled: dict[str, float] = {}
+        self._stopping = asyncio.Event()
+        self.leads = False
+
+    def stop(self) -> None:
+        """End `run` after what is being queued."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Run until `stop`, whatever the store does; the lock is free then."""
+        try:
+            while not self._stopping.is_set():
+                wait = await self.turn()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._stopping.wait()
+        finally:
+            with contextlib.suppress(DriverError):
+                await self._locks.arelease(LOCK, self._owner)
+
+    async def turn(self) -> float:
+        """Queue what is due now, if this runner has the lock; return the seconds to wait."""
+        try:
+            taken = await self._locks.aacquire(LOCK, self._owner, self._lease)
+        except DriverError as error:
+            _log.warning("the schedule waits for Redis: %s", error, extra={"event": "waiting"})
+            return 1.0
+        self._note(leads=taken == 0)
+        if taken:
+            return min(taken, self._lease / 3)
+        for each in due(self._entries, self._handled, self._clock()):
+            if not await self._queue(each):
+                return 1.0  # again, while it may still be made up for
+        now = self._clock()
+        upcoming = next_due(self._entries, now)
+        renewal = self._lease / 3
+        return renewal if upcoming is None else min(renewal, max(0.0, upcoming - now))
+
+    async def _queue(self, each: Due) -> bool:
+        name = each.entry.name
+        try:
+            new = await self._send(each)
+        except DriverError as error:
+            _log.warning("%s could not be queued: %s", name, error, extra={"event": "waiting"})
+            return False
+        except BroadcasterError:
+            _log.exception("%s cannot be queued", name, extra={"event": "schedule_failed"})
+        else:
+            fields = {"event": "scheduled", "name_": name, "moment": each.moment}
+            _log.info("%s %s", "queued" if new else "left out", name, extra=fields)
+        if each.dropped:
+            _log.warning("%s missed %d earlier moments", name, each.dropped)
+        self._handled[name] = each.moment
+        return True
+
+    def _note(self, *, leads: bool) -> None:
+        if leads != self.leads:
+            text = "this runner queues what is due" if leads else "another runner has the lock"
+            _log.info(text, extra={"event": "schedule_leader", "leads": leads})
+        self.leads = leads

@@ -1,0 +1,179 @@
+"""
+Groups of workers that ``broadcaster supervise`` keeps: ``[supervisors.<name>]``.
+
+::
+
+    [supervisors.main]
+    queue = ["critical", "high", "default"]
+    balance = "auto"
+    min_processes = 1
+    max_processes = 10
+    shift = 1
+    cooldown = 3
+    memory = 128
+    tries = 3
+    timeout = 90
+
+    [supervisors.long]
+    connection = "long"
+    queue = ["exports", "imports"]
+    balance = "simple"
+    processes = 4
+    timeout = 600
+
+All options of workers are options of these too; what is not said is as in ``[worker]``.
+
+Source: Laravel Horizon, ``config/horizon.php``, whose keys these are in snake_case.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
+
+from broadcaster.errors import ConfigurationError
+from broadcaster.protocol.channels import shown
+from broadcaster.settings_sources import Found, did_you_mean
+from broadcaster.settings_values import convert
+from broadcaster.settings_work import WorkerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_SUPERVISORS = 50
+MAX_PROCESSES = 256
+
+_NAME = re.compile(r"[-A-Za-z0-9_.]{1,64}")
+_ENDING = ("once", "stop_when_empty", "stop_when_empty_for", "health_port", "health_socket", "name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorSettings(WorkerSettings):
+    """
+    One group of workers, and how it grows and shrinks.
+
+    Attributes:
+        balance: ``auto`` gives each queue processes by what waits in it, ``simple`` the same
+            number to each, ``off`` serves all queues in order with all processes.
+        strategy: ``time`` weighs queues by the time to clear them, ``size`` by their jobs.
+        min_processes: of each queue, with ``auto``.
+        max_processes: of all queues together; 0 is what `processes` says.
+        min_slots: jobs that a process runs at once when there is little to do, with ``auto``;
+            `concurrency` is the most.
+        clear_within: seconds in which what waits should be cleared; more slots, then more
+            processes are used until it is.
+        shift: processes that a queue gains or loses at once.
+        cooldown: seconds between two changes.
+        nice: priority of the processes, -20 to 19; below 0 needs the right to it.
+    """
+
+    balance: Literal["auto", "simple", "off"] = "auto"
+    strategy: Literal["time", "size"] = "time"
+    min_processes: int = 1
+    max_processes: int = 0
+    min_slots: int = 1
+    clear_within: float = 5.0
+    shift: int = 1
+    cooldown: float = 3.0
+    nice: int = 0
+
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "min_processes": (1, MAX_PROCESSES),
+    "max_processes": (0, MAX_PROCESSES),
+    "min_slots": (1, 1_000),
+    "clear_within": (0.1, 86_400),
+    "shift": (1, MAX_PROCESSES),
+    "cooldown": (0.5, 3_600),
+    "nice": (-20, 19),
+}
+
+
+def read_supervisors(found: Found | None, base: WorkerSettings) -> Mapping[str, SupervisorSettings]:
+    """
+    Return the tables ``[supervisors.<name>]`` by name.
+
+    Args:
+        found: the table of tables, as TOML has it, or as JSON.
+        base: what a table does not say.
+
+    Raises:
+        ConfigurationError: it names the source, the table and the option.
+    """
+    if found is None:
+        return {}
+    value = found.value
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict):
+        raise ConfigurationError(
+            f"supervisors (from {found.source}) must be tables: [supervisors.<name>] in a file, "
+            "a JSON object in the environment"
+        )
+    tables = cast("dict[str, object]", value)
+    if len(tables) > MAX_SUPERVISORS:
+        raise ConfigurationError(
+            f"{len(tables)} supervisors are in {found.source}; {MAX_SUPERVISORS} are the most"
+        )
+    return {name: _one(name, table, found.source, base) for name, table in tables.items()}
+
+
+def _one(name: str, table: object, source: str, base: WorkerSettings) -> SupervisorSettings:
+    where = f"[supervisors.{shown(name)}] in {source}"
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"{where}: a name is 1 to 64 letters, digits or - _ .")
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{where} must be a table")
+    hints = get_type_hints(SupervisorSettings)
+    own = {field.name for field in dataclasses.fields(SupervisorSettings)} - {
+        field.name for field in dataclasses.fields(WorkerSettings)
+    }
+    said: dict[str, Any] = {}
+    for option, given in cast("dict[str, object]", table).items():
+        if option not in hints or option in _ENDING:
+            known = set(hints) - set(_ENDING)
+            raise ConfigurationError(
+                f"{where} has no option {shown(option)}{did_you_mean(option, known)}"
+            )
+        if option in _RANGES:
+            said[option] = _number(where, option, given, whole=hints[option] is int)
+        else:
+            path = f"supervisors.{option}" if option in own else f"worker.{option}"
+            said[option] = convert(path, Found(given, where), hints[option])
+    made = SupervisorSettings(**{**dataclasses.asdict(base), **said})
+    _check(where, made)
+    return made
+
+
+def _number(where: str, option: str, value: object, *, whole: bool) -> float:
+    low, high = _RANGES[option]
+    allowed = int if whole else int | float
+    if isinstance(value, bool) or not isinstance(value, allowed) or not low <= value <= high:
+        what = "a whole number" if whole else "a number"
+        raise ConfigurationError(
+            f"{where}: {option} must be {what} from {low:g} to {high:g}, not {shown(str(value))}"
+        )
+    return value if whole else float(value)
+
+
+def _check(where: str, made: SupervisorSettings) -> None:
+    if not made.queue:
+        raise ConfigurationError(f'{where} must name its queues: queue = ["default"]')
+    most = made.max_processes or made.processes
+    groups = 1 if made.balance == "off" else len(made.queue)
+    least = made.min_processes if made.balance == "auto" else 1
+    if groups * least > most:
+        raise ConfigurationError(
+            f"{where}: {groups} queues need at least {groups * least} processes, and {most} are "
+            "allowed: raise max_processes, or set balance = 'off'"
+        )
+    if made.min_slots > made.concurrency:
+        raise ConfigurationError(
+            f"{where}: min_slots is {made.min_slots}, and concurrency only {made.concurrency}"
+        )

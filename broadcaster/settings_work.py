@@ -1,0 +1,174 @@
+"""
+What workers are told by settings: queues, ``[worker]``, and the pools of ``[workers.<name>]``.
+
+A pool is a named group of queues with options of its own, for ``broadcaster work --pool
+emails``; what it does not say is as in ``[worker]``::
+
+    [worker]
+    grace = 60
+
+    [workers.emails]
+    queue = ["transactional", "marketing"]
+    concurrency = 50
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
+
+from broadcaster.errors import ConfigurationError
+from broadcaster.protocol.channels import shown
+from broadcaster.protocol.lanes import LANES
+from broadcaster.settings_sources import Found, did_you_mean
+from broadcaster.settings_values import convert
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_POOLS = 200
+
+_POOL = re.compile(r"[-A-Za-z0-9_.]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """
+    How jobs wait and are taken.
+
+    Attributes:
+        driver: ``sync`` runs jobs at once in the calling process, without Redis; ``null``
+            forgets them; ``failover`` puts them into the first of `connections` that can be
+            reached; ``celery`` hands them to Celery.
+        default: queue of a job that names none.
+        lease: seconds after which a silent worker's job is given to another.
+        max_crashes: lapsed leases after which a job counts as failed.
+        lanes: lanes of each queue, by which broadcasts keep their order per channel.
+        after_commit: what is dispatched in a database transaction waits for its commit.
+        connections: of ``failover``, the names of others, the preferred one first.
+        celery_app: of ``celery``, where the application is: ``shop.celery:app``.
+    """
+
+    driver: Literal["redis", "sync", "null", "failover", "celery"] = "redis"
+    default: str = "default"
+    lease: float = 30.0
+    max_crashes: int = 3
+    lanes: int = LANES
+    after_commit: bool = False
+    connections: tuple[str, ...] = ()
+    celery_app: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """
+    What ``work`` does, unless its command line says otherwise; the names are the same.
+
+    Attributes:
+        queue: queues, the most urgent first; ``mail:3`` has the weight 3. Empty are the one of
+            broadcasts and the default one.
+        weights: serve queues by weight instead of strictly in order.
+        concurrency: jobs that run at once in one process.
+        processes: worker processes.
+        reserve_ahead: short jobs reserved before there is a slot for them, per process.
+        tries: tries of a job that does not say; 0 is no limit.
+        timeout: seconds for one try of a job that does not say; 0 is no limit.
+        backoff: seconds before each retry of a job that does not say.
+        grace: seconds that running jobs get to finish at a stop.
+        rest: seconds that a slot pauses after each job.
+        sleep: longest time between two looks at an empty queue.
+        max_jobs: stop after this many jobs; 0 is no limit.
+        max_time: stop after this many seconds; 0 is no limit.
+        memory: stop when the process takes more MB of RAM; 0 is no limit.
+        max_away: stop when the queue cannot be reached for this many seconds; 0 is never.
+        stop_when_empty: stop when no job is ready.
+        stop_when_empty_for: stop when no job was ready for this many seconds; 0 is never.
+        once: run one job, if there is one, and stop.
+        force: take jobs of paused queues too.
+        name: what monitors call it.
+        connection: name of the connection whose queues it serves; empty is the default one.
+        health_port: port of the health endpoint on 127.0.0.1; 0 is none.
+        health_socket: path of a Unix socket for it; empty is none.
+        json: log one JSON object per line.
+    """
+
+    queue: tuple[str, ...] = ()
+    weights: bool = False
+    concurrency: int = 10
+    processes: int = 1
+    reserve_ahead: int = 16
+    tries: int = 1
+    timeout: float | None = None
+    backoff: tuple[float, ...] = ()
+    grace: float = 20.0
+    rest: float = 0.0
+    sleep: float = 2.0
+    max_jobs: int = 0
+    max_time: float = 0.0
+    memory: int = 0
+    max_away: float = 0.0
+    stop_when_empty: bool = False
+    stop_when_empty_for: float = 0.0
+    once: bool = False
+    force: bool = False
+    name: str = ""
+    connection: str = ""
+    health_port: int = 0
+    health_socket: str = ""
+    json: bool = False
+
+
+def read_pools(found: Found | None, base: WorkerSettings) -> Mapping[str, WorkerSettings]:
+    """
+    Return the pools of ``[workers.<name>]`` by name.
+
+    Args:
+        found: the table of tables, as TOML has it, or as JSON.
+        base: what a pool does not say.
+
+    Raises:
+        ConfigurationError: it names the source, the pool and the option.
+    """
+    if found is None:
+        return {}
+    tables = _tables(found)
+    if len(tables) > MAX_POOLS:
+        raise ConfigurationError(
+            f"{len(tables)} pools are in {found.source}; {MAX_POOLS} are the most"
+        )
+    return {name: _pool(name, table, found.source, base) for name, table in tables.items()}
+
+
+def _tables(found: Found) -> dict[str, object]:
+    value = found.value
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict):
+        raise ConfigurationError(
+            f"workers (from {found.source}) must be tables: [workers.<name>] in a file, "
+            "a JSON object in the environment"
+        )
+    return cast("dict[str, object]", value)
+
+
+def _pool(name: str, table: object, source: str, base: WorkerSettings) -> WorkerSettings:
+    where = f"[workers.{shown(name)}] in {source}"
+    if not _POOL.fullmatch(name):
+        raise ConfigurationError(f"{where}: a name is 1 to 64 letters, digits or - _ .")
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{where} must be a table")
+    hints = get_type_hints(WorkerSettings)
+    said: dict[str, Any] = {}
+    for option, value in cast("dict[str, object]", table).items():
+        if option not in hints:
+            raise ConfigurationError(
+                f"{where} has no option {shown(option)}{did_you_mean(option, hints)}"
+            )
+        said[option] = convert(f"worker.{option}", Found(value, where), hints[option])
+    return dataclasses.replace(base, **said)

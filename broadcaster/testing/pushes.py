@@ -1,0 +1,128 @@
+"""What fakes of the queue and of the bus have in common: which jobs they take, and what they took."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from broadcaster.testing.application import recording
+from broadcaster.testing.records import chosen, is_of, listed, title_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broadcaster.contracts.batches import NewBatch
+    from broadcaster.testing.records import PushedJob
+
+    Predicate = Callable[[Any], object]
+
+
+class Pushes:
+    """
+    Takes jobs before they reach the queue.
+
+    Use it as a fixture, as a context manager, or with `unittest`'s `enterContext`.
+    """
+
+    def __init__(self) -> None:
+        self._taken: list[PushedJob] = []
+        self._kept: list[NewBatch] = []
+        self._only: tuple[object, ...] = ()
+        self._except: tuple[object, ...] = ()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(recording(self))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def only(self, *targets: object) -> Self:
+        """Take these and nothing else; the rest goes to the real queue."""
+        self._only = (*self._only, *targets)
+        return self
+
+    def except_(self, *targets: object) -> Self:
+        """Let these go to the real queue."""
+        self._except = (*self._except, *targets)
+        return self
+
+    def clear(self) -> None:
+        """Forget what was taken."""
+        self._taken.clear()
+        self._kept.clear()
+
+    def wants(self, pushed: PushedJob) -> bool:
+        """See `broadcaster.testing.application.Recorder`."""
+        if self._only and not any(is_of(pushed, target) for target in self._only):
+            return False
+        return not any(is_of(pushed, target) for target in self._except)
+
+    def take(self, pushed: PushedJob) -> None:
+        """See `broadcaster.testing.application.Recorder`."""
+        self._taken.append(pushed)
+
+    def take_batch(self, batch: NewBatch) -> bool:
+        """See `broadcaster.testing.application.Recorder`."""
+        if self._only:
+            return False
+        self._kept.append(batch)
+        return True
+
+
+def missing(
+    verb: str,
+    target: object,
+    predicate: Predicate | None,
+    taken: Sequence[PushedJob],
+    *,
+    where: str = "",
+) -> NoReturn:
+    """
+    Fail because nothing of `target` is among `taken`.
+
+    Args:
+        verb: what was to be done: ``pushed``.
+        where: what else was asked for, behind the name: `` on 'mail'``.
+
+    Raises:
+        AssertionError: always; it says what there is instead.
+    """
+    __tracebackhide__ = True
+    same = chosen(taken, target, None)
+    title = title_of(target)
+    if same and predicate is not None and not where:
+        text = f"no {title} that was {verb} fulfils the predicate:"
+        raise AssertionError(listed(text, same, ""))
+    there = listed(f"{verb} were:", taken, f"nothing was {verb}")
+    raise AssertionError(f"{title} was not {verb}{where}; {there}")
+
+
+def counted(verb: str, title: str, times: int, found: Sequence[object]) -> None:
+    """
+    Fail unless there are `times` of `found`.
+
+    Raises:
+        AssertionError: it lists them.
+    """
+    __tracebackhide__ = True
+    if len(found) != times:
+        text = f"{title} was to be {verb} {_times(times)}, and was {_times(len(found))}:"
+        raise AssertionError(listed(text, found, text.rstrip(":")))
+
+
+def unwanted(text: str, found: Sequence[object]) -> None:
+    """
+    Fail if there is anything in `found`.
+
+    Raises:
+        AssertionError: it says `text`, and lists them.
+    """
+    __tracebackhide__ = True
+    if found:
+        raise AssertionError(listed(f"{text}:", found, ""))
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"

@@ -1,0 +1,134 @@
+"""Queue connections by name, opened when they are first used."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from broadcaster.contracts.connections import QueueConnection
+from broadcaster.drivers.failover import FailoverQueue, Fallback
+from broadcaster.drivers.registry import QUEUES, load
+from broadcaster.errors import NotConfigured
+from broadcaster.jobs.announcing import announce, wanted
+from broadcaster.jobs.lifecycle import QueueFailedOver
+from broadcaster.protocol.channels import shown
+from broadcaster.protocol.payload import decode_payload
+from broadcaster.settings import ConnectionSettings
+from broadcaster.settings_queues import DEFAULT_CONNECTION
+from broadcaster.settings_sources import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broadcaster.contracts.queue import NewJob, Queue
+    from broadcaster.drivers.redis.client import RedisClients
+    from broadcaster.drivers.sync import InlineRunner
+    from broadcaster.errors import DriverUnavailable
+    from broadcaster.settings import Settings
+
+
+class QueueConnections:
+    """
+    The connections of one application.
+
+    Args:
+        settings: what ``[queue]`` and ``[queues.<name>]`` say.
+        clients: opens the connections to the server of ``redis_url``.
+        runner: runs what is pushed to a ``sync`` connection.
+    """
+
+    def __init__(
+        self, settings: Settings, clients: Callable[[], RedisClients], runner: InlineRunner
+    ) -> None:
+        self._settings = settings
+        self._clients = clients
+        self._runner = runner
+        self._lock = threading.RLock()
+        self._opened: dict[str, QueueConnection] = {}
+        self._servers: dict[str, RedisClients] = {}
+
+    def find(self, name: str | None = None) -> QueueConnection:
+        """
+        Return the connection called `name`; None is the one of ``[queue]``.
+
+        Raises:
+            NotConfigured: there is none, or it lacks what it needs.
+        """
+        name = name or DEFAULT_CONNECTION
+        with self._lock:
+            known = self._opened.get(name)
+            if known is None:
+                known = self._opened[name] = self._open(name)
+            return known
+
+    def close(self) -> None:
+        """Close the connections to servers of their own that were opened without a loop."""
+        with self._lock:
+            for server in self._servers.values():
+                server.close()
+
+    async def aclose(self) -> None:
+        """Close every connection to servers of their own."""
+        for server in list(self._servers.values()):
+            await server.aclose()
+
+    def _open(self, name: str) -> QueueConnection:
+        said = self._said(name)
+        return QueueConnection(
+            name=name,
+            queue=self._queue(said),
+            default_queue=said.default,
+            after_commit=said.after_commit,
+        )
+
+    def _said(self, name: str) -> ConnectionSettings:
+        if name == DEFAULT_CONNECTION:
+            return ConnectionSettings(**dataclasses.asdict(self._settings.queue))
+        said = self._settings.queues.get(name)
+        if said is None:
+            known = (DEFAULT_CONNECTION, *self._settings.queues)
+            raise NotConfigured(
+                f"no queue connection is called {shown(name)}{did_you_mean(name, known)}: there "
+                f"are {', '.join(known)}; a table [queues.{shown(name)}] in broadcaster.toml "
+                "makes one"
+            )
+        return said
+
+    def _queue(self, said: ConnectionSettings) -> Queue:
+        driver: Any
+        if said.driver == "failover":
+            return FailoverQueue(
+                [Fallback(name, partial(self._queue_of, name)) for name in said.connections],
+                clock=time.monotonic,
+                failed_over=_tell_failed_over,
+            )
+        driver = load(QUEUES, said.driver)
+        made: Queue
+        if said.driver == "redis":
+            made = driver(self._server(said.redis_url))
+        elif said.driver == "celery":
+            made = driver.of(said.celery_app)
+        else:
+            made = driver(self._runner)
+        return made
+
+    def _queue_of(self, name: str) -> Queue:
+        return self.find(name).queue
+
+    def _server(self, url: str | None) -> RedisClients:
+        from broadcaster.drivers.redis.client import RedisClients
+
+        if url is None or url == self._settings.redis_url:
+            return self._clients()
+        if url not in self._servers:
+            self._servers[url] = RedisClients(url, self._settings.prefix)
+        return self._servers[url]
+
+
+def _tell_failed_over(name: str, error: DriverUnavailable, jobs: Sequence[NewJob]) -> None:
+    if wanted(QueueFailedOver):
+        names = sorted({decode_payload(job.body).job for job in jobs})
+        announce(QueueFailedOver(connection_name=name, exception=error, command=", ".join(names)))

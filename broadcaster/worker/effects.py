@@ -1,0 +1,81 @@
+"""
+Doing what follows from settled jobs: links of chains, marks of batches, callbacks.
+
+A step says what is owed; it is done beside the loop, so that no job waits for it. What cannot
+be done now is owed again, to this worker or another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from broadcaster.errors import DriverRefused, DriverUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from broadcaster.contracts.queue import Owed, Queue
+
+logger = logging.getLogger("broadcaster.worker")
+
+MAX_CALLS = 8
+
+
+class Effects:
+    """
+    What a worker owes.
+
+    Args:
+        queue: does it.
+        done: called when something was done: jobs may have come into any queue.
+        after_crash: returns what follows from a job that the store has failed by itself.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        done: Callable[[], None],
+        after_crash: Callable[[str, Owed], Awaitable[Owed]] | None = None,
+    ) -> None:
+        self._queue = queue
+        self._done = done
+        self._after_crash = after_crash
+        self._calls: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being done."""
+        return bool(self._calls)
+
+    async def take(self, queue: str, owed: Sequence[Owed]) -> None:
+        """Begin to do what a step of `queue` has said; waits while too much is under way."""
+        while len(self._calls) >= MAX_CALLS:
+            await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
+        call = asyncio.create_task(self._apply(queue, owed), name=f"effects of {queue}")
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait at most `seconds` for what is under way."""
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=seconds)
+        for call in self._calls:
+            call.cancel()
+
+    async def _apply(self, queue: str, owed: Sequence[Owed]) -> None:
+        try:
+            known = [await self._known(queue, one) for one in owed]
+            await self._queue.apply(queue, known)
+        except (DriverUnavailable, DriverRefused) as error:
+            logger.debug("effects wait: %s", error, extra={"event": "effects_wait", "queue": queue})
+        except Exception:
+            logger.exception("effects failed", extra={"event": "bug", "queue": queue})
+        else:
+            self._done()
+
+    async def _known(self, queue: str, owed: Owed) -> Owed:
+        if owed.crashed is None or self._after_crash is None:
+            return owed
+        return await self._after_crash(queue, owed)

@@ -1,0 +1,36 @@
+"""How much RAM this process takes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+_STATM = Path("/proc/self/statm")
+
+
+def resident_bytes() -> int:
+    """
+    Return the bytes of RAM that this process takes now.
+
+    Where the system does not tell (all but Linux) it is the most that it ever took; 0 where
+    nothing is known.
+
+    Source: ``proc(5)``: the second number of ``statm`` is the resident set, in pages.
+    """
+    try:
+        return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return _peak_bytes()
+
+
+def _peak_bytes() -> int:
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,318 @@
+"""The jobs that a worker runs now, those it has reserved ahead, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from broadcaster.contracts.fleet import MAX_CURRENT, CurrentJob
+from broadcaster.contracts.queue import Done, Fail, Release, Retry
+from broadcaster.worker.heartbeat import HeldJob
+from broadcaster.worker.waiting import WaitingJobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from broadcaster.contracts.queue import Reserved, Settlement
+    from broadcaster.worker.contract import Runner
+    from broadcaster.worker.heartbeat import Heartbeat
+    from broadcaster.worker.line import Line
+    from broadcaster.worker.options import WorkerOptions
+
+logger = logging.getLogger("broadcaster.worker")
+
+CANCEL_SECONDS = 1.0
+CHECK_SECONDS = 0.1
+
+
+class Running:
+    """
+    Tasks of plain jobs and of lanes, with their leases.
+
+    Args:
+        runner: runs the jobs.
+        heartbeat: renews their leases.
+        options: of the worker.
+        wake: called when one has ended; its settlement is with its line then.
+
+    Attributes:
+        plain: tasks of plain jobs, one each.
+        lanes: tasks of lanes, one for each batch.
+        ahead: jobs that are held and wait for a slot.
+        alone: a suspect runs, and nothing may be started beside it.
+        started: jobs that were started so far.
+        done, failed, lost: jobs that were finished, tries that ended badly, leases lost.
+        hung: a job goes on after its deadline; it was settled, but its code still runs.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        heartbeat: Heartbeat,
+        options: WorkerOptions,
+        wake: Callable[[], None],
+    ) -> None:
+        self._runner = runner
+        self._heartbeat = heartbeat
+        self._options = options
+        self._wake = wake
+        self._holds: dict[tuple[str, str], HeldJob] = {}
+        self._lines: dict[HeldJob, tuple[Line, asyncio.Task[Settlement]]] = {}
+        self._hooks: set[asyncio.Future[None]] = set()
+        self._resting = 0
+        self._checked = 0.0
+        self._in_slots = 0
+        self.plain: set[asyncio.Task[Settlement]] = set()
+        self.lanes: set[asyncio.Task[list[Settlement]]] = set()
+        self.ahead = WaitingJobs(0 if options.rest else options.reserve_ahead)
+        self.alone = False
+        self.started = self.done = self.failed = self.lost = 0
+        self.hung = False
+        self.closed = False
+        self.slots = options.concurrency
+
+    def resize(self, slots: int) -> None:
+        """Run at most `slots` jobs at once from now on, 1 to the options' concurrency."""
+        self.slots = min(max(1, slots), self._options.concurrency)
+        self._fill()
+        self._wake()
+
+    @property
+    def any(self) -> bool:
+        """Whether something runs."""
+        return bool(self.plain or self.lanes)
+
+    @property
+    def free(self) -> int:
+        """Slots in which nothing runs or rests."""
+        return self.slots - len(self.plain) - self._in_slots - self._resting
+
+    @property
+    def blamable(self) -> bool:
+        """Whether something runs that a crash of the worker could be blamed on."""
+        return bool(self.plain) or self._in_slots > 0
+
+    @property
+    def held(self) -> int:
+        """Jobs that are held, those included that have ended and are not settled yet."""
+        return len(self._holds)
+
+    def current(self, now: float) -> list[CurrentJob]:
+        """Return some of the jobs that run, the oldest first."""
+        begun = [hold for hold in self._holds.values() if hold.started]
+        begun.sort(key=lambda hold: hold.started)
+        return [
+            CurrentJob(hold.id, hold.job, hold.queue, round(now - hold.started, 3))
+            for hold in begun[:MAX_CURRENT]
+        ]
+
+    def take(self, line: Line, reserved: Reserved) -> None:
+        """Run one job of a plain queue, or keep it until there is a slot."""
+        hold = self._hold(line, reserved)
+        if self.free > 0 and not len(self.ahead):
+            self._start(line, reserved, hold)
+            return
+        self._heartbeat.add(hold)
+        self.ahead.add(line, reserved, hold, time.monotonic())
+        self._fill()
+
+    def start_batch(self, line: Line, batch: Sequence[Reserved]) -> None:
+        """Run a batch of a lane."""
+        holds = [self._hold(line, reserved) for reserved in batch]
+        now = time.monotonic()
+        self.started += len(batch)
+        task = asyncio.ensure_future(self._runner.run_in_order(line.name, batch, holds))
+        for hold in holds:
+            hold.started = now
+            self._renew(hold, task)
+        self.lanes.add(task)
+        line.busy = True
+        self._in_slots += not line.beside
+
+        def ended(task: asyncio.Task[list[Settlement]]) -> None:
+            self.lanes.discard(task)
+            line.busy = False
+            line.hot = True
+            self._in_slots -= not line.beside
+            if not task.cancelled() and task.exception() is None:
+                self._ended(line, holds, task.result())
+            else:
+                settlement = self._broken(task, holds)
+                self._ended(line, holds, [settlement] if settlement else [])
+            self._fill()
+
+        task.add_done_callback(ended)
+
+    def settled(
+        self, line: Line, settlements: Sequence[Settlement], refused: Collection[str]
+    ) -> None:
+        """Renew no more what the queue has answered for, and call what waited for that."""
+        for settlement in settlements:
+            hold = self._holds.get((line.name, settlement.id))
+            if hold is not None and hold.token == settlement.token:
+                self._forget(hold)
+                if hold.settled is not None and settlement.id not in refused:
+                    hook = asyncio.ensure_future(hold.settled())
+                    self._hooks.add(hook)
+                    hook.add_done_callback(self._hook_ended)
+
+    async def finish_hooks(self, seconds: float) -> None:
+        """Wait at most `seconds` for hooks of failed jobs."""
+        if self._hooks:
+            await asyncio.wait(self._hooks, timeout=seconds)
+        for hook in self._hooks:
+            hook.cancel()
+
+    def _hook_ended(self, hook: asyncio.Future[None]) -> None:
+        self._hooks.discard(hook)
+        if not hook.cancelled() and (error := hook.exception()) is not None:
+            logger.error("a failed() hook failed", exc_info=error, extra={"event": "hook_failed"})
+
+    def hand_back(self) -> None:
+        """Give back what was reserved ahead; it uses up no try."""
+        for each in self.ahead.take_all(time.monotonic()):
+            if each.hold.lost:
+                self._forget(each.hold)
+            else:
+                each.line.settlements.append(Release(each.reserved.id, each.reserved.token))
+                each.line.hot = True
+
+    def check(self, now: float) -> None:
+        """Hand back what waits too long, and settle what runs past its deadline."""
+        if now < self._checked + CHECK_SECONDS:
+            return
+        self._checked = now
+        if self.ahead.stale(now):
+            self.hand_back()
+        late = [
+            hold
+            for hold in self._holds.values()
+            if hold.started and hold.deadline is not None and now > hold.deadline
+        ]
+        for hold in late:
+            self._hung(hold)
+
+    async def cancel(self) -> bool:
+        """Cancel what runs, and wait a moment for it; False if nothing ran."""
+        self.closed = True
+        tasks = [*self.plain, *self.lanes]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+        return bool(tasks)
+
+    def abandon(self) -> None:
+        """Cancel what runs without waiting for it."""
+        self.closed = True
+        for task in (*self.plain, *self.lanes):
+            task.cancel()
+
+    def _start(self, line: Line, reserved: Reserved, hold: HeldJob) -> None:
+        hold.started = time.monotonic()
+        self.started += 1
+        task = asyncio.ensure_future(self._runner.run(line.name, reserved, hold))
+        self._renew(hold, task)
+        self.plain.add(task)
+        self._lines[hold] = (line, task)
+        self.alone = self.alone or (reserved.alone and not self._options.trusted)
+
+        def ended(task: asyncio.Task[Settlement]) -> None:
+            if self._lines.pop(hold, None) is None:
+                return  # given up
+            self._freed(task)
+            hold.deadline = None
+            self.ahead.ran(time.monotonic() - hold.started)
+            broken = task.cancelled() or task.exception() is not None
+            settlement = self._broken(task, [hold]) if broken else task.result()
+            self._ended(line, [hold], [settlement] if settlement else [])
+            self._fill()
+
+        task.add_done_callback(ended)
+
+    def _freed(self, task: asyncio.Task[Settlement]) -> None:
+        self.plain.discard(task)
+        if not self.plain:
+            self.alone = False
+        if self._options.rest > 0:
+            self._resting += 1
+            asyncio.get_running_loop().call_later(self._options.rest, self._rested)
+
+    def _rested(self) -> None:
+        self._resting -= 1
+        self._wake()
+
+    def _fill(self) -> None:
+        """Start what waits while there are slots."""
+        while self.free > 0 and not self.alone and not self.closed:
+            each = self.ahead.pop()
+            if each is None:
+                return
+            if each.hold.lost:
+                self._forget(each.hold)
+            else:
+                self._start(each.line, each.reserved, each.hold)
+
+    def _hung(self, hold: HeldJob) -> None:
+        """Settle what goes on after its deadline; in a lane, it holds up what is behind it."""
+        self.hung = True
+        hold.deadline = None
+        fields = {"event": "job_hung", "job_id": hold.id, "job": hold.job, "queue": hold.queue}
+        text = "job %s goes on after its timeout; the worker is to stop because of it"
+        logger.error(text, hold.id, extra=fields)
+        plain = self._lines.pop(hold, None)
+        if plain is None or hold.overdue is None:
+            self._wake()
+            return
+        line, task = plain
+        self._freed(task)
+        task.cancel()
+        self._ended(line, [hold], [hold.overdue()])
+
+    def _hold(self, line: Line, reserved: Reserved) -> HeldJob:
+        hold = HeldJob(line.name, reserved.id, reserved.token)
+        self._holds[line.name, reserved.id] = hold
+        return hold
+
+    def _renew(self, hold: HeldJob, task: asyncio.Task[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        hold.on_lost = lambda: loop.call_soon_threadsafe(task.cancel)
+        self._heartbeat.add(hold)
+
+    def _ended(
+        self, line: Line, holds: Sequence[HeldJob], settlements: Sequence[Settlement]
+    ) -> None:
+        line.settlements += settlements
+        settled = {settlement.id for settlement in settlements}
+        for settlement in settlements:
+            self.done += isinstance(settlement, Done)
+            self.failed += isinstance(settlement, Fail | Retry)
+        for hold in holds:
+            hold.started = 0.0
+            if hold.id not in settled:  # lost, or given back with the one in front of it
+                self._forget(hold)
+        self._wake()
+
+    def _forget(self, hold: HeldJob) -> None:
+        self._heartbeat.drop(hold)
+        if self._holds.get((hold.queue, hold.id)) is hold:
+            del self._holds[hold.queue, hold.id]
+
+    def _broken(self, task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> Settlement | None:
+        """Return what becomes of the first of `holds`, whose task was cancelled or has a bug."""
+        first = holds[0]
+        fields = {"job_id": first.id, "queue": first.queue}
+        if not task.cancelled():
+            fields["event"] = "job_failed"
+            error = task.exception()
+            logger.error("job %s could not be run", first.id, exc_info=error, extra=fields)
+            return Fail(first.id, first.token, "internal", repr(error))
+        if any(hold.lost for hold in holds):
+            self.lost += 1
+            fields["event"] = "job_lost"
+            text = "job %s was stopped: its lease ran out and another worker has it"
+            logger.warning(text, first.id, extra=fields)
+            return None
+        return Release(first.id, first.token)

@@ -1,0 +1,125 @@
+"""A worker's round trips to its queues, and what it does with the answers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from broadcaster.contracts.queue import StepRequest
+from broadcaster.errors import DriverRefused, DriverUnavailable
+from broadcaster.worker.reports import log_answer
+
+if TYPE_CHECKING:
+    from broadcaster.contracts.queue import Queue, StepReply
+    from broadcaster.worker.effects import Effects
+    from broadcaster.worker.line import Line
+    from broadcaster.worker.options import WorkerOptions
+    from broadcaster.worker.outages import Outages
+    from broadcaster.worker.running import Running
+    from broadcaster.worker.source import Source
+
+
+class Steps:
+    """
+    Makes them for one worker.
+
+    Args:
+        name: of the worker.
+        queue: where jobs come from.
+        outages: is told when the queue cannot be reached.
+        running: is given what was reserved.
+        effects: are given what is owed.
+
+    Attributes:
+        drain_until: monotonic time up to which nothing is started beside what runs, because
+            a suspect waits for this worker.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        queue: Queue,
+        options: WorkerOptions,
+        outages: Outages,
+        running: Running,
+        effects: Effects,
+    ) -> None:
+        self._name = name
+        self._queue = queue
+        self._options = options
+        self._outages = outages
+        self._running = running
+        self._effects = effects
+        self.drain_until = 0.0
+
+    async def survey(self, source: Source) -> bool:
+        """Look at the lanes of `source`; False if they could not be reached."""
+        try:
+            survey = await self._queue.survey(source.name, source.numbers, self._name)
+        except (DriverUnavailable, DriverRefused) as error:
+            self._outages.away(error)
+            return False
+        source.surveyed(survey, self._name, time.monotonic(), self._options.tick)
+        return True
+
+    async def step(
+        self, source: Source, line: Line, *, wanted: int, idle: bool
+    ) -> StepReply | None:
+        """
+        Make one round trip for `line`; None if the queue could not be reached.
+
+        Args:
+            wanted: jobs to reserve at most.
+            idle: nothing runs that a crash could be blamed on.
+        """
+        settlements = line.take_settlements()
+        request = StepRequest(
+            queue=line.name,
+            settlements=settlements,
+            reserve=wanted,
+            lease=self._options.lease,
+            worker=self._name,
+            idle=idle,
+            ordered=line.ordered,
+            max_crashes=self._options.max_crashes,
+            recover_after=line.last_token if line.uncertain else None,
+            force=self._options.force,
+        )
+        try:
+            reply = await self._queue.step(request)
+        except (DriverUnavailable, DriverRefused) as error:  # jobs are not thrown away here
+            line.settlements[:0] = settlements
+            line.uncertain = True
+            self._outages.away(error)
+            return None
+        self._outages.back()
+        line.stepped(reply, wanted, time.monotonic(), self._until_next_look(source, line, reply))
+        # After a call without an answer, a refusal means that the call was carried out.
+        refused = () if self._outages.uncertain else reply.refused
+        self._running.settled(line, settlements, refused)
+        log_answer(line.name, reply, quiet=self._outages.uncertain)
+        self._take(line, reply)
+        if reply.owed:
+            await self._effects.take(line.name, reply.owed)
+        return reply
+
+    def _until_next_look(self, source: Source, line: Line, reply: StepReply) -> float:
+        """
+        Return the longest time to the next look at `line`.
+
+        Surveys look after lanes. Only one that somebody else holds is looked at again and
+        again, since a lease lapses only where somebody looks.
+        """
+        if line is source.main or (reply.next_in is not None and not reply.reserved):
+            return self._options.tick
+        return float("inf")
+
+    def _take(self, line: Line, reply: StepReply) -> None:
+        if line.ordered and reply.reserved:
+            self._running.start_batch(line, reply.reserved)
+        elif not line.ordered:
+            for reserved in reply.reserved:
+                self._running.take(line, reserved)
+        if reply.drain:
+            self.drain_until = time.monotonic() + self._options.lease
+            self._running.hand_back()

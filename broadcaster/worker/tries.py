@@ -1,0 +1,182 @@
+"""One try of one job: what is known of it, and what it becomes for the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from broadcaster.contracts.queue import Done, Fail, Postpone, Retry
+from broadcaster.contracts.settlements import MAX_TRACEBACK
+from broadcaster.errors import JobError, JobFailed
+from broadcaster.jobs.execution import is_async
+from broadcaster.jobs.inline import acall_failed
+from broadcaster.jobs.lifecycle import TakenJob
+from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, PutOff, TryAgain
+from broadcaster.jobs.running import CurrentJob, running
+from broadcaster.jobs.sequels import sequels
+from broadcaster.worker.options import ASYNC_TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from broadcaster.contracts.queue import Reserved, Settlement
+    from broadcaster.jobs.job import Job
+    from broadcaster.jobs.outcome import Outcome
+    from broadcaster.protocol.payload import Payload
+    from broadcaster.worker.options import WorkerOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """
+    A decoded job, ready to run.
+
+    Attributes:
+        job: the job itself.
+        current: what it may ask while it runs, and says.
+        reserved: as it came from the queue.
+    """
+
+    job: Job
+    current: CurrentJob
+    reserved: Reserved
+
+    @property
+    def payload(self) -> Payload:
+        """As it was pushed."""
+        return self.current.payload
+
+    @property
+    def queue(self) -> str:
+        """Where it came from."""
+        return self.current.queue
+
+    @property
+    def limits(self) -> Limits:
+        """How often and how long it may run."""
+        return self.current.limits
+
+    @property
+    def taken(self) -> TakenJob:
+        """What listeners are told of it."""
+        return TakenJob(
+            id=self.reserved.id,
+            name=self.payload.job,
+            queue=self.queue,
+            attempts=self.current.attempts,
+            payload=self.payload,
+            job=self.job,
+        )
+
+
+def new_try(
+    job: Job, payload: Payload, queue: str, reserved: Reserved, options: WorkerOptions
+) -> Try:
+    """Return the next try of `job`; `options` say what its payload leaves open."""
+    current = CurrentJob(
+        payload=payload,
+        queue=queue,
+        limits=limits_of(payload, options, asynchronous=is_async(job)),
+        past=Past(
+            attempts=reserved.attempts,
+            exceptions=reserved.exceptions,
+            postponed=reserved.postponed,
+        ),
+        token=reserved.token,
+        lease=options.lease,
+    )
+    return Try(job, current, reserved)
+
+
+def limits_of(payload: Payload, options: WorkerOptions, *, asynchronous: bool) -> Limits:
+    """
+    Return how often and how long a job may run.
+
+    Args:
+        asynchronous: its `handle` is a coroutine function.
+    """
+    timeout = payload.timeout if payload.timeout is not None else options.timeout
+    if timeout is None and asynchronous:
+        timeout = ASYNC_TIMEOUT
+    return Limits(
+        tries=options.tries if payload.tries is None else payload.tries,
+        backoff=payload.backoff or options.backoff,
+        jitter=payload.jitter,
+        timeout=timeout or None,
+        fail_on_timeout=payload.fail_on_timeout,
+        max_exceptions=payload.max_exceptions,
+        retry_until=payload.retry_until,
+        drop_missing=payload.drop_missing,
+    )
+
+
+def settlement(
+    task: Try, outcome: Outcome, error: BaseException | None, *, now: float
+) -> Settlement:
+    """
+    Return what the queue is told of a try, with what follows from it.
+
+    Args:
+        error: what it ended with.
+        now: Unix seconds.
+    """
+    job_id, token = task.reserved.id, task.reserved.token
+    effects = sequels(task.payload, outcome, now=now)
+    match outcome:
+        case Finished(_):
+            return Done(job_id, token, effects)
+        case TryAgain(delay, exception):
+            return Retry(job_id, token, delay, exception)
+        case PutOff(delay):
+            return Postpone(job_id, token, delay)
+        case GiveUp(reason, line):
+            return Fail(
+                job_id,
+                token,
+                reason,
+                line,
+                task.current.past.attempts
+                + (error is not None or task.current.verdict is not None),
+                effects,
+                task.payload.job,
+                exception_name(error),
+                written(error),
+            )
+
+
+def failed_hook(
+    job: Job, outcome: GiveUp, error: BaseException | None, current: CurrentJob
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Return what calls the hook of a job that was given up; it is still `current_job` there."""
+    failure = error or JobFailed(outcome.error, code=outcome.reason)
+    return partial(_call_hook, job, failure, current)
+
+
+async def _call_hook(job: Job, error: BaseException, current: CurrentJob) -> None:
+    with running(current):
+        async with asyncio.timeout(ASYNC_TIMEOUT):
+            await acall_failed(job, error)
+
+
+def exception_name(error: BaseException | None) -> str:
+    """Return the name of the type of `error`; of what a job's own process raised, too."""
+    if error is None:
+        return ""
+    if type(error) is JobError and hasattr(error, "__notes__"):
+        return str(error).partition(":")[0]
+    return type(error).__name__
+
+
+def written(error: BaseException | None) -> str:
+    """Return the traceback of `error`, the end of a long one; or nothing."""
+    if error is None:
+        return ""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - the error's own __str__ may fail
+        return ""
+    return text.encode("utf-8", "backslashreplace").decode()[-MAX_TRACEBACK:]

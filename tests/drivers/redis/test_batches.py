@@ -1,0 +1,303 @@
+"""Batches: counters that are exact, callbacks that come once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, NewBatch
+from broadcaster.contracts.queue import BatchMark, Link, NewJob
+from broadcaster.drivers.redis.batches import RedisBatches, set_bits
+from broadcaster.protocol.ids import uuid7
+
+if TYPE_CHECKING:
+    from broadcaster.contracts.batches import Marked, Moment
+    from broadcaster.drivers.redis.client import RedisClients
+
+pytestmark = pytest.mark.redis
+
+MOMENTS: tuple[Moment, ...] = ("then", "catch", "finally")
+
+
+@pytest.fixture
+def batches(clients: RedisClients) -> RedisBatches:
+    return RedisBatches(clients)
+
+
+def batch_id(number: int = 1) -> str:
+    return uuid7(1_800_000_000 + number, bytes(10))
+
+
+def new_batch(
+    total: int = 3, *, number: int = 1, allow_failures: bool = False, **options: object
+) -> NewBatch:
+    return NewBatch(
+        id=batch_id(number),
+        name=f"import {number}",
+        total=total,
+        allow_failures=allow_failures,
+        options=options,
+        callbacks={
+            moment: [NewJob(moment, "q", moment.encode(), link=Link(f"b:{moment}"))]
+            for moment in MOMENTS
+        },
+    )
+
+
+def due(marked: Marked) -> list[Moment]:
+    return list(marked.due)
+
+
+async def found(batches: RedisBatches) -> BatchRecord:
+    record = await batches.afind(batch_id())
+    assert record is not None
+    return record
+
+
+async def test_row_23_a_batch_has_a_name_and_options(batches: RedisBatches) -> None:
+    assert await batches.acreate(new_batch(user=7, tags=["a", "ü"]))
+
+    record = await found(batches)
+
+    assert (record.name, record.options) == ("import 1", {"user": 7, "tags": ["a", "ü"]})
+    assert record.created_at > 1_700_000_000
+    assert await batches.afind(batch_id(2)) is None
+
+
+async def test_row_24_a_batch_says_how_far_it_is(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(3))
+
+    await batches.amark(batch_id(), 0)
+    await batches.amark(batch_id(), 2, failed=True)
+
+    record = await found(batches)
+    assert (record.total, record.pending, record.failed, record.processed) == (3, 2, 1, 1)
+    assert (record.progress, record.finished) == (33, False)
+
+
+async def test_creating_a_batch_twice_changes_nothing(batches: RedisBatches) -> None:
+    assert await batches.acreate(new_batch(3))
+    await batches.amark(batch_id(), 0)
+
+    assert not await batches.acreate(new_batch(5))
+
+    assert (await found(batches)).pending == 2
+
+
+async def test_row_21_then_and_finally_come_when_all_jobs_are_done(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(2))
+
+    first = await batches.amark(batch_id(), 0)
+    last = await batches.amark(batch_id(), 1)
+
+    assert (due(first), due(last)) == ([], ["then", "finally"])
+    assert last.due["then"] == [NewJob("then", "q", b"then", link=Link("b:then"))]
+    assert (await found(batches)).finished
+
+
+async def test_callbacks_stay_due_until_they_are_called(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(1))
+    await batches.amark(batch_id(), 0)
+
+    again = await batches.amark(batch_id(), 0)
+    await batches.acalled(batch_id(), ["then"])
+    rest = await batches.amark(batch_id(), 0)
+    await batches.acalled(batch_id(), ["finally"])
+
+    assert (again.first, due(again), due(rest)) == (False, ["then", "finally"], ["finally"])
+    assert due(await batches.adue(batch_id())) == []
+
+
+async def test_the_first_failure_cancels_and_is_caught_once(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(3))
+
+    first = await batches.amark(batch_id(), 0, failed=True)
+    await batches.acalled(batch_id(), due(first))
+    second = await batches.amark(batch_id(), 1, failed=True)
+    last = await batches.amark(batch_id(), 2)
+
+    assert (due(first), due(second), due(last)) == (["catch"], [], ["finally"])
+    record = await found(batches)
+    assert (record.cancelled, record.finished, record.pending, record.failed) == (True, True, 2, 2)
+
+
+async def test_row_22_failures_can_be_allowed(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(2, allow_failures=True))
+
+    await batches.amark(batch_id(), 0, failed=True)
+    last = await batches.amark(batch_id(), 1)
+
+    assert not (await found(batches)).cancelled
+    assert due(last) == ["catch", "finally"]
+
+
+async def test_the_first_end_of_a_job_counts_and_done_is_final(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(3))
+
+    assert (await batches.amark(batch_id(), 0)).first
+    assert not (await batches.amark(batch_id(), 0)).first
+    assert not (await batches.amark(batch_id(), 0, failed=True)).first
+
+    assert (await found(batches)).failed == 0
+
+
+async def test_a_failed_job_that_is_retried_becomes_done(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(2))
+    await batches.amark(batch_id(), 0)
+    await batches.amark(batch_id(), 1, failed=True)
+    await batches.acalled(batch_id(), ["catch", "finally"])
+
+    assert await batches.areopen(batch_id()) == [1]
+    again = await batches.amark(batch_id(), 1)
+
+    assert (again.first, due(again)) == (True, ["then"])
+    record = await found(batches)
+    assert (record.pending, record.failed, record.cancelled) == (0, 0, False)
+    assert await batches.areopen(batch_id()) == []
+
+
+async def test_row_25_a_cancelled_batch_has_no_then(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(1))
+
+    assert await batches.acancel(batch_id())
+    assert not await batches.acancel(batch_id())
+    marked = await batches.amark(batch_id(), 0)
+
+    assert due(marked) == ["finally"]
+    assert (await found(batches)).cancelled
+
+
+async def test_what_is_finished_cannot_be_cancelled(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(1))
+    await batches.amark(batch_id(), 0)
+
+    assert not await batches.acancel(batch_id())
+    assert not await batches.acancel(batch_id(2))
+
+
+async def test_row_26_jobs_are_added_while_a_batch_runs(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(1))
+
+    assert await batches.aadd(batch_id(), "request", 2) == 1
+    assert await batches.aadd(batch_id(), "request", 2) == 1
+    assert await batches.aadd(batch_id(), "another", 1) == 3
+
+    record = await found(batches)
+    assert (record.total, record.pending) == (4, 4)
+    last = [await batches.amark(batch_id(), index) for index in range(4)][-1]
+    assert due(last) == ["then", "finally"]
+
+
+async def test_nothing_is_added_to_what_is_over_or_full(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(1))
+    assert await batches.aadd(batch_id(), "too many", MAX_BATCH) is None
+    await batches.acreate(new_batch(1, number=2))
+    await batches.acancel(batch_id(2))
+    await batches.amark(batch_id(), 0)
+
+    assert await batches.aadd(batch_id(), "late", 1) is None
+    assert await batches.aadd(batch_id(2), "late", 1) is None
+    assert await batches.aadd(batch_id(3), "unknown", 1) is None
+
+
+async def test_a_batch_without_jobs_is_finished_at_once(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(0))
+
+    assert due(await batches.adue(batch_id())) == ["then", "finally"]
+    assert (await found(batches)).progress == 0
+
+
+async def test_marks_of_what_is_not_there_are_told(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(1))
+
+    assert not (await batches.amark(batch_id(9), 0)).found
+    beyond = await batches.amark(batch_id(), 5)
+
+    assert (beyond.found, beyond.first) == (True, False)
+
+
+async def test_marks_of_many_batches_share_a_round_trip(batches: RedisBatches) -> None:
+    for number in (1, 2):
+        await batches.acreate(new_batch(2, number=number))
+
+    marked = await batches.amark_all(
+        {
+            batch_id(1): [BatchMark(batch_id(1), 0), BatchMark(batch_id(1), 1)],
+            batch_id(2): [BatchMark(batch_id(2), 0, failed=True)],
+        }
+    )
+
+    assert due(marked[batch_id(1)]) == ["then", "finally"]
+    assert due(marked[batch_id(2)]) == ["catch"]
+    assert await batches.amark_all({}) == {}
+
+
+async def test_workers_that_mark_at_once_count_exactly(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(50))
+
+    marked = await asyncio.gather(*(batches.amark(batch_id(), index % 50) for index in range(150)))
+
+    assert sum(each.first for each in marked) == 50
+    assert (await found(batches)).pending == 0
+
+
+async def test_batches_are_listed_newest_first(batches: RedisBatches) -> None:
+    for number in range(5):
+        await batches.acreate(new_batch(number=number))
+
+    names = [each.name for each in await asyncio.to_thread(batches.newest, 3)]
+
+    assert names == ["import 4", "import 3", "import 2"]
+    before = await asyncio.to_thread(batches.newest, 9, 1_800_000_002)
+    assert [each.name for each in before] == ["import 1", "import 0"]
+
+
+async def test_batches_that_expired_are_forgotten(clients: RedisClients) -> None:
+    brief = RedisBatches(clients, keep_finished=0.001)
+    await brief.acreate(new_batch(1))
+    await brief.acreate(new_batch(1, number=2))
+    await brief.amark(batch_id(), 0)
+    while await brief.afind(batch_id()) is not None:
+        pass
+
+    names = [each.name for each in await asyncio.to_thread(brief.newest)]
+
+    assert names == ["import 2"]
+    assert clients.sync.zcard(clients.keys.batches("created")) == 1
+    keys = [key async for key in clients.aio.scan_iter(f"{clients.prefix}:{{b:{batch_id()}}}*")]
+    assert keys == []
+
+
+async def test_old_batches_are_pruned(batches: RedisBatches) -> None:
+    for number in (1, 2, 3):
+        await batches.acreate(new_batch(1, number=number))
+    await batches.amark(batch_id(1), 0)
+    await batches.acancel(batch_id(2))
+
+    assert await asyncio.to_thread(batches.prune, 3600) == 0
+    assert await asyncio.to_thread(batches.prune, -1) == 2
+    assert await asyncio.to_thread(lambda: batches.prune(-1, unfinished=True)) == 1
+    assert await asyncio.to_thread(batches.newest) == []
+
+
+async def test_batches_of_code_without_a_loop_are_the_same(batches: RedisBatches) -> None:
+    def work() -> tuple[bool, int | None, list[Moment], int, bool]:
+        created = batches.create(new_batch(1))
+        added = batches.add(batch_id(), "r", 1)
+        batches.mark(batch_id(), 0)
+        moments = due(batches.mark(batch_id(), 1, failed=True))
+        batches.called(batch_id(), moments)
+        record = batches.find(batch_id())
+        assert record is not None
+        rest = due(batches.due(batch_id()))
+        return created, added, moments + rest, len(batches.reopen(batch_id())), record.finished
+
+    assert await asyncio.to_thread(work) == (True, 1, ["catch", "finally"], 1, True)
+    assert not await asyncio.to_thread(batches.cancel, batch_id())
+
+
+def test_bits_are_read_as_redis_sets_them() -> None:
+    assert set_bits(b"\x80\x01") == [0, 15]
+    assert set_bits(b"") == []

@@ -1,0 +1,231 @@
+"""Queues handled from outside: pause, clear, cancel, and what they say of themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.contracts.queue import (
+    Done,
+    Fail,
+    Hold,
+    NewJob,
+    QueueSizes,
+    Retry,
+    StepReply,
+    StepRequest,
+    Unique,
+)
+from broadcaster.contracts.queue_admin import MAX_CLASSES, bin_of
+from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
+from tests.drivers.redis.queue_world import QueueWorld, job_id, numbers
+
+if TYPE_CHECKING:
+    from broadcaster.drivers.redis.client import RedisClients
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+def world(clients: RedisClients) -> QueueWorld:
+    return QueueWorld(clients)
+
+
+@pytest.fixture
+def admin(clients: RedisClients) -> RedisQueueAdmin:
+    return RedisQueueAdmin(clients)
+
+
+async def test_row_45_a_paused_queue_reserves_nothing_but_settles(
+    world: QueueWorld, admin: RedisQueueAdmin
+) -> None:
+    await world.push(1, 2)
+    (job,) = await world.reserve()
+    await asyncio.to_thread(admin.pause, "q", by="Ada")
+
+    reply = await world.step(Done(job.id, job.token), reserve=5)
+
+    assert (reply.paused, reply.reserved, reply.refused, reply.ready) == (True, [], [], 1)
+    pause = await asyncio.to_thread(admin.paused, "q")
+    assert pause is not None
+    assert (pause.by, pause.until) == ("Ada", None)
+    assert pause.since > 1_700_000_000
+    assert (await world.queue.asizes("q")).paused
+
+
+async def test_a_resumed_queue_wakes_a_waiting_worker(
+    world: QueueWorld, admin: RedisQueueAdmin
+) -> None:
+    await world.push(1)
+    await asyncio.to_thread(admin.pause, "q")
+    assert await world.queue.wait("q", 1.0)
+    assert (await world.step(reserve=1)).reserved == []
+    assert not await world.queue.wait("q", 0.01)
+
+    assert await asyncio.to_thread(admin.resume, "q")
+
+    assert await world.queue.wait("q", 1.0) == "q"
+    assert numbers(await world.reserve()) == [1]
+    assert not await asyncio.to_thread(admin.resume, "q")
+    assert await asyncio.to_thread(admin.paused, "q") is None
+
+
+async def test_a_pause_ends_by_itself(world: QueueWorld, admin: RedisQueueAdmin) -> None:
+    await world.push(1)
+    await asyncio.to_thread(admin.pause, "q", 0.2)
+
+    reply = await world.step(reserve=1)
+    assert reply.paused
+    assert reply.next_in == pytest.approx(0.1, abs=0.1)
+
+    def resumed(reply: StepReply) -> bool:
+        return not reply.paused
+
+    assert numbers((await world.until(resumed, reserve=1)).reserved) == [1]
+    assert await asyncio.to_thread(admin.paused, "q") is None
+    assert not (await world.queue.asizes("q")).paused
+
+
+async def test_clearing_forgets_what_waits_and_nothing_else(
+    clients: RedisClients, admin: RedisQueueAdmin
+) -> None:
+    world = QueueWorld(clients, lease=0.25)
+    await world.push(*range(2_500))
+    held, failed, retried = await world.reserve(3, lease=30.0)
+    await world.step(Retry(retried.id, retried.token, 50))
+    await world.step(Fail(failed.id, failed.token, "exception", "x", 1))
+    await world.reserve(1)
+    await world.lapse()  # a suspect
+    await world.push(9_000, delay=60)
+
+    assert await asyncio.to_thread(admin.clear, "q") == 2_499
+
+    assert await world.queue.asizes("q") == QueueSizes(held=1, failed=1)
+    assert (await world.step(Done(held.id, held.token))).refused == []
+    assert await asyncio.to_thread(admin.clear, "q") == 0
+
+
+async def test_a_job_is_cancelled_wherever_it_waits(
+    clients: RedisClients, admin: RedisQueueAdmin
+) -> None:
+    world = QueueWorld(clients)
+    await world.push(1, 2)
+    await world.push(3, delay=60)
+    unique = NewJob(job_id(4), "q", b"x", unique=Unique("k", 600))
+    await world.queue.apush([unique])
+
+    ids = [job_id(number) for number in (1, 3, 4, 9)]
+    assert await asyncio.to_thread(admin.cancel, "q", ids) == 3
+
+    assert await world.queue.asizes("q") == QueueSizes(ready=1)
+    again = NewJob(job_id(5), "q", b"x", unique=Unique("k", 600))
+    assert (await world.queue.apush([again])).new == [again.id]
+    assert numbers(await world.reserve(5)) == [2, 5]
+
+
+async def test_a_cancelled_job_that_runs_ends_and_is_not_tried_again(
+    world: QueueWorld, admin: RedisQueueAdmin
+) -> None:
+    await world.push(1)
+    (job,) = await world.reserve()
+
+    assert await asyncio.to_thread(admin.cancel, "q", [job.id]) == 1
+
+    held = await asyncio.to_thread(world.queue.extend, "q", {job.id: job.token}, 30)
+    assert held == {job.id: Hold.GONE}
+    assert (await world.step(Retry(job.id, job.token))).refused == [job.id]
+    assert await world.queue.asizes("q") == QueueSizes()
+    assert await world.push(1) == 1
+
+
+async def test_row_44_rates_tell_what_came_and_went(
+    world: QueueWorld, admin: RedisQueueAdmin
+) -> None:
+    await world.push(*range(60))
+    jobs = await world.reserve(30)
+    await world.step(*(Done(job.id, job.token) for job in jobs[:20]))
+    await world.step(*(Fail(job.id, job.token, "exception", "x", 1) for job in jobs[20:]))
+
+    stats = await asyncio.to_thread(admin.stats, "q")
+
+    minute, five, quarter = stats.rates
+    assert (minute.seconds, five.seconds, quarter.seconds) == (60, 300, 900)
+    # A minute is made of the present bucket and the three before it.
+    assert 60 <= minute.arrived <= 80
+    assert minute.done == pytest.approx(minute.arrived / 3)
+    assert minute.failed == pytest.approx(minute.arrived / 6)
+    assert quarter.arrived == pytest.approx(4, abs=0.1)
+
+
+async def test_runtimes_are_told_per_class(admin: RedisQueueAdmin) -> None:
+    await admin.tell("q", {("Mail", bin_of(0.1)): 90, ("Mail", bin_of(2.0)): 10})
+    await admin.tell("q", {("Report", bin_of(60.0)): 1, ("Mail", bin_of(0.1)): 100})
+    await admin.tell("q", {})
+
+    mail, report = (await asyncio.to_thread(admin.stats, "q")).runtimes
+
+    assert (mail.job, mail.ended, report.job, report.ended) == ("Mail", 200, "Report", 1)
+    assert mail.p50 == pytest.approx(0.1, rel=0.25)
+    assert mail.p95 == pytest.approx(0.1, rel=0.25)
+    assert report.p95 == pytest.approx(60.0, rel=0.25)
+
+
+async def test_runtimes_of_too_many_classes_are_told_together(admin: RedisQueueAdmin) -> None:
+    many = {(f"Class{number}", 0): 1 for number in range(MAX_CLASSES + 50)}
+
+    await admin.tell("q", many)
+
+    runtimes = (await asyncio.to_thread(admin.stats, "q")).runtimes
+    assert (runtimes[0].job, runtimes[0].ended) == ("other", 50)
+    assert len(runtimes) == MAX_CLASSES + 1
+
+
+async def test_a_queue_that_nobody_used_says_so(admin: RedisQueueAdmin) -> None:
+    stats = await asyncio.to_thread(admin.stats, "unused")
+
+    assert all(rate[1:] == (0.0, 0.0, 0.0) for rate in stats.rates)
+    assert stats.runtimes == []
+
+
+async def test_lanes_are_paused_one_by_one(clients: RedisClients, admin: RedisQueueAdmin) -> None:
+    world = QueueWorld(clients)
+    await world.queue.apush([NewJob(job_id(1), "b#3", b"x"), NewJob(job_id(2), "b#4", b"x")])
+    await asyncio.to_thread(admin.pause, "b#3")
+
+    paused = await world.queue.step(StepRequest(queue="b#3", reserve=1, ordered=True))
+    other = await world.queue.step(StepRequest(queue="b#4", reserve=1, ordered=True))
+
+    assert (paused.paused, paused.reserved) == (True, [])
+    assert (other.paused, numbers(other.reserved)) == (False, [2])
+
+
+async def test_sizes_tell_how_long_the_next_job_has_been_ready(world: QueueWorld) -> None:
+    assert (await world.queue.asizes("q")).oldest is None
+    await world.push(1, 2)
+    assert (await world.queue.asizes("q")).oldest == pytest.approx(0.0, abs=1)
+    ((field, _),) = (await world.raw("HGETALL", world.key("stats"))).items()
+    early = int(field[1:]) - 8
+    await world.raw("HSET", world.key("stats"), f"r{early}", "5", field, "1")
+
+    oldest = (await world.queue.asizes("q")).oldest
+
+    assert oldest is not None
+    assert 7 * 15 <= oldest <= 9 * 15
+    await world.reserve(2)
+    assert (await world.queue.asizes("q")).oldest is None
+
+
+async def test_counts_of_more_than_an_hour_are_summed_and_then_forgotten(
+    world: QueueWorld,
+) -> None:
+    now = await world.redis_ms() // 15_000
+    old, ancient = now - 300, (now // 60) - 700
+    await world.raw("HSET", world.key("stats"), f"r{old}", "5", f"d{old}", "3", f"R{ancient}", "9")
+
+    await world.push(1)
+
+    kept = await world.raw("HGETALL", world.key("stats"))
+    assert {key.decode()[0]: int(count) for key, count in kept.items()} == {"r": 1, "R": 5}
+    assert f"R{old // 60}".encode() in kept

@@ -1,0 +1,128 @@
+"""An application whose queue records, for tests of what is dispatched and of middleware."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from broadcaster.contracts.application import BroadcastRules
+from broadcaster.contracts.batches import Marked
+from broadcaster.contracts.connections import QueueConnection
+from broadcaster.contracts.limits import Allowance
+from broadcaster.contracts.queue import Pushed
+from broadcaster.drivers.null import NullLimiter, NullLocks
+from broadcaster.drivers.sync_batches import SyncBatches
+from broadcaster.protocol.payload import Payload, decode_payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broadcaster.contracts.limits import LockOwner
+    from broadcaster.contracts.queue import NewJob, Queue
+
+
+class RecordingQueue:
+    """Keeps what is pushed; the jobs of `locked` are kept out by another one."""
+
+    def __init__(self) -> None:
+        self.pushed: list[NewJob] = []
+        self.locked: set[str] = set()
+
+    @property
+    def payloads(self) -> list[Payload]:
+        return [decode_payload(job.body) for job in self.pushed]
+
+    def push(self, jobs: Sequence[NewJob]) -> Pushed:
+        out = {job.id: "owner" for job in jobs if job.unique and job.unique.key in self.locked}
+        self.pushed += [job for job in jobs if job.id not in out]
+        return Pushed(new=[job.id for job in jobs if job.id not in out], locked=out)
+
+    async def apush(self, jobs: Sequence[NewJob]) -> Pushed:
+        return self.push(jobs)
+
+
+class RecordingLimiter(NullLimiter):
+    """Allows what `allowance` says; counts in memory, and no window ever ends."""
+
+    def __init__(self) -> None:
+        self.allowance = Allowance(allowed=True, remaining=1, retry_after=0.0)
+        self.asked: list[tuple[str, int, float]] = []
+        self.counts: dict[str, int] = {}
+
+    def throttle(self, key: str, allow: int, every: float, cost: int = 1) -> Allowance:
+        del cost
+        self.asked.append((key, allow, every))
+        return self.allowance
+
+    def count(self, key: str, seconds: float, by: int = 1) -> int:
+        del seconds
+        self.counts[key] = self.counts.get(key, 0) + by
+        return self.counts[key]
+
+    def left(self, key: str) -> float:
+        return 30.0 if self.counts.get(key) else 0.0
+
+    def forget(self, key: str) -> None:
+        self.counts.pop(key, None)
+
+
+class RecordingLocks(NullLocks):
+    """One owner a key, and for ever; says 12 seconds to everybody else."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, LockOwner] = {}
+        self.leases: list[float] = []
+
+    def acquire(self, key: str, owner: LockOwner, lease: float) -> float:
+        self.leases.append(lease)
+        return 0.0 if self.held.setdefault(key, owner) == owner else 12.0
+
+    def release(self, key: str, owner: LockOwner) -> bool:
+        return self.held.get(key) == owner and self.held.pop(key) == owner
+
+
+class FailedJobsFake:
+    """Puts back whatever it is asked for."""
+
+    def __init__(self) -> None:
+        self.retried: list[str] = []
+
+    def retry(
+        self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
+    ) -> Sequence[str]:
+        assert refresh is not None
+        self.retried += job_ids
+        return job_ids
+
+
+class ReopeningBatches(SyncBatches):
+    """Tells which jobs failed, as stores do that keep them."""
+
+    def reopen(self, batch_id: str) -> Sequence[int]:
+        marked = self.due(batch_id)
+        assert isinstance(marked, Marked)
+        return [0, 2]
+
+
+class JobsApplication:
+    """The parts of `broadcaster.contracts.application.Application` that jobs use."""
+
+    default_queue = "default"
+
+    def __init__(self) -> None:
+        self.rules = BroadcastRules()
+        self.recorded = RecordingQueue()
+        self.after_commit = False
+        self.connections: list[str | None] = []
+        self.batches: SyncBatches = SyncBatches()
+        self.failed_jobs = FailedJobsFake()
+        self.locks = RecordingLocks()
+        self.limiter = RecordingLimiter()
+        self.queue = cast("Queue", self.recorded)
+
+    def connection(self, name: str | None = None) -> QueueConnection:
+        self.connections.append(name)
+        return QueueConnection(
+            name=name or "default", queue=self.queue, after_commit=self.after_commit
+        )
+
+    def close(self) -> None: ...

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broadcaster.contracts.limits import Allowance
+from broadcaster.errors import InvalidJob
+from broadcaster.jobs.job import Job
+from broadcaster.jobs.middleware import Limit, RateLimited, RateLimiter, Throttle, limit
+from broadcaster.jobs.outcome import Deleted, Released
+from tests.jobs.middleware.running import ran, run_through
+
+if TYPE_CHECKING:
+    from tests.jobs.application import JobsApplication
+
+FULL = Allowance(allowed=False, remaining=0, retry_after=12.0)
+
+
+class Mail(Job, name="limiting.Mail"):
+    user: str = "ada"
+
+    async def handle(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    limit("mail", Limit(allow=60, every=10))
+    ran.clear()
+
+
+async def test_row_30_a_named_limit_lets_jobs_through_while_there_is_room(
+    app: JobsApplication,
+) -> None:
+    said = await run_through(Mail(), RateLimited("mail"))
+
+    assert (ran, said) == ([Mail()], None)
+    assert app.limiter.asked == [("rate:mail:", 60, 10)]
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict"),
+    [
+        ({}, Released(12.05, counts=False)),
+        ({"count": True}, Released(12.05, counts=True)),
+        ({"drop": True}, Deleted()),
+    ],
+)
+async def test_over_the_limit_a_job_is_put_off_until_there_is_room(
+    app: JobsApplication, options: dict[str, Any], verdict: object
+) -> None:
+    """Putting off uses up no try unless it is asked for: contention must not fail jobs."""
+    app.limiter.allowance = FULL
+
+    assert await run_through(Mail(), RateLimited("mail", **options)) == verdict
+    assert await run_through(Mail(), Throttle("api", **options)) == verdict
+    assert ran == []
+
+
+async def test_a_limit_may_depend_on_the_job_and_be_several_or_none(app: JobsApplication) -> None:
+    limit("each", lambda job: [Limit(allow=9, by=job.user), Limit(allow=99)])
+    limit("none", lambda job: None)
+
+    await run_through(Mail("bob"), RateLimited("each"))
+    await run_through(Mail("bob"), RateLimited("none"))
+
+    assert app.limiter.asked == [("rate:each:bob", 9, 60.0), ("rate:each:", 99, 60.0)]
+    assert len(ran) == 2
+
+
+async def test_a_limit_that_nobody_named_is_an_error(app: JobsApplication) -> None:
+    with pytest.raises(InvalidJob, match=r"no limit is called 'mial' \(is it 'mail'\?\)"):
+        await run_through(Mail(), RateLimited("mial"))
+
+
+async def test_row_31_a_throttle_counts_in_windows(app: JobsApplication) -> None:
+    assert await run_through(Mail(), Throttle("api", allow=30, every=60)) is None
+
+    assert app.limiter.asked == [("throttle:api", 30, 60.0)]
+    with pytest.raises(ValueError, match="allow must be 1 or more"):
+        Throttle("api", allow=0)
+
+
+async def test_row_32_a_limit_can_be_asked_by_hand(app: JobsApplication) -> None:
+    limiter = RateLimiter("mail:7", allow=10, every=3600)
+
+    assert [limiter.attempt(), await limiter.aattempt()] == [True, True]
+    app.limiter.allowance = FULL
+    assert [limiter.attempt(), await limiter.aattempt()] == [False, False]
+    limiter.clear()
+    await limiter.aclear()
+
+    assert set(app.limiter.asked) == {("limiter:mail:7", 10, 3600.0)}

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.contracts.batches import MAX_BATCH
+from broadcaster.contracts.settlements import Link
+from broadcaster.errors import InvalidJob
+from broadcaster.jobs.after_commit import after_commit
+from broadcaster.jobs.batch import afind_batch, batch, find_batch, job_id
+from broadcaster.jobs.job import Job
+from broadcaster.protocol.payload import BatchPlace, Cause, decode_payload
+from tests.jobs.application import ReopeningBatches
+
+if TYPE_CHECKING:
+    from tests.jobs.application import JobsApplication
+
+
+class Part(Job, name="batch.Part", retry_until=60):
+    number: int
+
+    def handle(self) -> None: ...
+
+
+class Insists(Job, name="batch.Insists", queue="own", skip_cancelled=False):
+    def handle(self) -> None: ...
+
+
+class Report(Job, name="batch.Report"):
+    def handle(self) -> None: ...
+
+
+def test_row_21_jobs_are_queued_with_their_place_in_the_batch(app: JobsApplication) -> None:
+    made = batch([Part(1), Insists()]).on_queue("imports").dispatch()
+
+    first, second = app.recorded.payloads
+    assert [job.queue for job in app.recorded.pushed] == ["imports", "own"]
+    assert (first.id, first.batch) == (job_id(made.id, 0), BatchPlace(id=made.id, index=0))
+    assert second.batch == BatchPlace(id=made.id, index=1, always=True)
+    assert first.retry_until is not None
+
+
+async def test_row_36_the_jobs_of_a_batch_wait_for_the_commit(app: JobsApplication) -> None:
+    with after_commit():
+        made = batch([Part(1)]).dispatch(after_commit=True)
+        assert find_batch(made.id) is not None
+        assert app.recorded.pushed == []
+    async with after_commit():
+        await batch([Part(1)]).adispatch(after_commit=True)
+        await batch([Part(1).with_options(after_commit=True)]).adispatch()
+        assert len(app.recorded.pushed) == 1
+    with suppress(ZeroDivisionError), after_commit():
+        batch([Part(1)]).dispatch(after_commit=True)
+        raise ZeroDivisionError
+
+    assert len(app.recorded.pushed) == 3
+
+
+def test_callbacks_are_kept_with_the_batch_and_know_it(app: JobsApplication) -> None:
+    pending = batch([Part(1)]).then(Report(), Report()).catch(Report()).finally_(Report())
+    made = pending.on_queue("imports").dispatch()
+
+    due = app.batches.mark(made.id, 0).due
+    assert {moment: len(jobs) for moment, jobs in due.items()} == {"then": 2, "finally": 1}
+    payload = decode_payload(due["then"][1].body)
+    assert (payload.job, payload.cause) == ("batch.Report", Cause(batch=made.id))
+    assert (due["then"][1].queue, due["then"][1].link) == ("imports", Link(f"{made.id}:then", 1))
+
+
+async def test_rows_22_to_24_a_batch_can_be_found_and_says_how_far_it_is(
+    app: JobsApplication,
+) -> None:
+    pending = batch([Part(number) for number in range(8)])
+    made = await pending.name("users").options({"user": 7}).allow_failures().adispatch()
+    app.batches.mark(made.id, 0)
+    app.batches.mark(made.id, 1, failed=True)
+
+    found = await afind_batch(made.id)
+
+    assert found is not None
+    assert (found.name, found.options, found.allows_failures) == ("users", {"user": 7}, True)
+    counts = (found.total_jobs, found.pending_jobs, found.failed_jobs, found.processed_jobs)
+    assert counts == (8, 7, 1, 1)
+    assert (found.progress, found.cancelled, found.finished) == (12, False, False)
+    assert found.fresh().record == found.record
+    assert (await found.afresh()).record == found.record
+
+
+async def test_row_25_a_batch_can_be_cancelled_once(app: JobsApplication) -> None:
+    made = batch([Part(1)]).dispatch()
+
+    assert [made.cancel(), await made.acancel()] == [True, False]
+    assert made.fresh().cancelled
+
+
+async def test_row_26_jobs_are_added_to_the_queue_of_the_batch(app: JobsApplication) -> None:
+    made = batch([Part(1)]).on_queue("imports").on_connection("long").dispatch()
+
+    assert made.add([Part(2), Part(3)]) == 2
+    assert await made.aadd([Part(4)]) == 1
+
+    assert [payload.batch for payload in app.recorded.payloads] == [
+        BatchPlace(id=made.id, index=index) for index in range(4)
+    ]
+    assert {job.queue for job in app.recorded.pushed} == {"imports"}
+    assert app.connections == ["long"] * 3
+    assert made.fresh().total_jobs == 4
+    assert made.add([]) == 0
+
+
+def test_a_cancelled_batch_takes_no_more_jobs(app: JobsApplication) -> None:
+    made = batch([Part(1)]).dispatch()
+    made.cancel()
+
+    with pytest.raises(InvalidJob, match="takes no jobs any more"):
+        made.add([Part(2)])
+
+    assert len(app.recorded.pushed) == 1
+
+
+async def test_failed_jobs_of_a_batch_can_be_run_again(app: JobsApplication) -> None:
+    app.batches = ReopeningBatches()
+    made = batch([Part(1), Part(2), Part(3)]).dispatch()
+
+    assert made.retry_failed() == await made.aretry_failed() == 2
+    assert app.failed_jobs.retried == [job_id(made.id, 0), job_id(made.id, 2)] * 2
+
+
+def test_dispatching_again_after_an_error_repeats_under_the_same_ids(app: JobsApplication) -> None:
+    pending = batch([Part(1)])
+
+    first, second = pending.dispatch(), pending.dispatch()
+
+    assert first.id == second.id
+    assert len({job.id for job in app.recorded.pushed}) == 1
+    assert second.total_jobs == 1
+
+
+def test_what_cannot_be_kept_is_refused_before_anything_is_queued(app: JobsApplication) -> None:
+    with pytest.raises(InvalidJob, match="the options of a batch must be JSON"):
+        batch([Part(1)]).options({"user": object()}).dispatch()
+    with pytest.raises(ValueError, match="at most 1,000,000 jobs"):
+        batch([Part(1)] * (MAX_BATCH + 1))
+
+    assert app.recorded.pushed == []
+    assert find_batch("0" * 32) is None
+
+
+def test_jobs_of_a_batch_take_no_unique_lock(app: JobsApplication) -> None:
+    class Only(Job, name="batch.Only", unique=True):
+        def handle(self) -> None: ...
+
+    batch([Only(), Only()]).dispatch()
+
+    assert [job.unique for job in app.recorded.pushed] == [None, None]

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broadcaster.errors import InvalidJob
+from broadcaster.jobs.execution import acall, all_middleware, call, kind_of, through
+from broadcaster.jobs.job import Job
+from broadcaster.jobs.middleware import transaction
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from broadcaster.jobs.middleware.contract import Middleware, Next, SyncNext
+
+log: list[str] = []
+
+
+class Around:
+    """An async middleware that notes when it is entered and left."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - the contract's word
+        log.append(f"{self._name} in")
+        await next()
+        log.append(f"{self._name} out")
+
+
+class SyncAround(Around):
+    def __call__(self, job: Job, next: SyncNext) -> None:  # type: ignore[override]  # noqa: A002
+        log.append(f"{self._name} in {threading.current_thread().name}")
+        next()
+        log.append(f"{self._name} out")
+
+
+@contextlib.contextmanager
+def block() -> Iterator[None]:
+    log.append("begin")
+    try:
+        yield
+    except ValueError:
+        log.append("roll back")
+        raise
+    else:
+        log.append("commit")
+
+
+@contextlib.asynccontextmanager
+async def ablock() -> AsyncIterator[None]:
+    log.append("begin")
+    yield
+    log.append("commit")
+
+
+class Plain(Job, name="execution.Plain", middleware=[Around("class")]):
+    def middleware(self) -> Sequence[Middleware]:
+        return [Around("method")]
+
+    async def handle(self) -> None:
+        log.append("handle")
+
+
+class Sync(Job, name="execution.Sync"):
+    def middleware(self) -> Sequence[Middleware]:
+        return [SyncAround("outer"), transaction(block), SyncAround("inner")]
+
+    def handle(self) -> None:
+        log.append("handle")
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    log.clear()
+
+
+async def test_row_34_middleware_stands_around_the_job_that_of_the_class_outermost() -> None:
+    async def innermost() -> None:
+        await acall(Plain())
+
+    await through(Plain(), innermost)
+
+    assert log == ["class in", "method in", "handle", "method out", "class out"]
+
+
+async def test_middleware_may_leave_the_job_out() -> None:
+    class Closed:
+        async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002
+            log.append("closed")
+
+    class Shop(Job, name="execution.Shop", middleware=[Closed(), Around("inner")]):
+        async def handle(self) -> None:
+            log.append("handle")
+
+    async def innermost() -> None:
+        raise AssertionError
+
+    await through(Shop(), innermost)
+
+    assert log == ["closed"]
+
+
+def test_sync_middleware_runs_where_the_job_runs_in_its_order() -> None:
+    call(Sync())
+
+    here = threading.current_thread().name
+    assert log == [
+        f"outer in {here}",
+        "begin",
+        f"inner in {here}",
+        "handle",
+        "inner out",
+        "commit",
+        "outer out",
+    ]
+
+
+def test_row_33_a_transaction_is_rolled_back_by_an_exception() -> None:
+    class Pay(Job, name="execution.Pay", middleware=[transaction(block)]):
+        def handle(self) -> None:
+            raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        call(Pay())
+
+    assert log == ["begin", "roll back"]
+
+
+@pytest.mark.parametrize("factory", [block, ablock])
+async def test_a_transaction_of_an_async_job_may_be_of_either_kind(factory: Any) -> None:
+    class Pay(Job, name="execution.AsyncPay", middleware=[transaction(factory)]):
+        async def handle(self) -> None:
+            log.append("handle")
+
+    await acall(Pay())
+
+    assert log == ["begin", "handle", "commit"]
+
+
+def test_an_async_transaction_around_a_sync_job_is_refused() -> None:
+    class Pay(Job, name="execution.MixedPay", middleware=[transaction(ablock)]):
+        def handle(self) -> None:
+            log.append("handle")
+
+    with pytest.raises(InvalidJob, match="give it a sync context manager"):
+        call(Pay())
+
+    assert log == []
+
+
+async def test_sync_middleware_around_an_async_job_is_refused() -> None:
+    class Pay(Job, name="execution.Mixed", middleware=[SyncAround("outer")]):
+        async def handle(self) -> None:
+            log.append("handle")
+
+    with pytest.raises(InvalidJob, match="write async def __call__"):
+        await acall(Pay())
+
+
+def test_functions_are_middleware_too() -> None:
+    async def outer(job: Job, next: Next) -> None: ...  # noqa: A002
+
+    def inner(job: Job, next: SyncNext) -> None: ...  # noqa: A002
+
+    kinds = [kind_of(each) for each in (outer, inner, Around("x"), transaction(block))]
+
+    assert kinds == ["async", "sync", "async", "surrounding"]
+    assert len(all_middleware(Plain())) == 2

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.contracts.queue import Done, StepRequest
+from broadcaster.drivers.null import NullLocks
+from broadcaster.drivers.redis.locks import RedisLocks
+from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.errors import DriverUnavailable, InvalidJob
+from broadcaster.jobs.bus import prepared
+from broadcaster.protocol.payload import decode_payload
+from broadcaster.scheduling.runner import LOCK, ScheduleRunner, scheduled_job
+from broadcaster.scheduling.timetable import Due, Entry, EveryTimes
+from tests.polling import eventually
+from tests.scheduling.scheduled_jobs import Tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from broadcaster.contracts.limits import LockOwner
+    from broadcaster.drivers.redis.client import RedisClients
+
+
+def entry(lock: float | None = None, name: str = "tidy") -> Entry:
+    return Entry(name=name, job=prepared(Tidy()), times=EveryTimes(60), lock=lock)
+
+
+class Clock:
+    def __init__(self, now: float = 1_200.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pushing(
+    clients: RedisClients, clock: Clock
+) -> tuple[list[float], Callable[[Due], Awaitable[bool]]]:
+    queue = RedisQueue(clients)
+    queued: list[float] = []
+
+    async def send(each: Due) -> bool:
+        new = scheduled_job(each.entry, each.moment, now=clock(), default_queue="default")
+        pushed = await queue.apush([new])
+        queued.extend(each.moment for _ in pushed.new)
+        return bool(pushed.new)
+
+    return queued, send
+
+
+def test_a_scheduled_job_is_the_same_whoever_makes_it() -> None:
+    first, second = (
+        scheduled_job(entry(), 1_200.0, now=now, default_queue="default") for now in (1.0, 2.0)
+    )
+    other = scheduled_job(entry(), 1_260.0, now=1.0, default_queue="default")
+
+    assert (first.id, first.link) == (second.id, second.link)
+    assert first.queue == "chores"
+    assert other.id != first.id
+    assert decode_payload(first.body).retry_until == 601.0
+
+
+@pytest.mark.redis
+async def test_of_two_runners_one_works_and_the_other_takes_over(clients: RedisClients) -> None:
+    clock, locks = Clock(), RedisLocks(clients)
+    queued, send = pushing(clients, clock)
+    one, two = (
+        ScheduleRunner([entry()], send, locks, name, clock=clock) for name in ("one", "two")
+    )
+
+    await one.turn()
+    assert await two.turn() <= 5
+    assert (one.leads, two.leads, queued) == (True, False, [1_200.0])
+
+    one.stop()
+    await one.run()
+    clock.now = 1_260.0
+    await two.turn()
+    assert (two.leads, queued) == (True, [1_200.0, 1_260.0])
+
+
+@pytest.mark.redis
+async def test_a_moment_is_queued_once_even_if_two_runners_work(clients: RedisClients) -> None:
+    """As when one is stopped for longer than its lease, and goes on; the job is done by then."""
+    clock, queue = Clock(), RedisQueue(clients)
+    queued, send = pushing(clients, clock)
+    one, two = (
+        ScheduleRunner([entry()], send, NullLocks(), name, clock=clock) for name in ("one", "two")
+    )
+
+    await one.turn()
+    reply = await queue.step(StepRequest(queue="chores", reserve=1, worker="w"))
+    (held,) = reply.reserved
+    await queue.step(
+        StepRequest(queue="chores", settlements=[Done(held.id, held.token)], worker="w")
+    )
+    await two.turn()
+
+    assert queued == [1_200.0]
+    assert (await queue.asizes("chores")).ready == 0
+
+
+@pytest.mark.redis
+async def test_without_overlapping_a_job_waits_for_none_of_its_own(clients: RedisClients) -> None:
+    clock = Clock()
+    queued, send = pushing(clients, clock)
+    runner = ScheduleRunner([entry(lock=600)], send, RedisLocks(clients), "one", clock=clock)
+
+    await runner.turn()
+    clock.now = 1_260.0
+    await runner.turn()
+
+    assert queued == [1_200.0]
+
+
+class AwayLocks(NullLocks):
+    """A store that cannot be reached."""
+
+    async def aacquire(self, key: str, owner: LockOwner, lease: float) -> float:
+        raise DriverUnavailable("away")
+
+
+async def never(each: Due) -> bool:
+    raise AssertionError(each)
+
+
+async def test_nobody_leads_while_the_store_is_away() -> None:
+    runner = ScheduleRunner([entry()], never, AwayLocks(), "one", clock=Clock())
+
+    assert await runner.turn() == 1.0
+    assert not runner.leads
+
+
+async def test_what_could_not_be_queued_is_tried_again_and_what_never_can_be_is_left() -> None:
+    errors = [DriverUnavailable("away"), InvalidJob("too large")]
+    sent: list[float] = []
+
+    async def send(each: Due) -> bool:
+        sent.append(each.moment)
+        if errors:
+            raise errors.pop(0)
+        return True
+
+    runner = ScheduleRunner([entry()], send, NullLocks(), "one", clock=Clock())
+    assert await runner.turn() == 1.0
+    await runner.turn()
+    await runner.turn()
+
+    assert sent == [1_200.0, 1_200.0]
+
+
+@pytest.mark.redis
+async def test_the_lock_is_free_when_a_runner_stops(clients: RedisClients) -> None:
+    clock, locks = Clock(), RedisLocks(clients)
+    _, send = pushing(clients, clock)
+    runner = ScheduleRunner([entry()], send, locks, "one", clock=clock)
+
+    async with asyncio.timeout(20):
+        running = asyncio.ensure_future(runner.run())
+        await eventually(lambda: runner.leads)
+        runner.stop()
+        await running
+
+    assert not clients.sync.exists(clients.keys.limit(LOCK, "lock"))

@@ -1,0 +1,79 @@
+"""Groups of workers to be kept, out of settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.errors import ConfigurationError
+from broadcaster.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from broadcaster.settings_supervise import SupervisorSettings
+
+FILE = """
+[worker]
+grace = 60
+
+[supervisors.main]
+connection = "fast"
+queue = ["critical", "high", "default"]
+balance = "auto"
+min_processes = 1
+max_processes = 10
+shift = 2
+cooldown = 3
+memory = 128
+tries = 3
+timeout = 90
+nice = -5
+
+[supervisors.long]
+queue = "exports"
+balance = "off"
+processes = 3
+"""
+
+
+def load(folder: Path, text: str) -> Mapping[str, SupervisorSettings]:
+    (folder / "broadcaster.toml").write_text(text, encoding="utf-8")
+    return load_settings(cwd=folder, environ={}).supervisors
+
+
+def test_row_56_supervisors_are_tables_with_the_options_of_workers_and_their_own(
+    tmp_path: Path,
+) -> None:
+    found = load(tmp_path, FILE)
+
+    main, long = found["main"], found["long"]
+    assert (main.queue, main.balance) == (("critical", "high", "default"), "auto")
+    assert (main.min_processes, main.max_processes, main.shift) == (1, 10, 2)
+    assert (main.cooldown, main.memory, main.tries, main.timeout) == (3.0, 128, 3, 90.0)
+    assert (main.nice, main.grace, main.connection) == (-5, 60.0, "fast")
+    assert (long.queue, long.balance, long.processes) == (("exports",), "off", 3)
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ("max_proceses = 3", "has no option 'max_proceses' - did you mean 'max_processes'"),
+        ("once = true", "has no option 'once'"),
+        ('balance = "best"', "must be one of auto, simple, off"),
+        ("cooldown = 0", "cooldown must be a number from 0.5 to 3600"),
+        ("shift = 1.5", "shift must be a whole number"),
+        ("shift = true", "shift must be a whole number"),
+        ("nice = 20", "nice must be a whole number from -20 to 19"),
+        ("max_processes = 1", "2 queues need at least 2 processes, and 1 are allowed"),
+        ("max_processes = 9\nmin_slots = 20", "min_slots is 20, and concurrency only 10"),
+        ("max_processes = 9\nqueue = []", "must name its queues"),
+    ],
+)
+def test_what_is_wrong_names_the_table(tmp_path: Path, table: str, problem: str) -> None:
+    queues = "" if "queue =" in table else 'queue = ["a", "b"]\n'
+
+    with pytest.raises(ConfigurationError, match=problem):
+        load(tmp_path, f"[supervisors.x]\n{queues}{table}")

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from broadcaster.drivers.null import NullLimiter, NullLocks
+from broadcaster.drivers.redis.batches import RedisBatches
+from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.failed import RedisFailedJobs
+from broadcaster.drivers.redis.limits import RedisLimiter
+from broadcaster.drivers.redis.locks import RedisLocks
+from broadcaster.drivers.sync_batches import SyncBatches
+from broadcaster.errors import NotConfigured
+from broadcaster.settings import QueueSettings, Settings
+from broadcaster.wiring.backend import Backend
+
+URL = "redis://127.0.0.1:1/0"
+
+
+@pytest.mark.parametrize("driver", ["sync", "null"])
+def test_jobs_that_run_inline_need_no_server(driver: Literal["sync", "null"]) -> None:
+    backend = Backend(Settings(queue=QueueSettings(driver=driver)))
+
+    assert isinstance(backend.batches, SyncBatches)
+    assert backend.batches is backend.batches
+    assert isinstance(backend.locks, NullLocks)
+    assert isinstance(backend.limiter, NullLimiter)
+
+
+def test_with_a_server_limits_hold_for_inline_jobs_too() -> None:
+    backend = Backend(Settings(redis_url=URL, queue=QueueSettings(driver="sync")))
+
+    assert isinstance(backend.limiter, RedisLimiter)
+    assert isinstance(backend.locks, RedisLocks)
+    assert isinstance(backend.batches, SyncBatches)
+    backend.close()
+
+
+def test_queued_jobs_share_what_is_on_the_server() -> None:
+    backend = Backend(Settings(redis_url=URL))
+
+    assert isinstance(backend.batches, RedisBatches)
+    assert isinstance(backend.failed_jobs, RedisFailedJobs)
+    assert isinstance(backend.clients, RedisClients)
+    backend.close()
+
+
+@pytest.mark.parametrize("store", ["batches", "failed_jobs", "locks", "limiter"])
+def test_a_missing_server_is_said_when_it_is_needed(store: str) -> None:
+    backend = Backend(Settings())
+
+    with pytest.raises(NotConfigured, match="no Redis server was found"):
+        getattr(backend, store)

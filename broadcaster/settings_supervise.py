@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
-from broadcaster.settings_sources import Found, did_you_mean
+from broadcaster.protocol.suggestion import did_you_mean
+from broadcaster.settings_sources import Found
 from broadcaster.settings_values import convert
 from broadcaster.settings_work import WorkerSettings
 

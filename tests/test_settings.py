@@ -470,6 +470,7 @@ def _default(settings: Settings, path: str) -> str:
         "broadcast.app",
         "queues",
         "workers",
+        "supervisors",
     ):
         return "| none |"
     value: object = settings

@@ -14,7 +14,7 @@ from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.lifecycle import LifecycleEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from broadcaster.events.listeners import Target
     from broadcaster.jobs.backoff import Backoff
@@ -54,7 +54,7 @@ class QueueOptions(TypedDict, total=False):
     middleware: Sequence[Middleware]
 
 
-def adding(targets: Iterable[Target], options: Mapping[str, Any]) -> Callable[[Any], Any]:
+def adding(targets: Sequence[Target], options: Mapping[str, Any]) -> Callable[[Any], Any]:
     """
     Return what adds a listener to all of `targets`, and returns it as it was.
 
@@ -68,11 +68,26 @@ def adding(targets: Iterable[Target], options: Mapping[str, Any]) -> Callable[[A
     chosen = {word: value for word, value in options.items() if value is not None}
 
     def decorate(thing: Any) -> Any:
+        if inspect.isfunction(thing):
+            _check_parameters(thing, targets)
         for target in targets:
             _add(target, _made(thing), {**getattr(thing, MARK, {}), **chosen})
         return thing
 
     return decorate
+
+
+def _check_parameters(function: Callable[..., object], targets: Sequence[Target]) -> None:
+    """Refuse a function that cannot be given the event; what else it takes are services."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind_partial(None)
+    except TypeError as error:
+        kinds = " | ".join(each.__name__ for each in targets if isinstance(each, type))
+        raise TypeError(
+            f"{function.__qualname__}{signature} cannot listen: it is called with the event, as in "
+            f"def {function.__name__}(event: {kinds or 'object'}) ({error})"
+        ) from None
 
 
 def is_known(target: Target, thing: Any) -> bool:

@@ -16,9 +16,9 @@ from broadcaster.jobs.announcing import announce, wanted
 from broadcaster.jobs.lifecycle import QueueFailedOver
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.payload import decode_payload
+from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings import ConnectionSettings
 from broadcaster.settings_queues import DEFAULT_CONNECTION
-from broadcaster.settings_sources import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from broadcaster.drivers.redis.supervisors import RedisSupervisorBoard
 from broadcaster.errors import ConfigurationError
-from broadcaster.settings_sources import did_you_mean
+from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_work import WorkerSettings
 from broadcaster.supervisor.balance import Rules
 from broadcaster.supervisor.children import start_worker

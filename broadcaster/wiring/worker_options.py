@@ -9,8 +9,8 @@ from broadcaster.jobs.backoff import as_backoff
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.fact_jobs import WEBHOOK_QUEUE
 from broadcaster.protocol.facts import FACT_QUEUE
+from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_queues import served_connection
-from broadcaster.settings_sources import did_you_mean
 from broadcaster.worker.options import WorkerOptions
 from broadcaster.worker.shares import parse_queue
 

@@ -9,8 +9,8 @@ from broadcaster.contracts.apps import App
 from broadcaster.contracts.connections import QueueConnection
 from broadcaster.drivers.null import NullLimiter, NullLocks
 from broadcaster.drivers.sync import SyncQueue
-from broadcaster.drivers.sync_statuses import SyncJobStatuses
 from broadcaster.drivers.sync_batches import SyncBatches
+from broadcaster.drivers.sync_statuses import SyncJobStatuses
 from broadcaster.errors import NotConfigured
 from broadcaster.protocol.payload import Payload, decode_payload
 

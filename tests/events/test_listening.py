@@ -124,23 +124,26 @@ def named_only(*, event: MemberAdded) -> None:
     del event
 
 
-@pytest.mark.parametrize("function", [nothing, two, named_only])
+@pytest.mark.parametrize("function", [nothing, named_only])
 def test_a_function_that_cannot_take_the_event_is_refused(function: Any) -> None:
     with pytest.raises(TypeError) as caught:
         listen(MemberAdded, MemberRemoved)(function)
 
     said = str(caught.value)
     assert said.startswith(f"{function.__name__}(")
-    assert "called with the event alone, as in" in said
+    assert "called with the event, as in" in said
     assert f"def {function.__name__}(event: MemberAdded | MemberRemoved)" in said
-    assert f"{__name__}.{function.__name__}" not in [
-        job.options.name for job in listeners.of("member_added")
-    ]
+    assert f"{__name__}.{function.__name__}" not in [one.name for one in listeners.of(MemberAdded)]
+
+
+def test_a_further_parameter_that_is_no_service_is_refused() -> None:
+    with pytest.raises(TypeError, match="more is int, which nobody provides"):
+        listen(MemberAdded)(two)
 
 
 def test_further_parameters_may_have_defaults() -> None:
     @listen(ChannelOccupied, name="with_defaults")
-    def anything(event: ChannelOccupied, *rest: int, more: int = 0) -> None:
-        del event, rest, more
+    def anything(event: ChannelOccupied, more: int = 0) -> None:
+        del event, more
 
-    assert "with_defaults" in [job.options.name for job in listeners.of("channel_occupied")]
+    assert "with_defaults" in [one.name for one in listeners.of(ChannelOccupied)]

@@ -130,6 +130,8 @@ async def test_what_is_wrong_with_an_app_is_said_once_until_it_is_written_again(
     twin, bad = table("twin", key=APP.key), table("bad", enabled="perhaps")
     world = World(twin, bad)
 
+    # Whatever level other tests have left the logger at.
+    caplog.set_level(logging.WARNING, logger="broadcaster.gateway")
     async with running(world):
         for number in range(3):
             world.shelf.set(twin, bad, table(f"other{number}"))

@@ -454,7 +454,14 @@ def _default(settings: Settings, path: str) -> str:
         return "`true`"
     if path == "app.server_events":
         return "`false`"
-    if path.rpartition(".")[0] == "app" or path in ("redis_url", "apps", "broadcast.app", "queues", "workers"):
+    if path.rpartition(".")[0] == "app" or path in (
+        "redis_url",
+        "apps",
+        "broadcast.app",
+        "queues",
+        "supervisors",
+        "workers",
+    ):
         return "| none |"
     value: object = settings
     for name in path.replace("app.limits.", "limits.").split("."):

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig, apps
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import close_old_connections, connections
 from django.db import transaction as database
@@ -87,6 +88,8 @@ class DjangoModels:
 
 def open_transactions() -> list[OpenAtomic]:
     """Return the ``atomic`` blocks of this thread, one per database."""
+    if not settings.configured:  # imported, and not in use: asking would raise
+        return []
     return [
         OpenAtomic(connection.alias)
         for connection in connections.all(initialized_only=True)

@@ -137,7 +137,7 @@ class ScheduleRunner:
         else:
             fields = {"event": "scheduled", "name_": name, "moment": each.moment}
             _log.info("%s %s", "queued" if new else "left out", name, extra=fields)
-        if each.dropped:
+        if each.dropped and name in self._handled:  # before that, another runner had them
             _log.warning("%s missed %d earlier moments", name, each.dropped)
         self._handled[name] = each.moment
         return True

@@ -40,6 +40,7 @@ class Backlog:
         ready: jobs that could start.
         delayed: jobs that may not start yet.
         held: jobs that workers have.
+        running: those of them that run, so far as workers tell.
         failed: failed jobs that nobody put back.
         oldest: seconds for which the next ready job has been ready, or None.
         wait: seconds until a job that came now would start, or None if nothing is known.
@@ -54,6 +55,7 @@ class Backlog:
     ready: int = 0
     delayed: int = 0
     held: int = 0
+    running: int = 0
     failed: int = 0
     oldest: float | None = None
     wait: float | None = None
@@ -106,6 +108,7 @@ def backlog(queue: str, parts: Sequence[Reading], workers: Sequence[WorkerRecord
         ready=ready,
         delayed=sum(part.sizes.delayed for part in parts),
         held=sum(part.sizes.held for part in parts),
+        running=sum(_running(worker, queue) for worker in serving),
         failed=sum(part.sizes.failed for part in parts),
         oldest=max(ages, default=None),
         wait=expected_wait(ready, mean_runtime(runtimes), slots, rates),
@@ -115,6 +118,12 @@ def backlog(queue: str, parts: Sequence[Reading], workers: Sequence[WorkerRecord
         runtimes=runtimes,
         pause=next((part.pause for part in parts if part.pause is not None), None),
     )
+
+
+def _running(worker: WorkerRecord, queue: str) -> int:
+    if len(worker.queues) == 1:
+        return worker.running
+    return sum(split_lane(job.queue)[0] == queue for job in worker.current)
 
 
 def mean_runtime(runtimes: Sequence[Runtime]) -> float | None:
@@ -210,6 +219,7 @@ def as_json(queue: Backlog) -> Mapping[str, object]:
         "ready": queue.ready,
         "delayed": queue.delayed,
         "held": queue.held,
+        "running": queue.running,
         "failed": queue.failed,
         "oldest": queue.oldest,
         "expected_wait": queue.wait,

@@ -50,13 +50,15 @@ class Load(NamedTuple):
 
     Attributes:
         ready: jobs that could start.
-        held: jobs that workers have.
+        running: jobs that run; not those that workers have reserved ahead.
         runtime: seconds that one takes; None while that is unknown.
+        arriving: jobs that come per second.
     """
 
     ready: int = 0
-    held: int = 0
+    running: int = 0
     runtime: float | None = None
+    arriving: float = 0.0
 
 
 class Share(NamedTuple):
@@ -113,21 +115,26 @@ def targets(loads: Mapping[str, Load], rules: Rules) -> dict[str, int]:
 
 
 def wanted_slots(load: Load, rules: Rules) -> int:
-    """Return the slots that would clear `load` in time; all there are if nothing is known."""
-    if load.ready <= 0:
-        return max(0, load.held)
+    """
+    Return the slots that `load` needs: those that clear what waits in time, and those in use.
+
+    As long as runtimes are unknown, each job gets one. In use are as many as run now, or as
+    what arrives takes, whichever is more.
+
+    Source: Little's law for what arrives.
+    """
     if load.runtime is None:
-        return min(load.ready + load.held, rules.max_processes * rules.slots)
+        return min(load.ready + load.running, rules.max_processes * rules.slots)
     # No more slots than jobs: one that is not needed clears nothing.
-    needed = math.ceil(load.ready * load.runtime / rules.clear_within)
-    return min(load.ready, needed) + max(0, load.held)
+    clearing = min(load.ready, math.ceil(load.ready * load.runtime / rules.clear_within))
+    return clearing + max(load.running, math.ceil(load.arriving * load.runtime))
 
 
 def weight(load: Load, rules: Rules) -> float:
     """Return how much there is to do: the time to clear it in one slot, or its jobs."""
     if rules.strategy == "size" or load.runtime is None:
-        return float(load.ready + load.held)
-    return (load.ready + load.held) * load.runtime
+        return float(load.ready + load.running)
+    return (load.ready + load.running) * load.runtime
 
 
 def shifted(present: Mapping[str, int], wanted: Mapping[str, int], rules: Rules) -> dict[str, int]:

@@ -118,7 +118,8 @@ def loads(names: Sequence[str], backlogs: Sequence[Backlog]) -> dict[str, Load]:
             found[name] = Load()
             continue
         ready = 0 if mine.pause is not None else mine.ready  # nobody can take them
-        found[name] = Load(ready, mine.held, mean_runtime(mine.runtimes))
+        arriving = mine.rates[0].arrived / 60 if mine.rates and mine.pause is None else 0.0
+        found[name] = Load(ready, mine.running, mean_runtime(mine.runtimes), arriving)
     return found
 
 

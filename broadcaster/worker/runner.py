@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broadcaster.contracts.queue import Owed, Reserved, Settlement
+    from broadcaster.jobs.job import Job
     from broadcaster.jobs.registry import Registry
     from broadcaster.protocol.payload import Payload
     from broadcaster.worker.broadcasts import BroadcastPublisher
@@ -111,12 +112,18 @@ class JobRunner:
                 return (await self._broadcasts.publish(queue, [one]))[0]
             if payload.job == EVENT_JOB and self._facts is not None:
                 return await self._facts.run(reserved, payload)
-            job = self._registry.find(payload.job).decode_fields(payload.data)
+            job = self._job(reserved, payload)
         except (InvalidJob, UnknownJob) as error:
             return self._refused(queue, reserved, payload, error)
         task = new_try(job, payload, queue, reserved, self._options)
         self._journal.popped(task)
         return await self._run(task, hold)
+
+    def _job(self, reserved: Reserved, payload: Payload) -> Job:
+        # Locks and counts go by the id: nobody gets those of another job by copying its body.
+        if payload.id != reserved.id:
+            raise InvalidJob(f"its payload is that of another job, {payload.id}")
+        return self._registry.find(payload.job).decode_fields(payload.data)
 
     async def run_in_order(
         self, queue: str, batch: Sequence[Reserved], holds: Sequence[HeldJob]

@@ -79,6 +79,7 @@ OWNER: dict[str, tuple[str, ...]] = {
     "django": ("broadcaster.integrations.django", "broadcaster.integrations.django_setup"),
     "sqlalchemy": (
         "broadcaster.integrations.sqlalchemy",
+        "broadcaster.integrations.sqlalchemy_failed",
         "broadcaster.integrations.sqlalchemy_sessions",
     ),
     "cronsim": ("broadcaster.scheduling.cron",),

@@ -22,6 +22,7 @@ from tests.integrations.actions import Noted
 
 django_shop.set_up()
 
+from django.conf import LazySettings  # noqa: E402
 from django.db import connection, connections  # noqa: E402 - after it was set up
 from django.db import transaction as database  # noqa: E402
 from django.test import TestCase  # noqa: E402
@@ -30,6 +31,7 @@ from broadcaster.integrations.django import (  # noqa: E402
     DjangoModels,
     fresh_connections,
     on_commit,
+    open_transactions,
     transaction,
 )
 from tests.integrations.django_shop.models import Line, Order, Parcel  # noqa: E402
@@ -340,3 +342,12 @@ def test_row_35_a_job_without_its_row_may_be_forgotten() -> None:
 
     Ships(order=ref).dispatch()
     current.reset()
+
+
+def test_where_django_is_imported_but_not_set_up_nothing_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process may import a library that supports Django, and have no use for it."""
+    monkeypatch.setattr("broadcaster.integrations.django.settings", LazySettings())
+
+    assert list(open_transactions()) == []

@@ -278,3 +278,30 @@ async def test_tasks_do_not_wait_for_each_others_sessions(engine: Engine, done: 
     await there.dispose()
 
     assert not waited
+
+
+async def test_a_transaction_that_begins_inside_of_an_await_is_seen(
+    engine: Engine, done: list[str]
+) -> None:
+    """SQLAlchemy begins it in a greenlet of its own, in the task's context."""
+    there = create_async_engine(f"sqlite+aiosqlite:///{engine.url.database}", poolclass=NullPool)
+    async with AsyncSession(there) as session:
+        await session.execute(select(Order))
+        assert postpone(Noted(done))
+        await session.commit()
+    await there.dispose()
+
+    assert done == ["asent"]
+
+
+async def test_a_failure_to_send_comes_out_of_an_awaited_commit(
+    engine: Engine, done: list[str]
+) -> None:
+    there = create_async_engine(f"sqlite+aiosqlite:///{engine.url.database}", poolclass=NullPool)
+    async with AsyncSession(there) as session:
+        session.add(Order(id=1))
+        postpone(Noted(done, "sent", OSError("away")))
+        with pytest.raises(OSError, match="away"):
+            await session.commit()
+        assert await session.get(Order, 1) is not None
+    await there.dispose()

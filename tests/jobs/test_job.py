@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from broadcaster.errors import InvalidJob
-from broadcaster.jobs.function import job
 from broadcaster.jobs.job import Job, JobOptions
-from broadcaster.jobs.registry import registry
 
 ran: list[object] = []
 
@@ -43,17 +41,6 @@ class Rich(
 
     async def handle(self) -> None:
         ran.append(self)
-
-
-@job
-def add(a: int, b: int = 2) -> None:
-    """Add up."""
-    ran.append(a + b)
-
-
-@job(queue="reports", tries=2)
-async def report(month: str) -> None:
-    ran.append(month)
 
 
 def rich() -> Rich:
@@ -149,44 +136,3 @@ def test_a_field_may_be_called_like_an_option() -> None:
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"tries|timeout|backoff"):
         types.new_class("Impossible", (Job,), options)
-
-
-def test_a_function_becomes_a_job() -> None:
-    made = add(1)
-
-    assert isinstance(made, Job)
-    assert made.encode_fields() == {"a": 1, "b": 2}
-    assert registry.find("add").__doc__ == "Add up."
-    assert registry.find("report").options.queue == "reports"
-
-
-def test_run_now_runs_sync_and_async_jobs_here() -> None:
-    add(1, b=5).run_now()
-    report("May").run_now()
-
-    assert ran == [6, "May"]
-
-
-async def test_arun_now_runs_both_from_a_coroutine() -> None:
-    await add(1).arun_now()
-    await report("May").arun_now()
-
-    assert ran == [3, "May"]
-
-
-async def test_run_now_of_an_async_job_in_a_loop_says_what_to_write() -> None:
-    with pytest.raises(RuntimeError, match="await arun_now"):
-        report("May").run_now()
-
-
-def test_a_function_with_open_arguments_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"cannot take \*args"):
-        job(_open_arguments)
-    with pytest.raises(TypeError, match="parameter a needs a type"):
-        job(_untyped)
-
-
-def _open_arguments(*args: int) -> None: ...
-
-
-def _untyped(a) -> None: ...  # type: ignore[no-untyped-def]  # what the test is about

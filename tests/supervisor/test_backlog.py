@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from broadcaster.contracts.fleet import WorkerRecord
+from broadcaster.contracts.fleet import CurrentJob, WorkerRecord
 from broadcaster.contracts.queue import QueueSizes
 from broadcaster.contracts.queue_admin import Pause, QueueStats, Rate, Runtime
 from broadcaster.supervisor.backlog import (
@@ -58,6 +58,16 @@ def test_lanes_are_shown_as_their_queue() -> None:
     assert (mail.slots, mail.workers, mail.wait) == (2, 1, 3.0)
     assert mail.rates[0] == Rate(60, 10, 6, 0)
     assert (other.queue, other.failed, other.workers, other.wait) == ("other", 3, 0, 0.0)
+
+
+def test_what_runs_is_told_by_the_workers_of_the_queue_without_what_they_reserved_ahead() -> None:
+    jobs = tuple(CurrentJob(str(n), "m", name, 1.0) for n, name in enumerate(["q#1", "q", "p"]))
+    workers = [
+        WorkerRecord(id="a", queues=("q",), running=60, held=16),
+        WorkerRecord(id="b", queues=("p", "q"), running=3, current=jobs),
+    ]
+
+    assert backlogs([Reading("q", QueueSizes(held=78), QUIET)], workers)[0].running == 62
 
 
 def test_a_worker_that_is_stopping_takes_no_jobs() -> None:

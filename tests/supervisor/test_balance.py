@@ -29,6 +29,7 @@ loads = st.dictionaries(
         st.integers(0, 100_000),
         st.integers(0, 500),
         st.none() | st.floats(0.0001, 1_000),
+        st.floats(0, 1_000),
     ),
     min_size=1,
 )
@@ -52,9 +53,11 @@ def test_row_56_an_idle_queue_has_the_least() -> None:
     ("load", "slots"),
     [
         (Load(), 0),
-        (Load(held=3), 3),
+        (Load(running=3), 3),
         (Load(ready=100, runtime=0.5), 10),  # 50 s of work in 5 s
-        (Load(ready=100, held=4, runtime=0.5), 14),
+        (Load(ready=100, running=4, runtime=0.5), 14),
+        (Load(runtime=0.5, arriving=20.0), 10),  # what comes keeps ten busy
+        (Load(running=4, runtime=600.0), 4),  # long jobs keep their slots
         (Load(ready=3, runtime=1_000), 3),  # no more slots than jobs
         (Load(ready=7), 7),  # nothing is known: each gets one
         (Load(ready=10_000), 100),  # as far as there are any

@@ -110,7 +110,7 @@ async def test_it_stops_when_all_its_workers_have() -> None:
 
 
 def test_a_paused_queue_needs_no_more_processes() -> None:
-    found = loads(["a", "b"], [Backlog(queue="a", ready=9, held=2, pause=Pause(0, None, ""))])
+    found = loads(["a", "b"], [Backlog(queue="a", ready=9, running=2, pause=Pause(0, None, ""))])
 
     assert found == {"a": Load(0, 2, None), "b": Load()}
 

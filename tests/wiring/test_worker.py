@@ -7,8 +7,14 @@ import pytest
 
 from broadcaster import current
 from broadcaster.errors import ConfigurationError, NotConfigured
+from broadcaster.jobs.job import Job
 from broadcaster.settings import load_settings
-from broadcaster.wiring.worker import import_jobs, open_failed_jobs, open_worker
+from broadcaster.wiring.worker import (
+    _warn_of_missing_services,
+    import_jobs,
+    open_failed_jobs,
+    open_worker,
+)
 from broadcaster.worker.options import ExitReason, WorkerOptions
 
 if TYPE_CHECKING:
@@ -79,3 +85,19 @@ async def test_an_opened_worker_works_for_the_current_application(
         assert opened.runner.busy_threads == 0
     finally:
         await opened.aclose()
+
+
+class Nobody:
+    """Is provided by nobody."""
+
+
+class Lonely(Job, name="wiring.Lonely"):
+    def handle(self, service: Nobody) -> None: ...
+
+
+def test_a_worker_says_at_its_start_which_services_are_missing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _warn_of_missing_services()
+
+    assert "wiring.Lonely.handle takes service: Nobody, which nobody provides" in caplog.text

@@ -6,10 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import pytest
 
 from broadcaster import current
 from broadcaster.contracts.limits import LockOwner
+from broadcaster.contracts.queue import NewJob
 from broadcaster.errors import JobFailed
 from broadcaster.jobs.batch import afind_batch, batch
 from broadcaster.jobs.bus import Skipped
@@ -18,6 +20,7 @@ from broadcaster.jobs.injection import provide, services
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.middleware import Throttle, ThrottlesExceptions, WithoutOverlapping
 from broadcaster.jobs.running import require_current_job
+from broadcaster.protocol.payload import MAX_PAYLOAD_BYTES
 from broadcaster.settings import Settings
 from broadcaster.wiring.backend import Backend
 from tests.polling import eventually, eventually_async
@@ -413,3 +416,55 @@ async def test_a_service_that_nobody_provides_fails_the_job_at_once(world: Worke
     (failed,) = await world.failed()
     assert (failed.reason, failed.attempts) == ("invalid_job", 1)
     assert "provide(Mailer, factory)" in failed.error
+
+
+JOB_ID, OTHER_ID = "a" * 32, "b" * 32
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            {"job": "api.Step", "data": {"word": "x"}, "chain": {"id": "short", "index": 0}},
+            "invalid_job",
+        ),
+        ({"job": "api.Step", "data": {"word": "x"}, "batch": {"id": OTHER_ID}}, "invalid_job"),
+        ({"job": "api.Step", "data": {"word": "x"}, "retry_until": "now"}, "invalid_job"),
+        ({"job": "api.Step", "data": {"word": "x"}, "middleware": ["os.system"]}, "invalid_job"),
+        ({"job": "api.Step", "data": {"word": "x"}, "v": 2}, "invalid_job"),
+        ({"job": "api.Step", "data": {"word": "x"}, "id": OTHER_ID}, "invalid_job"),
+        ({"job": "api.Step", "data": {}}, "invalid_job"),
+        ({"job": "api.Step", "data": {"word": "x", "more": 1}}, "invalid_job"),
+        ({"job": "os.system", "data": {"command": "true"}}, "unknown_job"),
+        ({"job": "broadcaster.jobs.job.Job"}, "unknown_job"),
+        ({"job": "api.Step", "data": {"word": "x" * MAX_PAYLOAD_BYTES}}, "invalid_job"),
+    ],
+)
+async def test_row_1_what_no_producer_writes_fails_at_once_with_its_reason(
+    world: WorkerWorld, body: dict[str, Any], reason: str
+) -> None:
+    raw = msgspec.json.encode({"v": 1, "id": JOB_ID} | body)
+    await world.push(NewJob(JOB_ID, "default", raw))
+
+    await world.drain(tries=5)
+
+    (failed,) = await world.failed()
+    assert (failed.reason, seen) == (reason, [])
+
+
+async def test_a_link_that_nobody_knows_ends_its_chain_and_calls_back(world: WorkerWorld) -> None:
+    link = {"queue": "default", "payload": {"id": JOB_ID, "job": "os.system"}}
+    catch = {"queue": "default", "payload": {"id": JOB_ID, "job": "api.Tell"}}
+    place = {"id": OTHER_ID, "index": 0, "next": [link], "catch": [catch]}
+    body = {"id": JOB_ID, "job": "api.Step", "data": {"word": "x"}, "chain": place}
+    await world.push(NewJob(JOB_ID, "default", msgspec.json.encode(body)))
+
+    await world.drain()
+    await world.drain()
+
+    (failed,) = await world.failed()
+    assert failed.reason == "unknown_job"
+    assert [one if isinstance(one, str) else one[:2] for one in seen] == [
+        "x",
+        ("told", "os.system"),
+    ]

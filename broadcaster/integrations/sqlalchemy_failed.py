@@ -1,0 +1,244 @@
+"""
+Failed jobs in a database, for as long as you like; needs the extra ``sqlalchemy``.
+
+Failing is one step of the queue, in Redis, which keeps failed jobs for a week. `move_failed`
+carries them over into a table, which any number of processes may do at once and at any time::
+
+    archive = SqlFailedJobs(create_engine("postgresql://..."), application().queue.push)
+    archive.create()
+    move_failed(application().failed_jobs, archive)
+
+A job is written before it is taken out of Redis: nothing is lost if that is interrupted, and
+moving it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from broadcaster.contracts.settlements import NewJob
+from broadcaster.contracts.stores import FailedFilter, FailedJob
+from broadcaster.errors import DriverUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Engine
+
+    from broadcaster.contracts.settlements import Pushed
+    from broadcaster.contracts.stores import FailedJobs
+
+_PAGE = 200
+_ALL = FailedFilter()
+
+
+def failed_table(metadata: MetaData, name: str = "broadcaster_failed_jobs") -> Table:
+    """Return the table, as a part of `metadata`, for migrations of your own."""
+    return Table(
+        name,
+        metadata,
+        Column("id", String(64), primary_key=True),
+        Column("queue", String(255), nullable=False),
+        Column("failed_at", Float(53), nullable=False),
+        Column("reason", String(64), nullable=False),
+        Column("error", Text, nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("body", LargeBinary, nullable=False),
+        Column("job", String(255), nullable=False),
+        Column("exception", String(255), nullable=False),
+        Column("traceback", Text, nullable=False),
+        Column("retried_at", Float(53)),
+        Index(f"{name}_failed_at", "failed_at"),
+    )
+
+
+class SqlFailedJobs:
+    """
+    Implements `broadcaster.contracts.stores.FailedJobs` on one table.
+
+    Moments are those of the queue's store; `prune` and `retry` go by this host's clock.
+
+    Args:
+        engine: a sync one.
+        push: queues jobs again: `Queue.push`.
+        table: made by `failed_table`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        push: Callable[[Sequence[NewJob]], Pushed],
+        table: Table | None = None,
+    ) -> None:
+        self._engine = engine
+        self._push = push
+        self._table = failed_table(MetaData()) if table is None else table
+
+    def create(self) -> None:
+        """Make the table, if there is none."""
+        with _translated():
+            self._table.metadata.create_all(self._engine, tables=[self._table])
+
+    def add(self, jobs: Sequence[FailedJob]) -> None:
+        """Keep `jobs`; one that failed before is kept as it failed last."""
+        for job in jobs:
+            row = {name: getattr(job, name) for name in self._table.columns.keys()}  # noqa: SIM118 - not a dict
+            with self._begin() as connection:
+                if self._put(connection, row):
+                    continue
+            # Somebody else has just added it.
+            with self._begin() as connection:
+                self._put(connection, row)
+
+    def find(
+        self, *, queue: str | None = None, limit: int = 100, where: FailedFilter | None = None
+    ) -> Sequence[FailedJob]:
+        """See `FailedJobs.find`."""
+        meant = self._meant(where)
+        if queue is not None:
+            meant = and_(meant, self._table.c.queue == queue)
+        order = (self._table.c.failed_at.desc(), self._table.c.id)
+        with self._begin() as connection:
+            query = select(self._table).where(meant).order_by(*order).limit(limit)
+            return [FailedJob(**row) for row in connection.execute(query).mappings()]
+
+    def get(self, job_id: str) -> FailedJob | None:
+        """See `FailedJobs.get`."""
+        with self._begin() as connection:
+            query = select(self._table).where(self._table.c.id == job_id)
+            row = connection.execute(query).mappings().first()
+        return None if row is None else FailedJob(**row)
+
+    def retry(
+        self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
+    ) -> Sequence[str]:
+        """See `FailedJobs.retry`. It is queued before it is marked, and its id only once."""
+        put_back: list[str] = []
+        for job_id in job_ids:
+            job = self.get(job_id)
+            if job is None or job.retried_at is not None or not job.body:
+                continue
+            body = job.body if refresh is None else refresh(job.body)
+            self._push([NewJob(id=job.id, queue=job.queue, body=body)])
+            with self._begin() as connection:
+                mark = {"retried_at": time.time(), "body": b""}
+                mine = and_(self._table.c.id == job_id, self._table.c.failed_at == job.failed_at)
+                connection.execute(update(self._table).where(mine).values(mark))
+            put_back.append(job_id)
+        return put_back
+
+    def retry_all(
+        self,
+        queue: str | None = None,
+        *,
+        where: FailedFilter | None = None,
+        refresh: Callable[[bytes], bytes] | None = None,
+    ) -> Sequence[str]:
+        """See `FailedJobs.retry_all`."""
+        meant = and_(self._meant(where), self._table.c.retried_at.is_(None))
+        if queue is not None:
+            meant = and_(meant, self._table.c.queue == queue)
+        with self._begin() as connection:
+            ids = list(connection.execute(select(self._table.c.id).where(meant)).scalars())
+        return self.retry(ids, refresh=refresh)
+
+    def forget(self, job_ids: Sequence[str]) -> int:
+        """See `FailedJobs.forget`."""
+        return sum(
+            self._delete(self._table.c.id.in_(job_ids[first : first + _PAGE]))
+            for first in range(0, len(job_ids), _PAGE)
+        )
+
+    def flush(self, *, where: FailedFilter | None = None) -> int:
+        """See `FailedJobs.flush`."""
+        return self._delete(self._meant(where))
+
+    def prune(self, older_than: float) -> int:
+        """See `FailedJobs.prune`."""
+        return self._delete(self._table.c.failed_at < time.time() - older_than)
+
+    def _put(self, connection: Connection, row: dict[str, Any]) -> bool:
+        mine = self._table.c.id == row["id"]
+        query = select(func.count()).select_from(self._table).where(mine)
+        if connection.execute(query).scalar_one():
+            older = and_(mine, self._table.c.failed_at < row["failed_at"])
+            connection.execute(update(self._table).where(older).values(row))
+            return True
+        try:
+            with connection.begin_nested():
+                connection.execute(insert(self._table).values(row))
+        except IntegrityError:
+            return False
+        return True
+
+    def _delete(self, meant: ColumnElement[bool]) -> int:
+        with self._begin() as connection:
+            return connection.execute(delete(self._table).where(meant)).rowcount
+
+    def _meant(self, where: FailedFilter | None) -> ColumnElement[bool]:
+        said, columns = where or _ALL, self._table.c
+        parts: list[ColumnElement[bool]] = [true()]
+        for name in ("queue", "job"):
+            value = getattr(said, name)
+            if value is not None:
+                parts.append(columns[name] == value)
+        if said.exception is not None:
+            parts.append((columns.exception == said.exception) | (columns.reason == said.exception))
+        if said.since is not None:
+            parts.append(columns.failed_at >= said.since)
+        if said.until is not None:
+            parts.append(columns.failed_at < said.until)
+        if said.retried is not None:
+            parts.append(columns.retried_at.is_not(None) == said.retried)
+        return and_(*parts)
+
+    @contextmanager
+    def _begin(self) -> Generator[Connection, None, None]:
+        with _translated(), self._engine.begin() as connection:
+            yield connection
+
+
+def move_failed(source: FailedJobs, archive: SqlFailedJobs) -> int:
+    """
+    Carry the failed jobs that nobody put back from `source` into `archive`; return their number.
+
+    Raises:
+        DriverUnavailable: one of the two cannot be reached; what was moved is moved.
+    """
+    count = 0
+    while jobs := source.find(limit=_PAGE, where=FailedFilter(retried=False)):
+        archive.add(jobs)
+        if not source.forget([job.id for job in jobs]):
+            break  # somebody else moves them
+        count += len(jobs)
+    return count
+
+
+@contextmanager
+def _translated() -> Generator[None, None, None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise DriverUnavailable(f"the database of failed jobs: {error}") from error

@@ -1,0 +1,149 @@
+"""Failed jobs in a database, on a real SQLite file."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import create_engine
+
+from broadcaster.contracts.queue import Fail, NewJob, Pushed, StepRequest
+from broadcaster.contracts.stores import FailedFilter, FailedJob
+from broadcaster.drivers.redis.failed import RedisFailedJobs
+from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.errors import DriverUnavailable
+from broadcaster.integrations.sqlalchemy_failed import SqlFailedJobs, move_failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from broadcaster.drivers.redis.client import RedisClients
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = create_engine(f"sqlite:///{tmp_path / 'failed.db'}")
+    yield made
+    made.dispose()
+
+
+class Pushing:
+    """Keeps what is queued again."""
+
+    def __init__(self) -> None:
+        self.jobs: list[NewJob] = []
+
+    def __call__(self, jobs: Sequence[NewJob]) -> Pushed:
+        self.jobs += jobs
+        return Pushed(new=[job.id for job in jobs])
+
+
+@pytest.fixture
+def pushing() -> Pushing:
+    return Pushing()
+
+
+@pytest.fixture
+def archive(engine: Engine, pushing: Pushing) -> SqlFailedJobs:
+    made = SqlFailedJobs(engine, pushing)
+    made.create()
+    made.create()
+    made.add([failed("a", 1.0), failed("b", 2.0, job="shop.Cut"), failed("c", 3.0, queue="mail")])
+    return made
+
+
+def failed(job_id: str, at: float, *, queue: str = "default", job: str = "shop.Mail") -> FailedJob:
+    return FailedJob(
+        id=job_id,
+        queue=queue,
+        failed_at=at,
+        reason="exception",
+        error="OSError: no",
+        attempts=3,
+        body=b"{}",
+        job=job,
+        exception="OSError",
+        traceback="Traceback",
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        (FailedFilter(), "cba"),
+        (FailedFilter(queue="mail"), "c"),
+        (FailedFilter(job="shop.Cut"), "b"),
+        (FailedFilter(exception="OSError", since=2.0), "cb"),
+        (FailedFilter(exception="exception", until=2.0), "a"),
+        (FailedFilter(retried=True), ""),
+        (FailedFilter(retried=False), "cba"),
+    ],
+)
+def test_row_43_failed_jobs_are_found_in_a_database(
+    archive: SqlFailedJobs, where: FailedFilter, ids: str
+) -> None:
+    assert [job.id for job in archive.find(where=where)] == list(ids)
+    assert archive.get("a") == failed("a", 1.0)
+    assert archive.get("x") is None
+    assert [job.id for job in archive.find(queue="default", limit=1)] == ["b"]
+
+
+def test_row_43_a_job_of_the_database_is_retried_once_and_marked(
+    archive: SqlFailedJobs, pushing: Pushing
+) -> None:
+    assert archive.retry(["a", "x"], refresh=lambda body: body + b" ") == ["a"]
+    assert archive.retry(["a"]) == []
+    assert archive.retry_all("default") == ["b"]
+    assert archive.retry_all(where=FailedFilter(since=9.0)) == []
+
+    assert pushing.jobs[0] == NewJob(id="a", queue="default", body=b"{} ")
+    marked = archive.get("a")
+    assert marked is not None
+    assert marked.retried_at is not None
+    assert marked.body == b""
+
+
+def test_one_that_fails_again_can_be_retried_again(archive: SqlFailedJobs) -> None:
+    archive.retry(["a"])
+
+    archive.add([failed("a", 0.5), failed("a", 9.0)])
+
+    assert archive.get("a") == failed("a", 9.0)
+    assert archive.retry(["a"]) == ["a"]
+
+
+def test_failed_jobs_are_deleted_from_a_database(archive: SqlFailedJobs) -> None:
+    archive.add([failed("now", time.time())])
+
+    assert archive.forget(["a", "x"]) == 1
+    assert archive.flush(where=FailedFilter(queue="mail")) == 1
+    assert archive.prune(3_600) == 1
+    assert [job.id for job in archive.find()] == ["now"]
+
+
+def test_a_database_that_is_not_there_is_unavailable(engine: Engine, pushing: Pushing) -> None:
+    with pytest.raises(DriverUnavailable, match="the database of failed jobs"):
+        SqlFailedJobs(engine, pushing).find()
+
+
+@pytest.mark.redis
+async def test_row_43_failed_jobs_move_into_the_database_and_back_into_their_queue(
+    clients: RedisClients, engine: Engine
+) -> None:
+    queue, job_id = RedisQueue(clients), "1" * 32
+    await queue.apush([NewJob(id=job_id, queue="mail", body=b"{}")])
+    (held,) = (await queue.step(StepRequest(queue="mail", reserve=1, worker="w"))).reserved
+    settled = Fail(held.id, held.token, "exception", "OSError: no", attempts=2)
+    await queue.step(StepRequest(queue="mail", settlements=[settled], worker="w"))
+    store, archive = RedisFailedJobs(clients), SqlFailedJobs(engine, queue.push)
+    archive.create()
+
+    assert (move_failed(store, archive), move_failed(store, archive)) == (1, 0)
+
+    assert not store.find()
+    assert archive.retry_all() == [job_id]
+    assert (await queue.asizes("mail")).ready == 1

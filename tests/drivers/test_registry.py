@@ -23,5 +23,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 def test_a_name_like_no_other_lists_the_known_ones_too() -> None:
-    with pytest.raises(UnknownDriver, match=r"no driver 'ably'\. Known are: redis, sync, null, celery$"):
+    with pytest.raises(
+        UnknownDriver, match=r"no driver 'ably'\. Known are: redis, sync, null, celery$"
+    ):
         load(QUEUES, "ably")

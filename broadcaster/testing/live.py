@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import importlib.util
 import sys
 import uuid
 from contextlib import ExitStack, contextmanager
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Self
 
 from broadcaster import current
@@ -263,10 +263,8 @@ def _is_of_shop(module: str) -> bool:
     own = module == "__main__" or module.startswith("broadcaster.")
     if own or module.rpartition(".")[2].startswith("test_"):
         return False
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+    # Where another process would look: what was loaded from a file by hand is not there.
+    return PathFinder.find_spec(module.partition(".")[0]) is not None
 
 
 def _on_one_server(settings: Settings) -> Settings:

@@ -115,13 +115,13 @@ async def test_removing_says_whether_there_was_anything(store: RedisApps) -> Non
 
 async def test_there_is_a_bound(clients: RedisClients) -> None:
     store = RedisApps(clients, max_apps=2)
-    for name in ("a", "b"):
+    for name in ("one", "two"):
         await store.put(table(name), replacing=None)
 
-    assert await refused(store, table("c")) == "apps_full"
-    await store.put(table("a", enabled=False), replacing=table("a"))
-    await store.delete("b")
-    await store.put(table("c"), replacing=None)
+    assert await refused(store, table("three")) == "apps_full"
+    await store.put(table("one", enabled=False), replacing=table("one"))
+    await store.delete("two")
+    await store.put(table("three"), replacing=None)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ class Socket(Connection, asyncio.Protocol):
         if self.closing_at is not None:
             if b"\x88" in data:
                 self._transport.close()
+            elif self.is_distrusted:
+                self._transport.pause_reading()  # it may have megabytes more to say
             return
         self._take(data)
 

@@ -124,6 +124,15 @@ def test_refused_messages_are_counted_and_end_at_a_bound(world: World) -> None:
     assert world.transport.reading, "the peer's close can be read"
 
 
+def test_nothing_more_is_read_of_who_was_closed_for_what_it_sent(world: World) -> None:
+    world.feed(client_frame(b"{") * 200)
+    world.settle()
+
+    world.feed(b"{" * 1_000)
+
+    assert not world.transport.reading
+
+
 def test_messages_of_one_read_are_taken_in_turns_and_in_order(world: World) -> None:
     """While one peer's messages are taken, everybody else waits."""
     pings = [client_frame(b"%d" % number, websocket.PING) for number in range(2 * TURN + 1)]

@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, Any
 from kombu.exceptions import OperationalError
 from kombu.pools import producers
 
-from broadcaster.contracts.queue import Hold, Pushed, QueueSizes, StepReply, Survey
+from broadcaster.contracts.queue import Pushed
+from broadcaster.contracts.unserved import UnservedQueue
 from broadcaster.errors import (
     BroadcasterError,
     DriverUnavailable,
@@ -66,9 +67,9 @@ from broadcaster.protocol.lanes import split_lane
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from broadcaster.contracts.queue import NewJob, Owed, StepRequest
+    from broadcaster.contracts.queue import NewJob
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.outcome import Outcome
     from broadcaster.protocol.payload import Payload
@@ -111,7 +112,7 @@ def needs(new: NewJob, payload: Payload, *, asynchronous: bool, longest_delay: f
     return [words for words, needed in asked.items() if needed]
 
 
-class CeleryQueue:
+class CeleryQueue(UnservedQueue):
     """
     Pushes jobs to Celery; see `Queue`.
 
@@ -167,47 +168,6 @@ class CeleryQueue:
     async def apush(self, jobs: Sequence[NewJob]) -> Pushed:
         """Send `jobs` from a coroutine, in a thread; see `push`."""
         return await asyncio.to_thread(self.push, jobs)
-
-    async def step(self, request: StepRequest) -> StepReply:
-        """Return that there is nothing to do."""
-        del request
-        return StepReply()
-
-    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
-        """Do nothing: nothing is ever owed."""
-
-    async def unlock(self, queue: str, key: str, job_id: str) -> bool:
-        """Return that nobody has a lock."""
-        del queue, key, job_id
-        return False
-
-    async def wait(self, queue: str, timeout: float) -> str | None:  # noqa: ASYNC109 - as in the contract
-        """Return at once that there is nothing to do."""
-        del queue, timeout
-        return None
-
-    async def survey(self, queue: str, lanes: Sequence[int], worker: str) -> Survey:
-        """Return that no lane has anything."""
-        del queue, lanes, worker
-        return Survey((), 1, None)
-
-    def extend(self, queue: str, holds: Mapping[str, int], lease: float) -> Mapping[str, Hold]:
-        """Return that none of `holds` exists here."""
-        del queue, lease
-        return dict.fromkeys(holds, Hold.GONE)
-
-    def sizes(self, queue: str) -> QueueSizes:
-        """Return zeros: Celery's own tools count."""
-        del queue
-        return QueueSizes()
-
-    async def asizes(self, queue: str) -> QueueSizes:
-        """Return zeros."""
-        return self.sizes(queue)
-
-    def queues(self) -> Sequence[str]:
-        """Return nothing."""
-        return ()
 
     def _check(self, new: NewJob) -> None:
         payload = decode_payload(new.body)

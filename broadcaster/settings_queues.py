@@ -20,7 +20,6 @@ What a connection does not say is as in ``[queue]``, but for `driver` and `conne
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -29,6 +28,7 @@ from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_sources import Found
+from broadcaster.settings_tables import read_tables
 from broadcaster.settings_values import convert
 from broadcaster.settings_work import QueueSettings
 
@@ -66,32 +66,13 @@ def read_connections(found: Found | None, base: QueueSettings) -> Mapping[str, C
         ConfigurationError: it names the source, the connection and the option; also if one
             falls back on a connection that there is not, or on one that falls back.
     """
-    tables = {} if found is None else _tables(found)
+    tables = read_tables(found, "queues", "queue connections", MAX_CONNECTIONS)
     source = "" if found is None else found.source
-    if len(tables) > MAX_CONNECTIONS:
-        raise ConfigurationError(
-            f"{len(tables)} queue connections are in {source}; {MAX_CONNECTIONS} are the most"
-        )
     made = {name: _connection(name, table, source, base) for name, table in tables.items()}
     _check_fallbacks("queue", base, made)
     for name, connection in made.items():
         _check_fallbacks(f"queues.{name}", connection, made)
     return made
-
-
-def _tables(found: Found) -> dict[str, object]:
-    value = found.value
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = None
-    if not isinstance(value, dict):
-        raise ConfigurationError(
-            f"queues (from {found.source}) must be tables: [queues.<name>] in a file, "
-            "a JSON object in the environment"
-        )
-    return cast("dict[str, object]", value)
 
 
 def _connection(name: str, table: object, source: str, base: QueueSettings) -> ConnectionSettings:

@@ -29,7 +29,6 @@ Source: Laravel Horizon, ``config/horizon.php``, whose keys these are in snake_c
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
@@ -38,6 +37,7 @@ from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_sources import Found
+from broadcaster.settings_tables import read_tables
 from broadcaster.settings_values import convert
 from broadcaster.settings_work import WorkerSettings
 
@@ -104,25 +104,9 @@ def read_supervisors(found: Found | None, base: WorkerSettings) -> Mapping[str, 
     Raises:
         ConfigurationError: it names the source, the table and the option.
     """
-    if found is None:
-        return {}
-    value = found.value
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = None
-    if not isinstance(value, dict):
-        raise ConfigurationError(
-            f"supervisors (from {found.source}) must be tables: [supervisors.<name>] in a file, "
-            "a JSON object in the environment"
-        )
-    tables = cast("dict[str, object]", value)
-    if len(tables) > MAX_SUPERVISORS:
-        raise ConfigurationError(
-            f"{len(tables)} supervisors are in {found.source}; {MAX_SUPERVISORS} are the most"
-        )
-    return {name: _one(name, table, found.source, base) for name, table in tables.items()}
+    tables = read_tables(found, "supervisors", "supervisors", MAX_SUPERVISORS)
+    source = "" if found is None else found.source
+    return {name: _one(name, table, source, base) for name, table in tables.items()}
 
 
 def _one(name: str, table: object, source: str, base: WorkerSettings) -> SupervisorSettings:

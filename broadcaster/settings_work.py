@@ -15,7 +15,6 @@ emails``; what it does not say is as in ``[worker]``::
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
@@ -25,6 +24,7 @@ from broadcaster.protocol.channels import shown
 from broadcaster.protocol.lanes import LANES
 from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_sources import Found
+from broadcaster.settings_tables import read_tables
 from broadcaster.settings_values import convert
 
 if TYPE_CHECKING:
@@ -133,29 +133,9 @@ def read_pools(found: Found | None, base: WorkerSettings) -> Mapping[str, Worker
     Raises:
         ConfigurationError: it names the source, the pool and the option.
     """
-    if found is None:
-        return {}
-    tables = _tables(found)
-    if len(tables) > MAX_POOLS:
-        raise ConfigurationError(
-            f"{len(tables)} pools are in {found.source}; {MAX_POOLS} are the most"
-        )
-    return {name: _pool(name, table, found.source, base) for name, table in tables.items()}
-
-
-def _tables(found: Found) -> dict[str, object]:
-    value = found.value
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = None
-    if not isinstance(value, dict):
-        raise ConfigurationError(
-            f"workers (from {found.source}) must be tables: [workers.<name>] in a file, "
-            "a JSON object in the environment"
-        )
-    return cast("dict[str, object]", value)
+    tables = read_tables(found, "workers", "pools", MAX_POOLS)
+    source = "" if found is None else found.source
+    return {name: _pool(name, table, source, base) for name, table in tables.items()}
 
 
 def _pool(name: str, table: object, source: str, base: WorkerSettings) -> WorkerSettings:

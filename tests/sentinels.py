@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from broadcaster.drivers.redis.embedded import find_server_binary
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,13 +114,6 @@ class Watched:
         if self._client is None:
             self._client = redis.Redis(port=self._sentinel, decode_responses=True)
         return self._client
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _answers(port: int) -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.cli.dev_process import PATIENCE, clean_environment, free_port
+from tests.cli.dev_process import PATIENCE, clean_environment
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

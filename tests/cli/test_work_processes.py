@@ -17,7 +17,7 @@ from broadcaster.drivers.redis.queue import RedisQueue
 from tests.cli.test_work import new_job
 from tests.cli.worker_process import environment, opened
 from tests.polling import eventually, eventually_async
-from tests.sentinels import free_port
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,9 +19,10 @@ from broadcaster.gateway.capacity import Capacity, room_for_sockets
 from broadcaster.gateway.census import CONNECTIONS, Census
 from broadcaster.protocol.signing import sign_request
 from broadcaster.testing.client import connected
-from tests.gateway.processes import environment, free_port
+from tests.gateway.processes import environment
 from tests.gateway.world import APP
 from tests.polling import eventually, eventually_async
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

@@ -11,7 +11,7 @@ import pytest
 from broadcaster.drivers.http.webhooks import READ_BYTES, HttpWebhooks
 from broadcaster.errors import AddressRefused, ConfigurationError, DriverUnavailable
 from broadcaster.protocol.addresses import AddressRules, parse_allowed
-from tests.gateway.processes import free_port
+from tests.ports import free_port
 from tests.tls import self_signed
 from tests.webhooks.receiving import HANG, WebhookReceiver, receiving
 

@@ -31,12 +31,14 @@ def report() -> Report:
     return measure(TINY)
 
 
+@pytest.mark.alone
 @pytest.mark.process
 @pytest.mark.redis
 def test_one_tiny_round_yields_every_figure(report: Report) -> None:
     assert [each.name for each in FIGURES if report.median(each.name) is None] == [], report.notes
 
 
+@pytest.mark.alone
 @pytest.mark.process
 @pytest.mark.redis
 def test_every_measured_value_is_positive_except_memory_that_was_free_already(
@@ -50,6 +52,7 @@ def test_every_measured_value_is_positive_except_memory_that_was_free_already(
     } == {}
 
 
+@pytest.mark.alone
 @pytest.mark.process
 @pytest.mark.redis
 def test_the_report_names_the_machine_and_every_figure(report: Report) -> None:

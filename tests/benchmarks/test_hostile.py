@@ -11,6 +11,7 @@ from benchmarks.hostile import MAX_GROWTH_BYTES, Phase, Plan, Report, as_text, m
 TINY = Plan(attackers=100, clients=3, a_second=20, rounds=1, quiet=1, attack=10)
 
 
+@pytest.mark.alone
 @pytest.mark.process
 @pytest.mark.redis
 def test_the_others_get_everything_and_the_process_stays_small() -> None:

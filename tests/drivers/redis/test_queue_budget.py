@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.queue import Reserved
     from broadcaster.drivers.redis.client import RedisClients
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.alone]
 
 JOBS, SLOTS = 5_000, 100
 BODY = b'{"v":1,"id":"0190a0a0a0a07000a000000000000000","job":"mail.Send","data":{"a":1,"b":2}}'

@@ -30,8 +30,8 @@ from broadcaster.testing.records import (
     is_job,
     jobs_of,
     listed,
-    names_of,
     read_push,
+    shown_jobs,
     title_of,
 )
 
@@ -83,19 +83,20 @@ class BusFake(Pushes):
 
     def dispatched(self, target: object = None, predicate: Predicate | None = None) -> list[Any]:
         """Return what was dispatched or run now, of `target` or all."""
-        everything = [*self._queued(target, predicate), *self._now(target, predicate)]
-        return [getattr(one, "subject", one) for one in everything]
+        queued = [one.subject for one in self._queued(target, predicate)]
+        return [*queued, *self._now(target, predicate)]
 
     def assert_dispatched(
         self, target: object, predicate: Predicate | None = None, *, times: int | None = None
     ) -> None:
         """Fail unless `target` was dispatched, or run now, and `predicate` holds."""
         __tracebackhide__ = True
-        found = [*self._queued(target, predicate), *self._now(target, predicate)]
+        found = self._found(target, predicate)
         if times is not None:
             counted("dispatched", title_of(target), times, found)
         elif not found:
-            missing("dispatched", target, predicate, self.records)
+            same = [] if predicate is None else self._found(target, None)
+            missing("dispatched", target, [*self.records, *self._run], refused=same)
 
     def assert_dispatched_times(self, target: object, times: int) -> None:
         """Fail unless `target` was dispatched, or run now, exactly `times` times."""
@@ -110,7 +111,7 @@ class BusFake(Pushes):
     def assert_not_dispatched(self, target: object, predicate: Predicate | None = None) -> None:
         """Fail if `target` was dispatched or run now."""
         __tracebackhide__ = True
-        found = [*self._queued(target, predicate), *self._now(target, predicate)]
+        found = self._found(target, predicate)
         unwanted(f"{title_of(target)} was dispatched, and should not have been", found)
 
     def assert_nothing_dispatched(self) -> None:
@@ -146,14 +147,14 @@ class BusFake(Pushes):
         """
         __tracebackhide__ = True
         if not any(are_jobs(jobs, chain) for jobs in self.chains):
-            shown = [names_of(jobs) for jobs in self.chains]
+            shown = [shown_jobs(jobs) for jobs in self.chains]
             there = listed("chains were:", shown, "there was no chain")
-            raise AssertionError(f"the chain {names_of(chain)} was not dispatched; {there}")
+            raise AssertionError(f"the chain {shown_jobs(chain)} was not dispatched; {there}")
 
     def assert_nothing_chained(self) -> None:
         """Fail if a chain was dispatched."""
         __tracebackhide__ = True
-        found = [names_of(jobs) for jobs in self.chains]
+        found = [shown_jobs(jobs) for jobs in self.chains]
         unwanted("chains were dispatched, and none should have been", found)
 
     def assert_dispatched_without_chain(
@@ -162,7 +163,7 @@ class BusFake(Pushes):
         """Fail unless `target` was dispatched with nothing after it."""
         __tracebackhide__ = True
         if not any(not one.chain for one in self._queued(target, predicate)):
-            missing("dispatched", target, predicate, self.records, where=" without a chain")
+            missing("dispatched", target, self.records, where=" without a chain")
 
     def assert_batched(self, wanted: Callable[[RecordedBatch], object] | Sequence[object]) -> None:
         """
@@ -177,7 +178,7 @@ class BusFake(Pushes):
             found, title = any(wanted(batch) for batch in batches), "no batch fulfils the predicate"
         else:
             found = any(are_jobs(batch.jobs, wanted) for batch in batches)
-            title = f"no batch of {names_of(wanted)} was dispatched"
+            title = f"no batch of {shown_jobs(wanted)} was dispatched"
         if not found:
             raise AssertionError(f"{title}; {listed('there were:', batches, 'there was none')}")
 
@@ -190,6 +191,9 @@ class BusFake(Pushes):
         """Fail if a batch was dispatched."""
         __tracebackhide__ = True
         unwanted("batches were dispatched, and none should have been", self.batches)
+
+    def _found(self, target: object, predicate: Predicate | None) -> list[PushedJob | Job]:
+        return [*self._queued(target, predicate), *self._now(target, predicate)]
 
     def _queued(self, target: object, predicate: Predicate | None) -> list[PushedJob]:
         return self.records if target is None else chosen(self.records, target, predicate)

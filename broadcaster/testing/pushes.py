@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from broadcaster.testing.application import recording
-from broadcaster.testing.records import chosen, is_of, listed, title_of
+from broadcaster.testing.records import is_of, listed, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,27 +74,27 @@ class Pushes:
 def missing(
     verb: str,
     target: object,
-    predicate: Predicate | None,
-    taken: Sequence[PushedJob],
+    taken: Sequence[object],
     *,
+    refused: Sequence[object] = (),
     where: str = "",
 ) -> NoReturn:
     """
-    Fail because nothing of `target` is among `taken`.
+    Fail because what was asked for is not among `taken`.
 
     Args:
         verb: what was to be done: ``pushed``.
+        refused: what is of `target`, and for which the predicate does not hold.
         where: what else was asked for, behind the name: `` on 'mail'``.
 
     Raises:
         AssertionError: always; it says what there is instead.
     """
     __tracebackhide__ = True
-    same = chosen(taken, target, None)
     title = title_of(target)
-    if same and predicate is not None and not where:
+    if refused:
         text = f"no {title} that was {verb} fulfils the predicate:"
-        raise AssertionError(listed(text, same, ""))
+        raise AssertionError(listed(text, refused, ""))
     there = listed(f"{verb} were:", taken, f"nothing was {verb}")
     raise AssertionError(f"{title} was not {verb}{where}; {there}")
 
@@ -108,7 +108,7 @@ def counted(verb: str, title: str, times: int, found: Sequence[object]) -> None:
     """
     __tracebackhide__ = True
     if len(found) != times:
-        text = f"{title} was to be {verb} {_times(times)}, and was {_times(len(found))}:"
+        text = f"{title} was to be {verb} {_times(times)}, not {_times(len(found))}:"
         raise AssertionError(listed(text, found, text.rstrip(":")))
 
 

@@ -18,11 +18,11 @@ Source: Laravel, ``Illuminate\Support\Testing\Fakes\QueueFake``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from broadcaster.protocol.payload import BROADCAST_JOB
 from broadcaster.testing.pushes import Pushes, counted, missing, unwanted
-from broadcaster.testing.records import are_jobs, chosen, names_of, title_of
+from broadcaster.testing.records import are_jobs, chosen, shown_jobs, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class QueueFake(Pushes):
         if times is not None:
             counted("pushed", title_of(target), times, found)
         elif not found:
-            missing("pushed", target, predicate, self.records)
+            missing("pushed", target, self.records, refused=self._refused(target, predicate))
 
     def assert_pushed_times(self, target: object, times: int) -> None:
         """Fail unless `target` was pushed exactly `times` times."""
@@ -73,7 +73,16 @@ class QueueFake(Pushes):
         __tracebackhide__ = True
         found = chosen(self.records, target, predicate)
         if not any(one.queue == queue for one in found):
-            missing("pushed", target, predicate, self.records, where=f" on {queue!r}")
+            self._missing(target, predicate, found, f" on {queue!r}")
+
+    def assert_pushed_on_connection(
+        self, connection: str, target: object, predicate: Predicate | None = None
+    ) -> None:
+        """Fail unless `target` was pushed to the queue connection of this name."""
+        __tracebackhide__ = True
+        found = chosen(self.records, target, predicate)
+        if not any(one.connection == connection for one in found):
+            self._missing(target, predicate, found, f" on the connection {connection!r}")
 
     def assert_pushed_with_chain(
         self, target: object, chain: Sequence[object], predicate: Predicate | None = None
@@ -87,8 +96,7 @@ class QueueFake(Pushes):
         __tracebackhide__ = True
         found = chosen(self.records, target, predicate)
         if not any(are_jobs(one.chain, chain) for one in found):
-            where = f" with the chain {names_of(chain)}"
-            missing("pushed", target, predicate, self.records, where=where)
+            self._missing(target, predicate, found, f" with the chain {shown_jobs(chain)}")
 
     def assert_pushed_without_chain(
         self, target: object, predicate: Predicate | None = None
@@ -97,7 +105,7 @@ class QueueFake(Pushes):
         __tracebackhide__ = True
         found = chosen(self.records, target, predicate)
         if not any(not one.chain for one in found):
-            missing("pushed", target, predicate, self.records, where=" without a chain")
+            self._missing(target, predicate, found, " without a chain")
 
     def assert_not_pushed(self, target: object, predicate: Predicate | None = None) -> None:
         """Fail if `target` was pushed."""
@@ -114,3 +122,14 @@ class QueueFake(Pushes):
         """Fail if anything was pushed."""
         __tracebackhide__ = True
         unwanted("jobs were pushed, and none should have been", self.records)
+
+    def _refused(self, target: object, predicate: Predicate | None) -> list[PushedJob]:
+        return [] if predicate is None else chosen(self.records, target, None)
+
+    def _missing(
+        self, target: object, predicate: Predicate | None, found: Sequence[PushedJob], where: str
+    ) -> NoReturn:
+        """Fail because none of `found`, which is what `predicate` let through, is `where`."""
+        __tracebackhide__ = True
+        refused = [] if found else self._refused(target, predicate)
+        missing("pushed", target, self.records, refused=refused, where=where)

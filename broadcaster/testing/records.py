@@ -21,6 +21,7 @@ SHOWN = 20
 """Most entries of a list in a message."""
 
 _WIDTH = 200
+_SHORT = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class PushedJob:
         if self.delay:
             where.append(f"after {self.delay:g} s")
         if self.chain:
-            where.append(f"then {names_of(self.chain)}")
+            where.append(f"then {shown_jobs(self.chain)}")
         what = self.name if self.job is None else shortened(self.job)
         if self.event is not None:
             what = f"{self.name} for {shortened(self.event)}"
@@ -96,7 +97,8 @@ class RecordedBatch:
 
     def __str__(self) -> str:
         called = f"{self.name!r} " if self.name else ""
-        return f"batch {called}of {names_of(self.jobs)}"
+        options = f" with options {shortened(self.options)}" if self.options else ""
+        return f"batch {called}of {shown_jobs(self.jobs)}{options}"
 
 
 def read_push(new: NewJob, connection: str) -> PushedJob:
@@ -157,19 +159,19 @@ def title_of(target: object) -> str:
     return getattr(target, "__name__", repr(target))
 
 
-def names_of(jobs: Sequence[object]) -> str:
-    """Return the names of some jobs or classes, for messages."""
-    names = [
-        title_of(job if callable(job) and not isinstance(job, Job) else type(job)) for job in jobs
+def shown_jobs(jobs: Sequence[object]) -> str:
+    """Return some jobs with their fields, classes of jobs and questions, for messages."""
+    texts = [
+        shortened(job, _SHORT) if isinstance(job, Job) else title_of(job) for job in jobs[:SHOWN]
     ]
-    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"[{', '.join(names[:SHOWN])}{more}]"
+    more = f", and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else ""
+    return f"[{', '.join(texts)}{more}]"
 
 
-def shortened(thing: object) -> str:
+def shortened(thing: object, width: int = _WIDTH) -> str:
     """Return the repr of something, cut where it gets long."""
     text = repr(thing)
-    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def listed(title: str, things: Sequence[object], otherwise: str) -> str:

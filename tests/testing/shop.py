@@ -41,6 +41,13 @@ class Ship(Job, name="testing.Ship"):
         ran.append(self)
 
 
+class Letter(Job, name="testing.Letter"):
+    subject: str
+
+    def handle(self) -> None:
+        ran.append(self)
+
+
 class Refresh(Job, name="testing.Refresh", unique=True):
     page: str
 

@@ -103,7 +103,7 @@ def test_to_others_can_be_asked(broadcasts: BroadcastFake) -> None:
             lambda fake: fake.assert_broadcast(OrderShipped, lambda sent: sent.now),
             "was not broadcast as the predicate wants",
         ),
-        (lambda fake: fake.assert_broadcast("OrderShipped", times=2), "2 times, and was once"),
+        (lambda fake: fake.assert_broadcast("OrderShipped", times=2), "2 times, not once"),
         (lambda fake: fake.assert_not_broadcast(OrderShipped), "was broadcast, and should not"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from broadcaster import batch, chain
 from broadcaster.testing.bus_fake import BusFake
 from tests.testing import shop
-from tests.testing.shop import Charge, Pack, Ship
+from tests.testing.shop import Charge, Letter, Pack, Ship
 from tests.testing.test_queue_fake import fails
 
 if TYPE_CHECKING:
@@ -77,13 +77,13 @@ def test_row_57_batches_are_asked_for_by_jobs_and_questions(bus: BusFake) -> Non
     [
         (lambda bus: bus.assert_dispatched(Ship), "Ship was not dispatched; dispatched were:"),
         (lambda bus: bus.assert_dispatched_now(Charge), "Charge was not run now; nothing was run"),
-        (lambda bus: bus.assert_dispatched(Charge, times=2), "to be dispatched 2 times, and"),
+        (lambda bus: bus.assert_dispatched(Charge, times=2), "to be dispatched 2 times, not once"),
         (lambda bus: bus.assert_not_dispatched(Charge), "Charge was dispatched, and should not"),
         (lambda bus: bus.assert_chained([Ship]), "[Ship] was not dispatched; chains were:\n  [Ch"),
         (lambda bus: bus.assert_nothing_chained(), "chains were dispatched, and none"),
         (lambda bus: bus.assert_batched([Ship]), "no batch of [Ship] was dispatched; there were:"),
         (lambda bus: bus.assert_batched(lambda batch: False), "no batch fulfils the predicate;"),
-        (lambda bus: bus.assert_batch_count(2), "a batch was to be dispatched 2 times, and was on"),
+        (lambda bus: bus.assert_batch_count(2), "a batch was to be dispatched 2 times, not once"),
         (lambda bus: bus.assert_nothing_batched(), "batches were dispatched, and none should"),
         (lambda bus: bus.assert_dispatched_without_chain(Charge), "without a chain; dispatched"),
     ],
@@ -95,6 +95,41 @@ def test_a_failure_says_what_there_was_instead(
     batch([Pack(1)]).name("packing").dispatch()
 
     assert text in fails(lambda: ask(bus))
+
+
+def test_a_failure_shows_links_and_jobs_with_their_fields(bus: BusFake) -> None:
+    """Or the wanted chain and the one that was dispatched may look the same."""
+    chain([Charge(7), Pack(7)]).dispatch()
+    batch([Pack(1)]).name("packing").options({"user": 3}).dispatch()
+
+    chained = fails(lambda: bus.assert_chained([Charge, Pack(8)]))
+    batched = fails(lambda: bus.assert_batched([Pack(2)]))
+
+    assert chained == (
+        "the chain [Charge, Pack(order_id=8)] was not dispatched; chains were:\n"
+        "  [Charge(order_id=7), Pack(order_id=7)]"
+    )
+    assert batched == (
+        "no batch of [Pack(order_id=2)] was dispatched; there were:\n"
+        "  batch 'packing' of [Pack(order_id=1)] with options {'user': 3}"
+    )
+
+
+def test_a_failure_lists_what_was_run_now_too(bus: BusFake) -> None:
+    Charge(7).run_now()
+
+    ship = fails(lambda: bus.assert_dispatched(Ship))
+    other = fails(lambda: bus.assert_dispatched(Charge, lambda job: job.order_id == 8))
+
+    assert ship == "Ship was not dispatched; dispatched were:\n  Charge(order_id=7)"
+    assert other == "no Charge that was dispatched fulfils the predicate:\n  Charge(order_id=7)"
+
+
+def test_what_was_run_now_is_returned_as_it_is(bus: BusFake) -> None:
+    """Also a job that has a field called `subject`, as mails have."""
+    Letter(subject="hello").run_now()
+
+    assert bus.dispatched() == [Letter(subject="hello")]
 
 
 def test_only_some_jobs_can_be_faked() -> None:

@@ -61,7 +61,7 @@ def test_who_listens_can_be_asked(events: EventFake) -> None:
             lambda events: events.assert_emitted(OrderPlaced, lambda event: event.order_id == 8),
             "no OrderPlaced that was emitted fulfils the predicate:\n  OrderPlaced(order_id=7)",
         ),
-        (lambda events: events.assert_emitted_times(OrderPlaced, 2), "2 times, and was once"),
+        (lambda events: events.assert_emitted_times(OrderPlaced, 2), "2 times, not once"),
         (lambda events: events.assert_not_emitted(OrderPlaced), "was emitted, and should not"),
     ],
 )

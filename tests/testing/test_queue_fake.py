@@ -91,7 +91,7 @@ def test_chains_are_seen_from_their_first_link(queue: QueueFake) -> None:
     queue.assert_pushed_without_chain(Charge, lambda job: job.order_id == 8)
     text = fails(lambda: queue.assert_pushed_with_chain(Charge, [Ship]))
     assert text.startswith("Charge was not pushed with the chain [Ship]; pushed were:\n")
-    assert "Charge(order_id=7) on payments, then [Pack, Ship]" in text
+    assert "then [Pack(order_id=7), Ship(order_id=7, express=True)]" in text
     seven = lambda job: job.order_id == 7  # noqa: E731 - it stands in a test
     assert "without a chain" in fails(lambda: queue.assert_pushed_without_chain(Charge, seven))
 
@@ -119,6 +119,17 @@ def test_broadcasts_are_taken_and_not_counted(queue: QueueFake) -> None:
     broadcast(OrderShipped(7))
 
     queue.assert_nothing_pushed()
+
+
+def test_a_connection_is_asked_for_by_its_name(queue: QueueFake) -> None:
+    Charge(7).dispatch(connection="long")
+
+    queue.assert_pushed_on_connection("long", Charge)
+    text = fails(lambda: queue.assert_pushed_on_connection("default", Charge))
+    assert text == (
+        "Charge was not pushed on the connection 'default'; pushed were:\n"
+        "  Charge(order_id=7) on payments, of long"
+    )
 
 
 def test_a_unique_job_is_pushed_once(queue: QueueFake) -> None:
@@ -189,9 +200,9 @@ def test_a_failure_counts(queue: QueueFake) -> None:
     Charge(8).dispatch()
 
     text = fails(lambda: queue.assert_pushed_once(Charge))
-    assert text.startswith("Charge was to be pushed once, and was 2 times:\n  Charge(order_id=7)")
+    assert text.startswith("Charge was to be pushed once, not 2 times:\n  Charge(order_id=7)")
     text = fails(lambda: queue.assert_pushed_times(Ship, 3))
-    assert text == "Ship was to be pushed 3 times, and was 0 times"
+    assert text == "Ship was to be pushed 3 times, not 0 times"
 
 
 def test_a_failure_names_the_queue(queue: QueueFake) -> None:
@@ -200,6 +211,25 @@ def test_a_failure_names_the_queue(queue: QueueFake) -> None:
     text = fails(lambda: queue.assert_pushed_on("mail", Charge))
 
     assert text.startswith("Charge was not pushed on 'mail'; pushed were:")
+
+
+def test_a_failure_shows_the_jobs_of_a_chain_with_their_fields(queue: QueueFake) -> None:
+    chain([Charge(7), Pack(7)]).dispatch()
+
+    text = fails(lambda: queue.assert_pushed_with_chain(Charge, [Pack(8)]))
+
+    assert text == (
+        "Charge was not pushed with the chain [Pack(order_id=8)]; pushed were:\n"
+        "  Charge(order_id=7) on payments, then [Pack(order_id=7)]"
+    )
+
+
+def test_a_failure_says_that_it_was_the_predicate_and_not_the_queue(queue: QueueFake) -> None:
+    Charge(7).dispatch()
+
+    text = fails(lambda: queue.assert_pushed_on("payments", Charge, lambda job: job.order_id == 8))
+
+    assert text.startswith("no Charge that was pushed fulfils the predicate:")
 
 
 def test_a_failure_stays_short(queue: QueueFake) -> None:

@@ -10,9 +10,9 @@ from broadcaster.testing.records import (
     is_job,
     is_of,
     jobs_of,
-    names_of,
     read_push,
     shortened,
+    shown_jobs,
 )
 from tests.testing.shop import Charge, Pack, Receipt, Ship, report
 
@@ -50,4 +50,4 @@ def test_payloads_of_unknown_jobs_are_left_out() -> None:
 
 def test_messages_stay_short() -> None:
     assert len(shortened("x" * 1_000)) == 200
-    assert names_of([Charge(1)] * 30).endswith("and 10 more]")
+    assert shown_jobs([Charge(1)] * 30).endswith("and 10 more]")

@@ -10,7 +10,11 @@ Callbacks become due once each and are queued by whoever marks:
 
 - ``then``: when every job is done, and it is not cancelled (a job that was skipped is done),
 - ``catch``: when the first one fails,
-- ``finally``: when every job is done or failed.
+- ``finally``: when every job is done or failed,
+- ``next``: when every job is done, or failed where failures are allowed, and it is not
+  cancelled: the chain that it is a link of goes on,
+- ``broken``: when every job is done or failed, and it was cancelled without a failure that
+  ``catch`` has told: that chain ends.
 
 `mark` returns what is due until `called` takes it off the list, so a worker that dies in
 between leaves it to the next one; a callback is a job with a `Link`, so it is queued once.
@@ -21,14 +25,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from broadcaster.protocol.payload import blaming
+from broadcaster.protocol.payload import blaming, refreshed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from broadcaster.contracts.settlements import BatchMark, Culprit, NewJob
 
-Moment = Literal["then", "catch", "finally"]
+Moment = Literal["then", "catch", "finally", "next", "broken"]
 
 MAX_BATCH = 1_000_000
 """Jobs a batch may have."""
@@ -123,7 +127,7 @@ class Marked:
 
 
 def callbacks_due(
-    due: Mapping[Moment, Sequence[NewJob]], marks: Iterable[BatchMark]
+    due: Mapping[Moment, Sequence[NewJob]], marks: Iterable[BatchMark] = (), *, now: float
 ) -> list[NewJob]:
     """
     Return the jobs to queue, those of ``catch`` told who failed first.
@@ -131,10 +135,11 @@ def callbacks_due(
     Args:
         due: as `Marked.due`.
         marks: by which it has become due, in order.
+        now: Unix seconds; the time in which they may be tried begins.
     """
     culprit = next((mark.culprit for mark in marks if mark.culprit is not None), None)
     return [
-        job if culprit is None or moment != "catch" else _told(job, culprit)
+        _called(job, culprit if moment == "catch" else None, now)
         for moment, jobs in due.items()
         for job in jobs
     ]
@@ -226,6 +231,10 @@ class Batches(Protocol):
         ...
 
 
-def _told(job: NewJob, culprit: Culprit) -> NewJob:
-    body = blaming(job.body, job=culprit.job, job_id=culprit.id, error=culprit.error)
-    return replace(job, body=body)
+def _called(job: NewJob, culprit: Culprit | None, now: float) -> NewJob:
+    body = job.body
+    if culprit is not None:
+        body = blaming(body, job=culprit.job, job_id=culprit.id, error=culprit.error)
+    if b'"retry_for"' in body:
+        body = refreshed(body, now=now + job.delay)
+    return job if body is job.body else replace(job, body=body)

@@ -183,10 +183,13 @@ def _update(counted: _Counted) -> None:
     """Count anew, and find out which callbacks are due now."""
     record = counted.record
     pending, failed = record.total - len(counted.done), len(counted.failed)
+    ended, allowed = pending == failed, record.allow_failures
     moments: dict[Moment, bool] = {
         "catch": failed > 0,
         "then": pending == 0 and not record.cancelled,
-        "finally": pending == failed,
+        "finally": ended,
+        "next": ended and (allowed or pending == 0) and not record.cancelled,
+        "broken": ended and (allowed or failed == 0) and record.cancelled,
     }
     for moment, is_due in moments.items():
         if is_due and moment not in counted.past:
@@ -204,8 +207,9 @@ def _update(counted: _Counted) -> None:
 
 
 def _marked(counted: _Counted, *, first: bool) -> Marked:
+    callbacks = counted.new.callbacks
     due: dict[Moment, Sequence[NewJob]] = {
-        moment: counted.new.callbacks.get(moment, ()) for moment in counted.due
+        moment: callbacks[moment] for moment in counted.due if moment in callbacks
     }
     return Marked(found=True, first=first, batch=counted.record, due=due)
 

@@ -110,7 +110,7 @@ class InlineJobs:
                     jobs.append(job)
                 case BatchMark(batch_id, index, failed):
                     due = self._batches().mark(batch_id, index, failed=failed).due
-                    jobs += callbacks_due(due, [effect])
+                    jobs += callbacks_due(due, [effect], now=time.time())
                     self._batches().called(batch_id, list(due))
         return jobs
 
@@ -122,7 +122,7 @@ class InlineJobs:
                     jobs.append(job)
                 case BatchMark(batch_id, index, failed):
                     due = (await self._batches().amark(batch_id, index, failed=failed)).due
-                    jobs += callbacks_due(due, [effect])
+                    jobs += callbacks_due(due, [effect], now=time.time())
                     await self._batches().acalled(batch_id, list(due))
         return jobs
 

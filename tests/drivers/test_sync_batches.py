@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Marked, NewBatch
 from broadcaster.contracts.settlements import NewJob
 from broadcaster.drivers import sync_batches
 from broadcaster.drivers.sync_batches import SyncBatches
 
 if TYPE_CHECKING:
-    import pytest
+    from broadcaster.contracts.batches import Moment
 
 ID = "b" * 32
 THEN, CATCH, FINALLY = (NewJob(letter * 32, "q", b"{}") for letter in "cde")
@@ -132,3 +134,29 @@ def test_a_cancelled_batch_is_not_done_however_its_jobs_end() -> None:
     store.mark(ID, 0)
 
     assert store.mark(ID, 1).due == {"finally": [FINALLY]}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cancelled", "failed", "moment"),
+    [
+        (False, False, [False, False], "next"),
+        (True, False, [False, True], "next"),
+        (False, False, [False, True], None),  # `catch` tells the chain
+        (False, True, [False, False], "broken"),
+        (True, True, [False, True], "broken"),
+        (False, True, [False, True], None),
+    ],
+)
+def test_a_chain_goes_on_or_breaks_once_all_jobs_of_its_batch_have_run(
+    *, allowed: bool, cancelled: bool, failed: list[bool], moment: Moment | None
+) -> None:
+    store = SyncBatches()
+    callbacks: dict[Moment, list[NewJob]] = {"next": [THEN], "broken": [CATCH]}
+    store.create(NewBatch(id=ID, total=2, allow_failures=allowed, callbacks=callbacks))
+    if cancelled:
+        store.cancel(ID)
+
+    before = store.mark(ID, 0, failed=failed[0]).due
+    after = store.mark(ID, 1, failed=failed[1]).due
+
+    assert (before, list(after)) == ({}, [moment] if moment else [])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Marked
+from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Marked, Moment
 from broadcaster.drivers.redis.client import translated
 from broadcaster.drivers.redis.effects import decode_jobs, encode_jobs
 from broadcaster.drivers.redis.scripts_loader import (
@@ -22,7 +22,7 @@ from broadcaster.drivers.redis.scripts_loader import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broadcaster.contracts.batches import Moment, NewBatch
+    from broadcaster.contracts.batches import NewBatch
     from broadcaster.contracts.queue import BatchMark, NewJob
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.drivers.redis.keys import Keys
@@ -32,7 +32,7 @@ KEEP_FINISHED = 7 * 86_400.0
 
 _SUFFIXES = ("meta", "done", "failed", "callbacks", "adds")
 _PAGE = 200
-_MOMENTS: dict[bytes, Moment] = {b"then": "then", b"catch": "catch", b"finally": "finally"}
+_MOMENTS: dict[bytes, Moment] = {moment.encode(): moment for moment in get_args(Moment)}
 
 Argument = str | bytes | int | float
 

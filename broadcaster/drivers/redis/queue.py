@@ -134,7 +134,7 @@ class RedisQueue:
         made = marks(owed)
         marked = await self._batches.amark_all(made)
         for batch_id, each in marked.items():
-            jobs += callbacks_due(each.due, made[batch_id])
+            jobs += callbacks_due(each.due, made[batch_id], now=time.time())
         await self.apush(jobs)
         for batch_id, each in marked.items():
             if each.due:

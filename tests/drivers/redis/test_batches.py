@@ -301,3 +301,53 @@ async def test_batches_of_code_without_a_loop_are_the_same(batches: RedisBatches
 def test_bits_are_read_as_redis_sets_them() -> None:
     assert set_bits(b"\x80\x01") == [0, 15]
     assert set_bits(b"") == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cancelled", "failed", "moment"),
+    [
+        (False, False, [False, False], "next"),
+        (True, False, [False, True], "next"),
+        (False, False, [False, True], None),  # `catch` tells the chain
+        (False, True, [False, False], "broken"),
+        (True, True, [False, True], "broken"),
+        (False, True, [False, True], None),
+    ],
+)
+async def test_a_chain_goes_on_or_breaks_once_all_jobs_of_its_batch_have_run(
+    batches: RedisBatches,
+    *,
+    allowed: bool,
+    cancelled: bool,
+    failed: list[bool],
+    moment: Moment | None,
+) -> None:
+    callbacks: dict[Moment, list[NewJob]] = {
+        "next": [NewJob("next", "q", b"{}")],
+        "broken": [NewJob("broken", "q", b"{}")],
+    }
+    await batches.acreate(
+        NewBatch(id=batch_id(), total=2, allow_failures=allowed, callbacks=callbacks)
+    )
+    if cancelled:
+        await batches.acancel(batch_id())
+
+    before = due(await batches.amark(batch_id(), 0, failed=failed[0]))
+    after = due(await batches.amark(batch_id(), 1, failed=failed[1]))
+
+    assert (before, after) == ([], [moment] if moment else [])
+
+
+async def test_a_chain_goes_on_when_all_that_failed_in_its_batch_is_done(
+    batches: RedisBatches,
+) -> None:
+    await batches.acreate(
+        NewBatch(id=batch_id(), total=2, callbacks={"next": [NewJob("next", "q", b"{}")]})
+    )
+    for index in (0, 1):
+        await batches.amark(batch_id(), index, failed=True)
+    await batches.areopen(batch_id())
+
+    first, last = [await batches.amark(batch_id(), index) for index in (0, 1)]
+
+    assert (due(first), due(last)) == ([], ["next"])

@@ -31,18 +31,24 @@ local function come(moment) redis.call('HSETNX', k_meta, 'on:' .. moment, 'due')
 local function look_for_moments()
   local total, pending, failed = tonumber(field('total')), tonumber(field('pending')), tonumber(field('failed'))
   if failed > 0 then come('catch') end
-  if pending == 0 and redis.call('HEXISTS', k_meta, 'cancelled') == 0 then come('then') end
-  if pending == failed then
-    redis.call('HSETNX', k_meta, 'finished', now)
-    come('finally')
+  if pending > failed then return end
+  local cancelled, allowed = redis.call('HEXISTS', k_meta, 'cancelled') == 1, field('allow') == '1'
+  if pending == 0 and not cancelled then come('then') end
+  redis.call('HSETNX', k_meta, 'finished', now)
+  come('finally')
+  if cancelled then
+    if allowed or failed == 0 then come('broken') end
+  elseif allowed or pending == 0 then
+    come('next')
   end
 end
 
 local function reply(changed)
   if redis.call('EXISTS', k_meta) == 0 then return {0, 0, {}, {}} end
   local due = {}
-  for _, moment in ipairs({'catch', 'then', 'finally'}) do
-    if field('on:' .. moment) == 'due' then
+  local states = redis.call('HMGET', k_meta, 'on:catch', 'on:then', 'on:finally', 'on:next', 'on:broken')
+  for i, moment in ipairs({'catch', 'then', 'finally', 'next', 'broken'}) do
+    if states[i] == 'due' then
       local jobs = redis.call('HGET', k_callbacks, moment)
       if jobs then due[#due + 1], due[#due + 2] = moment, jobs end
     end

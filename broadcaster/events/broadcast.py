@@ -24,6 +24,7 @@ from broadcaster.errors import DriverError
 from broadcaster.events.interception import interception
 from broadcaster.events.shaping import draft, finish
 from broadcaster.jobs.after_commit import postpone
+from broadcaster.jobs.bus import Sending
 from broadcaster.protocol.ids import uuid7
 from broadcaster.protocol.lanes import by_lane, lane_name
 from broadcaster.protocol.payload import BROADCAST_JOB, Payload, encode_payload
@@ -194,7 +195,7 @@ class _Sending:
             if self._said.now:
                 self._app.publisher().publish(self._publications)
             else:
-                self._app.queue.push(self._jobs())
+                Sending(self._app.connection(), self._jobs()).send()
 
     async def arun(self) -> None:
         if self._taken():
@@ -203,7 +204,7 @@ class _Sending:
             if self._said.now:
                 await self._app.publisher().apublish(self._publications)
             else:
-                await self._app.queue.apush(self._jobs())
+                await Sending(self._app.connection(), self._jobs()).asend()
 
     def _taken(self) -> bool:
         fake = interception.broadcast

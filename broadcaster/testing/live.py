@@ -182,7 +182,8 @@ class LiveQueue:
                     await opened.aclose()
         finally:
             remove()
-        return len(runs)
+        # Broadcasts and facts have no class: they are no jobs of whoever asks.
+        return sum(run.job.job is not None for run in runs)
 
     def _families(self) -> list[str]:
         names = {split_lane(name)[0] for name in self._queue.queues()}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from broadcaster import current
+from broadcaster.contracts.connections import QueueConnection
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.fleet import RedisFleet
@@ -27,6 +28,7 @@ from broadcaster.wiring.process_name import process_name
 from broadcaster.worker.broadcasts import BroadcastPublisher
 from broadcaster.worker.facts import FactSpreader
 from broadcaster.worker.heartbeat import Heartbeat
+from broadcaster.worker.own_jobs import OwnJobsJournal
 from broadcaster.worker.pulse import Pulse, described
 from broadcaster.worker.runner import JobRunner
 from broadcaster.worker.runtimes import Runtimes
@@ -87,7 +89,7 @@ def open_worker(
         ConfigurationError: the connection that it is to serve is none with jobs in Redis.
         UnknownDriver: the broadcast driver does not exist.
     """
-    _, connection = served_connection(options.connection, settings.queue, settings.queues)
+    name, connection = served_connection(options.connection, settings.queue, settings.queues)
     url = connection.redis_url or settings.require_redis()
     application = current.configure(settings)
     clients = RedisClients(url, settings.prefix)
@@ -95,11 +97,16 @@ def open_worker(
     # Locks are shared by all connections, so they are on the server of the settings.
     lock_clients = RedisClients(settings.redis_url or url, settings.prefix)
     stopping = asyncio.Event()
-    broadcasts = BroadcastPublisher(application.publisher(), stopping)
-    queue = RedisQueue(clients)
-    facts = FactSpreader(queue, partial(listener_jobs, default_queue=connection.default))
-    stores = QueueStores(queue, application.batches)
     runtimes = Runtimes(RedisQueueAdmin(clients))
+    journal = OwnJobsJournal(options.connection, runtimes)
+    broadcasts = BroadcastPublisher(application.publisher(), stopping, journal)
+    queue = RedisQueue(clients)
+    facts = FactSpreader(
+        QueueConnection(name=name, queue=queue, default_queue=connection.default),
+        partial(listener_jobs, default_queue=connection.default),
+        journal,
+    )
+    stores = QueueStores(queue, application.batches)
     runner = JobRunner(registry, options, broadcasts, facts, stores, runtimes)
     _warn_of_deaf_listeners(settings)
     _warn_of_missing_services()

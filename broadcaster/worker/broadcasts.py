@@ -23,6 +23,8 @@ from broadcaster.errors import BroadcasterError, DriverUnavailable, InvalidJob, 
 from broadcaster.jobs.backoff import growing
 from broadcaster.jobs.outcome import described
 from broadcaster.protocol.payload import BROADCAST_JOB
+from broadcaster.worker.own_jobs import OwnJobsJournal
+from broadcaster.worker.tries import exception_name, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,11 +84,18 @@ class BroadcastPublisher:
     Args:
         publisher: where they go.
         stopping: set when the worker is to stop; ends waiting for a publisher that is away.
+        journal: is told what becomes of them.
     """
 
-    def __init__(self, publisher: Publisher, stopping: asyncio.Event) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        stopping: asyncio.Event,
+        journal: OwnJobsJournal | None = None,
+    ) -> None:
         self._publisher = publisher
         self._stopping = stopping
+        self._journal = journal or OwnJobsJournal()
         self._away = False
 
     async def publish(self, queue: str, batch: Sequence[Broadcast]) -> list[Settlement]:
@@ -98,26 +107,49 @@ class BroadcastPublisher:
         """
         if not batch:
             return []
-        started = time.monotonic()
+        began = self._journal.begin(queue, (one.job for one in batch))
+        return await self._publish(queue, batch, began)
+
+    async def _publish(
+        self, queue: str, batch: Sequence[Broadcast], began: float
+    ) -> list[Settlement]:
         try:
             sent = await self._send(batch)
         except Exception as error:  # noqa: BLE001 - whatever a publisher raises, the lane goes on
             if len(batch) == 1:
-                return [_failed(queue, batch[0], error)]
+                return [self._failed(queue, batch[0], error)]
             return await self._one_by_one(queue, batch)
         if not sent:
             return [Release(batch[0].job.id, batch[0].job.token)]
         for one in batch:
-            _log_published(queue, one, started)
+            _log_published(queue, one, began)
+        self._journal.done(queue, BROADCAST_JOB, [one.job for one in batch], began)
         return [Done(one.job.id, one.job.token) for one in batch]
 
     async def _one_by_one(self, queue: str, batch: Sequence[Broadcast]) -> list[Settlement]:
         settlements: list[Settlement] = []
         for one in batch:
-            settlements += await self.publish(queue, [one])
+            settlements += await self._publish(queue, [one], time.monotonic())
             if isinstance(settlements[-1], Release):
                 break
         return settlements
+
+    def _failed(self, queue: str, one: Broadcast, error: Exception) -> Fail:
+        reason = error.code if isinstance(error, BroadcasterError) else "exception"
+        line = described(error)
+        _log_failed(queue, one, error, line)
+        self._journal.failed(queue, one.job, error, reason)
+        return Fail(
+            one.job.id,
+            one.job.token,
+            reason,
+            line,
+            one.job.attempts + 1,
+            (),
+            BROADCAST_JOB,
+            exception_name(error),
+            written(error),
+        )
 
     async def _send(self, batch: Sequence[Broadcast]) -> bool:
         """Publish, waiting for a publisher that is away; False if the worker stops meanwhile."""
@@ -157,8 +189,7 @@ class BroadcastPublisher:
         self._away = False
 
 
-def _failed(queue: str, one: Broadcast, error: Exception) -> Fail:
-    line = described(error)
+def _log_failed(queue: str, one: Broadcast, error: Exception, line: str) -> None:
     fields = _fields(queue, one) | {"event": "job_failed", "error": line}
     known = isinstance(error, BroadcasterError)
     logger.error(
@@ -168,8 +199,6 @@ def _failed(queue: str, one: Broadcast, error: Exception) -> Fail:
         exc_info=None if known else error,
         extra=fields,
     )
-    reason = error.code if isinstance(error, BroadcasterError) else "exception"
-    return Fail(one.job.id, one.job.token, reason, line, one.job.attempts + 1)
 
 
 def _log_published(queue: str, one: Broadcast, started: float) -> None:

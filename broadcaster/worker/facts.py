@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from broadcaster.contracts.queue import Done, Release, Retry
 from broadcaster.errors import DriverRefused, DriverUnavailable
-from broadcaster.protocol.fact_jobs import read_fact
+from broadcaster.jobs.bus import Sending
+from broadcaster.protocol.fact_jobs import EVENT_JOB, read_fact
+from broadcaster.worker.own_jobs import OwnJobsJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broadcaster.contracts.queue import NewJob, Queue, Reserved, Settlement
+    from broadcaster.contracts.connections import QueueConnection
+    from broadcaster.contracts.queue import NewJob, Reserved, Settlement
     from broadcaster.protocol.facts import Fact
     from broadcaster.protocol.payload import Payload
 
@@ -31,18 +34,28 @@ class FactSpreader:
     Runs the job that carries a fact.
 
     Args:
-        queue: where the listeners' jobs go.
+        connection: where the listeners' jobs go.
         jobs_for: returns them; this worker's listeners are all that it knows.
+        journal: is told what becomes of the facts.
     """
 
-    def __init__(self, queue: Queue, jobs_for: Callable[[Fact], Sequence[NewJob]]) -> None:
-        self._queue = queue
+    def __init__(
+        self,
+        connection: QueueConnection,
+        jobs_for: Callable[[Fact], Sequence[NewJob]],
+        journal: OwnJobsJournal | None = None,
+    ) -> None:
+        self._connection = connection
         self._jobs_for = jobs_for
+        self._journal = journal or OwnJobsJournal(connection.name)
         self._unheard: set[str] = set()
 
-    async def run(self, reserved: Reserved, payload: Payload) -> Settlement:
+    async def run(self, queue: str, reserved: Reserved, payload: Payload) -> Settlement:
         """
         Push the jobs of all listeners, and say what became of the fact.
+
+        Args:
+            queue: where the fact was.
 
         Raises:
             InvalidJob: `payload` carries no fact.
@@ -50,15 +63,20 @@ class FactSpreader:
         fact = read_fact(payload)
         jobs = self._jobs_for(fact)
         fields = {"event": "event_spread", "job_id": reserved.id, "count": len(jobs)}
+        began = self._journal.begin(queue, [reserved])
         try:
-            await self._queue.apush(jobs)
-        except DriverUnavailable:  # said by the worker, whose steps fail too
+            if jobs:
+                await Sending(self._connection, jobs).asend()
+        except DriverUnavailable as error:  # said by the worker, whose steps fail too
+            self._journal.put_back(queue, reserved, error, AWAY_SECONDS)
             return Release(reserved.id, reserved.token, AWAY_SECONDS)
         except DriverRefused as error:
             logger.warning("%s waits: %s", fact.name, error, extra=fields)
+            self._journal.put_back(queue, reserved, error, REFUSED_SECONDS)
             return Retry(reserved.id, reserved.token, REFUSED_SECONDS)
         if not jobs:
             self._say_unheard(fact)
+        self._journal.done(queue, EVENT_JOB, [reserved], began)
         logger.debug("%s goes to %d listeners", fact.name, len(jobs), extra=fields)
         return Done(reserved.id, reserved.token)
 

@@ -99,6 +99,8 @@ class Journal:
             attempts=reserved.attempts,
             payload=payload,
         )
+        if wanted(JobPopped):
+            announce(JobPopped(connection_name=self._connection, job=taken))
         self.failed(taken, error.code, error)
 
     def crashed(self, queue: str, owed: Owed, payload: Payload, job: Job) -> None:

@@ -111,7 +111,7 @@ class JobRunner:
                 one = Broadcast(reserved, read_publication(payload))
                 return (await self._broadcasts.publish(queue, [one]))[0]
             if payload.job == EVENT_JOB and self._facts is not None:
-                return await self._facts.run(reserved, payload)
+                return await self._facts.run(queue, reserved, payload)
             job = self._job(reserved, payload)
         except (InvalidJob, UnknownJob) as error:
             return self._refused(queue, reserved, payload, error)

@@ -36,14 +36,20 @@ class Runtimes:
         self._bins: defaultdict[str, dict[tuple[str, int], int]] = defaultdict(dict)
         self._counts = 0
 
-    def note(self, queue: str, job: str, seconds: float) -> None:
-        """Count a try of the class `job` that took `seconds`; lanes count for their queue."""
+    def note(self, queue: str, job: str, seconds: float, count: int = 1) -> None:
+        """
+        Count a try of the class `job`; lanes count for their queue.
+
+        Args:
+            seconds: what it took.
+            count: of several tries that took as long.
+        """
         bins = self._bins[split_lane(queue)[0]]
         key = (job, bin_of(seconds))
         if key in bins:
-            bins[key] += 1
+            bins[key] += count
         elif self._counts < MAX_COUNTS:
-            bins[key] = 1
+            bins[key] = count
             self._counts += 1
 
     async def tell(self) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broadcaster import current
+from broadcaster.contracts.queue import NewJob
+from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.events.anonymous import on
+from broadcaster.events.facts import MemberAdded
+from broadcaster.events.listeners import listeners
 from broadcaster.events.listening import listen
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.completed import CompletedJobLog
@@ -15,12 +22,17 @@ from broadcaster.jobs.lifecycle import (
     JobFailed,
     JobPopped,
     JobProcessed,
+    JobQueued,
     JobReleasedAfterException,
     LifecycleEvent,
     Looping,
     WorkerStopping,
 )
+from broadcaster.protocol.fact_jobs import EVENT_JOB, encode_event
+from broadcaster.protocol.lanes import split_lane
+from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.testing import LiveQueue
+from tests.webhooks.webhook_world import fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +59,9 @@ class Slow(Job, name="lifecycle.Slow", timeout=0.05):
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Everything that is told in this test, in order."""
+    """Everything that is told in this test, in order; who listens, listens in it only."""
+    monkeypatch.setattr(listeners, "_entries", {})
+    monkeypatch.setattr(listeners, "_found", {})
     monkeypatch.setattr(lifecycle_listeners, "_added", {})
     monkeypatch.setattr(lifecycle_listeners, "_by_class", {})
     events: list[Any] = []
@@ -103,6 +117,74 @@ def test_row_47_a_job_that_is_done_is_told_from_its_push_to_its_end(
     )
     assert done.job.job == Fine()
     assert done.seconds >= 0
+
+
+def test_row_47_a_queued_broadcast_is_told_from_its_push_to_its_end(
+    live: LiveQueue, told: list[Any]
+) -> None:
+    on("orders").as_("Shipped").with_({"n": 1}).send()
+    assert live.drain() == 0, "it is no job of whoever asks"
+
+    assert of_jobs(told) == [
+        "JobQueueing",
+        "JobQueued",
+        "JobPopped",
+        "JobProcessing",
+        "JobProcessed",
+        "JobAttempted",
+    ]
+    done, queued = one(told, JobProcessed), one(told, JobQueued)
+    assert (done.job.id, done.job.name, done.job.attempts) == (queued.id, BROADCAST_JOB, 1)
+    assert (done.job.job, queued.job) == (None, None)
+    assert done.job.payload.data["name"] == "Shipped"
+    assert split_lane(done.job.queue)[0] == "broadcasts"
+
+
+def test_row_47_a_broadcast_that_is_refused_is_told(live: LiveQueue, told: list[Any]) -> None:
+    clients = RedisClients(live.settings.require_redis(), live.settings.prefix)
+    with contextlib.closing(clients):
+        # Somebody has put something else where the channel's position is kept.
+        clients.sync.set(clients.keys.channel("test", "orders", "m"), "not ours")
+        on("orders").as_("Shipped").send()
+        live.drain()
+
+    raised, failed = one(told, JobExceptionOccurred), one(told, JobFailed)
+    assert failed.reason == "driver_refused"
+    assert failed.exception is raised.exception
+    assert of_jobs(told)[-3:] == ["JobExceptionOccurred", "JobFailed", "JobAttempted"]
+    [kept] = live.failed()
+    assert (kept.job, kept.exception, kept.attempts) == (BROADCAST_JOB, "DriverRefused", 1)
+    assert "Traceback" in kept.traceback
+
+
+def test_row_47_a_fact_and_the_jobs_of_its_listeners_are_told(
+    live: LiveQueue, told: list[Any]
+) -> None:
+    heard: list[str] = []
+
+    @listen(MemberAdded)
+    def note(event: MemberAdded) -> None:
+        heard.append(event.user_id)
+
+    moved = fact(name="member_added", channel="presence-room", user_id="7")
+    job_id = decode_payload(encode_event(moved)).id
+    current.application().queue.push([NewJob(job_id, "default", encode_event(moved))])
+    live.drain()
+
+    assert heard == ["7"]
+    of_fact = [each for each in told if getattr(each, "job", None) and of(each) == EVENT_JOB]
+    assert [type(each).__name__ for each in of_fact] == [
+        "JobPopped",
+        "JobProcessing",
+        "JobProcessed",
+        "JobAttempted",
+    ]
+    assert of_jobs(told)[2:4] == ["JobQueueing", "JobQueued"], "those of the listener's job"
+
+
+def of(event: Any) -> str:
+    """Return the name of the job that an event is about."""
+    return str(getattr(event.job, "name", ""))
 
 
 def test_row_47_a_worker_is_told_from_its_start_to_its_end(

@@ -13,46 +13,38 @@ skipped with a line that says so.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+# Run as a script, this finds its neighbours; `python -I` too knows only the standard library.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.running import ROOT, Group, call, fail, is_ci, must, must_quietly, run_groups, say
+
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 CLIENT = ROOT / "client-js"
 NODE_FLOOR = (20, 19)
-# Tests without a server, a browser or a process of their own.
-PURE = "not redis and not process and not browser"
+# Tests without a server, a browser or a process of their own; tests that may run beside
+# others, since they wait more than they compute; and tests that may not.
+PURE = "not redis and not process and not browser and not alone"
+BESIDE = "(redis or process or browser) and not alone"
+ALONE = "alone"
+# Each process that runs tests has its own servers.
+MOST_AT_ONCE = 8
 CACHES = (".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 
 VERBS = ["dev", "test", "check", "build", "bench", "fuzz", "hostile", "clean"]
 # Verbs that start no program which might know more options.
-ALONE = ("test", "check", "clean")
+CLOSED = ("test", "check", "clean")
 SOURCES = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "auth")))}
 
 NODE_HINT = "apt-get install -y nodejs npm && npm install -g n && n 22"
 APT_HINTS = {"make": "apt-get install -y make", "gcc": "apt-get install -y gcc libc6-dev"}
-
-
-@dataclass
-class Group:
-    """One group of checks: a command, what it needs, how it went."""
-
-    name: str
-    command: list[str]
-    folder: Path = ROOT
-    environment: dict[str, str] = field(default_factory=dict)
-    skip: str = ""
-    seconds: float = 0.0
-    state: str = "not run"
 
 
 def main() -> int:
@@ -66,7 +58,7 @@ def main() -> int:
     options, rest = parser.parse_known_args()
     if options.quick and options.verb not in ("test", "bench"):
         rest.insert(0, "--quick")
-    if rest and options.verb in ALONE:
+    if rest and options.verb in CLOSED:
         parser.error(f"{options.verb} takes no {' '.join(rest)}")
     if options.verb == "clean":
         return clean()
@@ -131,7 +123,7 @@ def check_groups() -> list[Group]:
 
 def quick_groups() -> list[Group]:
     """Return the pure tests alone."""
-    return [pytest("pytest, pure", PURE)]
+    return [pytest("pytest, pure", PURE, at_once=cores())]
 
 
 def test_groups() -> list[Group]:
@@ -149,8 +141,9 @@ def test_groups() -> list[Group]:
     environment = {"CHROMIUM_PATH": chromium} if chromium else {}
     groups = [
         *check_groups(),
-        pytest("pytest, pure", PURE),
-        pytest("pytest, servers and processes", f"not ({PURE})", environment),
+        *quick_groups(),
+        pytest("pytest, servers and processes", BESIDE, environment, at_once=waiting_tests()),
+        pytest("pytest, one at a time", ALONE, environment),
         Group("tsc", ["npm", "run", "--silent", "typecheck"], CLIENT, skip=node_problem),
         vitest("unit", {}, node_problem),
         vitest("node", {}, node_problem),
@@ -161,10 +154,26 @@ def test_groups() -> list[Group]:
     return groups
 
 
-def pytest(name: str, marks: str, environment: dict[str, str] | None = None) -> Group:
-    """Return the group that runs the tests with `marks`."""
-    command = [python(), "-m", "pytest", "-q", "-ra", "-m", marks]
-    return Group(name, command, environment=environment or {})
+def pytest(
+    name: str, marks: str, environment: dict[str, str] | None = None, *, at_once: int = 1
+) -> Group:
+    """Return the group that runs the tests with `marks`, in `at_once` processes."""
+    command = [python(), "-m", "pytest", "-q", "-ra", "--durations=15", "--durations-min=1"]
+    if at_once > 1:
+        command += ["-n", str(at_once), "--dist", "worksteal"]
+    # Each process imports every test: without bytecode that is most of a short group's time.
+    known = {"PYTHONDONTWRITEBYTECODE": "", **(environment or {})}
+    return Group(name, [*command, "-m", marks], environment=known)
+
+
+def cores() -> int:
+    """Return how many tests that compute run at once."""
+    return min(os.cpu_count() or 1, MOST_AT_ONCE)
+
+
+def waiting_tests() -> int:
+    """Return how many tests that wait run at once."""
+    return min(2 * cores(), MOST_AT_ONCE)
 
 
 def vitest(project: str, environment: dict[str, str], skip: str) -> Group:
@@ -172,35 +181,6 @@ def vitest(project: str, environment: dict[str, str], skip: str) -> Group:
     command = ["npm", "run", "--silent", f"test:{project}"]
     known = {"BROADCASTER_PYTHON": python(), **environment}
     return Group(f"vitest, {project}", command, CLIENT, known, skip)
-
-
-def run_groups(groups: list[Group]) -> int:
-    """Run all groups whatever happens; print a summary; return 0 if all passed."""
-    for group in groups:
-        if group.skip:
-            group.state = "FAILED (cannot run)" if is_ci() else "skipped"
-            continue
-        say(f"{group.name}: {' '.join(shown(part) for part in group.command)}")
-        start = time.monotonic()
-        code = call(group.command, folder=group.folder, environment=group.environment)
-        group.seconds = time.monotonic() - start
-        group.state = "passed" if code == 0 else f"FAILED (exit code {code})"
-    return summarize(groups)
-
-
-def summarize(groups: list[Group]) -> int:
-    """Print one line for each group and the verdict."""
-    say("summary")
-    for group in groups:
-        reason = f"  {group.skip}" if group.skip else ""
-        print(f"  {group.name:<32}{group.seconds:>7.1f} s  {group.state}{reason}")
-    failed = [group.name for group in groups if group.state.startswith("FAILED")]
-    skipped = [group.name for group in groups if group.state == "skipped"]
-    total = sum(group.seconds for group in groups)
-    note = f", {len(skipped)} skipped" if skipped else ""
-    verdict = f"FAILED: {', '.join(failed)}" if failed else f"all passed{note}"
-    print(f"  {'total':<32}{total:>7.1f} s  {verdict}", flush=True)
-    return 1 if failed else 0
 
 
 # -- preparation -----------------------------------------------------------------------
@@ -293,70 +273,6 @@ def find_chromium() -> str | None:
 # -- small pieces ----------------------------------------------------------------------
 
 
-def call(
-    command: list[str], *, folder: Path = ROOT, environment: dict[str, str] | None = None
-) -> int:
-    """Run `command` with its output shown; return its exit code (127 if it is not there)."""
-    try:
-        merged = {**os.environ, **(environment or {})}
-        return subprocess.run(command, cwd=folder, env=merged, check=False).returncode
-    except FileNotFoundError:
-        return fail(f"{command[0]} is not there", code=127)
-    except KeyboardInterrupt:
-        return 130
-
-
-def must(command: list[str]) -> None:
-    """Run `command` and end this script if it fails."""
-    code = call(command)
-    if code != 0:
-        sys.exit(fail(f"failed: {' '.join(command)}", code=code))
-
-
-def must_quietly(command: list[str]) -> None:
-    """Run `command` with a count of seconds; show its output and end only if it fails."""
-    start = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            while process.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(1.0 if sys.stdout.isatty() else 30.0)
-                show_seconds(time.monotonic() - start)
-        except KeyboardInterrupt:
-            process.wait()  # Ctrl-C in the terminal has reached it too
-            sys.exit(130)
-        if sys.stdout.isatty():
-            print()
-        if process.returncode != 0:
-            output.seek(0)
-            print(output.read().decode(errors="replace"), file=sys.stderr, flush=True)
-            sys.exit(fail(f"failed: {' '.join(command)}", code=process.returncode))
-
-
-def show_seconds(seconds: float) -> None:
-    """Say how long something runs: on one line of a terminal, else on lines of their own."""
-    start, end = ("\r", "") if sys.stdout.isatty() else ("", "\n")
-    print(f"{start}    {seconds:.0f} s", end=end, flush=True)
-
-
-def fail(message: str, code: int = 1) -> int:
-    """Print an error; return the exit code to end with."""
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    return code
-
-
-def say(message: str) -> None:
-    """Print one line that stands out from the output of the tools."""
-    print(f"\n==> {message}", flush=True)
-
-
-def shown(part: str) -> str:
-    """Return a command's word as a reader would type it."""
-    text = part.replace(f"{ROOT}{os.sep}", "")
-    return f'"{text}"' if " " in text else text
-
-
 def digest(path: Path, extra: str) -> str:
     """Return a hash of a file's content and `extra`."""
     return hashlib.sha256(path.read_bytes() + extra.encode()).hexdigest()
@@ -375,11 +291,6 @@ def tool(name: str) -> str:
 def sudo() -> str:
     """Return what a printed command must begin with for this user."""
     return "" if hasattr(os, "geteuid") and os.geteuid() == 0 else "sudo "
-
-
-def is_ci() -> bool:
-    """Whether this runs where nothing may be skipped."""
-    return os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
 if __name__ == "__main__":

@@ -28,10 +28,21 @@ def test_known():
 """
 
 
-def run(folder: Path, code: str, ci: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, code: str, ci: str, *more: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_sample.py").write_text(code)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no_skips", "-p", "no:cacheprovider", "."],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no_skips",
+            "-p",
+            "no:cacheprovider",
+            *more,
+            ".",
+        ],
         cwd=folder,
         env={"PYTHONPATH": str(PLUGINS), "CI": ci},
         capture_output=True,
@@ -40,8 +51,9 @@ def run(folder: Path, code: str, ci: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_skip_fails_under_ci(tmp_path: Path) -> None:
-    answer = run(tmp_path, SKIPS, ci="true")
+@pytest.mark.parametrize("processes", [[], ["-n", "2"]], ids=["one", "two"])
+def test_a_skip_fails_under_ci(tmp_path: Path, processes: list[str]) -> None:
+    answer = run(tmp_path, SKIPS, "true", *processes)
 
     assert answer.returncode == 1
     assert "1 failed, 1 passed, 1 xfailed, 1 error" in answer.stdout
@@ -55,8 +67,13 @@ def test_a_skip_stays_a_skip_on_a_laptop(tmp_path: Path) -> None:
     assert "1 passed, 2 skipped, 1 xfailed" in answer.stdout
 
 
-@pytest.mark.parametrize(("ci", "code"), [("true", 2), ("", 5)])
-def test_a_module_that_skips_itself_counts_too(tmp_path: Path, ci: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("ci", "code", "processes"),
+    [("true", 2, []), ("", 5, []), ("true", 1, ["-n", "2"]), ("", 5, ["-n", "2"])],
+)
+def test_a_module_that_skips_itself_counts_too(
+    tmp_path: Path, ci: str, code: int, processes: list[str]
+) -> None:
     body = "import pytest\npytest.skip('no tool here', allow_module_level=True)\n"
 
-    assert run(tmp_path, body, ci).returncode == code
+    assert run(tmp_path, body, ci, *processes).returncode == code

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts import do
+from scripts import do, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,44 +21,6 @@ def tool(folder: Path, name: str, says: str) -> None:
     path = folder / name
     path.write_text(f"#!/bin/sh\necho {says}\n")
     path.chmod(0o755)
-
-
-def group(name: str, code: int) -> do.Group:
-    return do.Group(name, [sys.executable, "-c", f"raise SystemExit({code})"])
-
-
-def test_all_groups_run_whatever_fails(capfd: pytest.CaptureFixture[str]) -> None:
-    groups = [group("first", 1), group("second", 0)]
-
-    code = do.run_groups(groups)
-
-    assert code == 1
-    assert [each.state for each in groups] == ["FAILED (exit code 1)", "passed"]
-    assert "FAILED: first" in capfd.readouterr().out
-
-
-def test_success_is_exit_code_zero() -> None:
-    assert do.run_groups([group("first", 0), group("second", 0)]) == 0
-
-
-def test_a_group_that_cannot_run_is_skipped_on_a_laptop(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    skipped = do.Group("browser", ["true"], skip="no Chromium")
-
-    assert do.run_groups([group("first", 0), skipped]) == 0
-    assert "no Chromium" in capfd.readouterr().out
-
-
-def test_a_group_that_cannot_run_fails_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CI", "true")
-
-    assert do.run_groups([do.Group("browser", ["true"], skip="no Chromium")]) == 1
-
-
-def test_a_command_that_is_not_there_is_a_failure(capfd: pytest.CaptureFixture[str]) -> None:
-    assert do.run_groups([do.Group("odd", ["no-such-command-anywhere"])]) == 1
-    assert "no-such-command-anywhere is not there" in capfd.readouterr().err
 
 
 def test_a_missing_node_is_named_with_the_command_that_installs_it(
@@ -136,32 +98,9 @@ def test_a_current_stamp_spares_the_installation(
     assert ran[0][-1] == ".[dev]"
 
 
-def test_what_an_installation_says_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
-    do.must_quietly([sys.executable, "-c", "print('Collecting ' + 'wheels')"])
-
-    shown = capfd.readouterr()
-    assert "Collecting wheels" not in shown.out + shown.err
-    assert shown.out.endswith(" s\n")
-
-
-def test_what_a_failed_installation_said_is_shown_whole(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    code = "import sys; print('Collecting ' + 'wheels'); sys.exit('no ' + 'network')"
-
-    with pytest.raises(SystemExit) as caught:
-        do.must_quietly([sys.executable, "-c", code])
-
-    said = capfd.readouterr().err
-    assert caught.value.code == 1
-    assert "Collecting wheels" in said
-    assert "no network" in said
-    assert "error: failed: " in said
-
-
 def test_the_script_needs_nothing_but_the_standard_library() -> None:
     """It makes the environment in which everything else is installed."""
-    script = do.ROOT / "scripts" / "do.py"
+    script = running.ROOT / "scripts" / "do.py"
 
     answer = subprocess.run(
         [sys.executable, "-I", "-S", str(script), "--help"], capture_output=True, check=False
@@ -203,18 +142,32 @@ def test_an_option_that_nothing_would_read_is_refused(
     assert f"{words[0]} takes no {words[1]}" in capsys.readouterr().err
 
 
+def test_every_test_is_in_one_group_and_measuring_ones_have_nothing_beside_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(do, "find_node_problem", lambda: "no node")
+    groups = {group.name: group.command for group in do.test_groups()}
+    chosen = {name: command[-1] for name, command in groups.items() if "pytest" in command}
+    marks = ("redis", "process", "browser", "alone")
+
+    for number in range(2 ** len(marks)):
+        has = {mark: bool(number >> place & 1) for place, mark in enumerate(marks)}
+        [name] = [name for name, wanted in chosen.items() if eval(wanted, {}, has)]
+        assert ("-n" not in groups[name]) or not has["alone"]
+
+
 @pytest.mark.parametrize("verb", do.VERBS)
 def test_make_has_every_verb(verb: str) -> None:
     answer = subprocess.run(
-        ["make", "-n", verb], cwd=do.ROOT, capture_output=True, text=True, check=True
+        ["make", "-n", verb], cwd=running.ROOT, capture_output=True, text=True, check=True
     )
 
     assert f"scripts/do.py {verb}" in answer.stdout
 
 
 def test_ci_runs_the_readme_s_test_command() -> None:
-    text = (do.ROOT / ".ci" / "run").read_text()
+    text = (running.ROOT / ".ci" / "run").read_text()
 
     assert "\nmake test\n" in text
-    assert "make test" in (do.ROOT / "README.md").read_text()
-    assert (do.ROOT / ".ci" / "run").stat().st_mode & 0o111
+    assert "make test" in (running.ROOT / "README.md").read_text()
+    assert (running.ROOT / ".ci" / "run").stat().st_mode & 0o111

@@ -23,8 +23,8 @@ class GroupStatus:
         slots: jobs that each runs at once.
         pids: processes that run.
         stopping: processes that finish what they run.
-        deaths: how many have ended that nobody had asked to.
-        last_code: how the last one ended that nobody had asked to.
+        deaths: how many have ended that nobody had asked to, other than in good order.
+        last_code: how the last one ended that its supervisor had not asked to.
         ready: jobs that could start.
         runtime: seconds that one typically takes, or None.
     """
@@ -64,7 +64,7 @@ class SupervisorStatus:
 
     name: str
     started_at: float = 0.0
-    state: Literal["running", "stopping"] = "running"
+    state: Literal["running", "stopping", "stopped"] = "running"
     pools: tuple[PoolStatus, ...] = field(default=())
     seen_at: float = 0.0
 

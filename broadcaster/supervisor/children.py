@@ -91,8 +91,8 @@ class Group:
         children: all that run, those included that are stopping.
         wanted: how many should run.
         slots: of each of them.
-        deaths: how many have ended that nobody asked to.
-        last_code: how the last one ended that nobody asked to.
+        deaths: how many have ended that nobody asked to, other than in good order.
+        last_code: how the last one ended that this supervisor had not asked to.
     """
 
     name: str
@@ -167,7 +167,7 @@ class Group:
     def _note_death(self, child: Child, now: float) -> None:
         code = self.last_code = child.process.code or 0
         lived = now - child.started
-        self.deaths += 1
+        self.deaths += code not in EXPECTED
         if code in HOPELESS:
             self._pause = HOPELESS_PAUSE
         elif lived >= LONG_LIFE:

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from broadcaster.contracts.supervision import GroupStatus, PoolStatus, SupervisorStatus
 from broadcaster.errors import DriverError
@@ -147,11 +147,13 @@ class Supervisor:
         self._tick = tick
         self._stopping = asyncio.Event()
         self._started = time.time()
+        self._state: Literal["running", "stopping", "stopped"] = "running"
         self._away = False
 
     def stop(self) -> None:
         """Let all workers finish, and end; the second call has them hand back what runs."""
         self._stopping.set()
+        self._state = "stopping"
         for group in self._all():
             group.stop()
 
@@ -183,7 +185,7 @@ class Supervisor:
         return SupervisorStatus(
             name=self._name,
             started_at=self._started,
-            state="stopping" if self._stopping.is_set() else "running",
+            state=self._state,
             pools=tuple(pool.status() for pool in self._pools),
         )
 
@@ -217,6 +219,7 @@ class Supervisor:
                 await asyncio.gather(*(process.wait() for process in self._running()))
         for group in self._all():
             group.kill()
+        self._state = "stopped"
         await self._aside(lambda: self._tell(self.status()))
 
     def _running(self) -> list[Process]:

@@ -43,6 +43,7 @@ def test_row_55_systemd_starts_what_exists_and_waits_for_the_grace(path: Path) -
 
     check(service["ExecStart"])
     assert service["KillMode"] == "mixed"
+    assert parsed(path)["Unit"]["StartLimitIntervalSec"] == "0"
     assert float(service["TimeoutStopSec"]) > WorkerSettings().grace
 
 

@@ -97,6 +97,17 @@ async def test_one_that_lived_long_is_started_again_at_once() -> None:
     assert world.active == [1]
 
 
+async def test_one_that_ended_in_good_order_did_not_die() -> None:
+    """As all do after `broadcaster queue restart`, or at `max_jobs`."""
+    world = World(1)
+    await world.group.tend(0.0)
+    world.started[0].code = 0
+
+    await world.group.tend(100.0)
+
+    assert (world.active, world.group.deaths, world.group.last_code) == ([1], 0, 0)
+
+
 async def test_one_that_ends_hopelessly_is_given_time_to_be_mended() -> None:
     world = World(1)
     await world.group.tend(0.0)

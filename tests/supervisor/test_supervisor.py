@@ -106,7 +106,7 @@ async def test_it_stops_when_all_its_workers_have() -> None:
         await running
 
     assert all(process.code == 0 for _, process in world.started)
-    assert world.told[-1].state == "stopping"
+    assert world.told[-1].state == "stopped"
 
 
 def test_a_paused_queue_needs_no_more_processes() -> None:

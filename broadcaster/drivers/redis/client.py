@@ -35,6 +35,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from broadcaster.drivers.redis.keys import Keys
+from broadcaster.drivers.redis.packing import pack_fast
 from broadcaster.drivers.redis.sentinel import (
     SENTINEL_SCHEMES,
     async_pool,
@@ -170,13 +171,16 @@ class RedisClients:
     def _new_aio(self, answer_seconds: float | None) -> redis.asyncio.Redis:
         if self._sentinel is not None:
             options = _options(self.url, answer_seconds)
-            return redis.asyncio.Redis.from_pool(async_pool(self._sentinel, options))
+            watched = async_pool(self._sentinel, options)
+            pack_fast(watched)
+            return redis.asyncio.Redis.from_pool(watched)
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             self.url,
             retry=AsyncRetry(NoBackoff(), 0),
             timeout=POOL_SECONDS,
             **_options(self.url, answer_seconds),
         )
+        pack_fast(pool)
         return redis.asyncio.Redis.from_pool(pool)
 
 

@@ -9,7 +9,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from broadcaster.jobs.bus import Sending
-from broadcaster.scheduling.runner import ScheduleRunner, scheduled_job
+from broadcaster.scheduling.runner import LEASE_SECONDS, ScheduleRunner, scheduled_job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from broadcaster.scheduling.timetable import Due, Entry
 
 
-def open_schedule(application: Application, entries: Sequence[Entry]) -> ScheduleRunner:
-    """Return a runner of `entries` that queues into the connections of `application`."""
+def open_schedule(
+    application: Application, entries: Sequence[Entry], *, lease: float = LEASE_SECONDS
+) -> ScheduleRunner:
+    """
+    Return a runner of `entries` that queues into the connections of `application`.
+
+    Args:
+        lease: seconds after which another one takes over from one that died.
+    """
     runner_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     async def send(each: Due) -> bool:
@@ -29,4 +36,4 @@ def open_schedule(application: Application, entries: Sequence[Entry]) -> Schedul
         )
         return bool(await Sending(connection, [new], [each.entry.job.job]).asend())
 
-    return ScheduleRunner(entries, send, application.locks, runner_id, clock=time.time)
+    return ScheduleRunner(entries, send, application.locks, runner_id, clock=time.time, lease=lease)

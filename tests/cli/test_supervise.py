@@ -120,6 +120,58 @@ async def test_workers_do_not_outlive_a_supervisor_that_is_killed(
     await eventually(lambda: not is_alive(first), within=30)
 
 
+GROWING = """
+[supervisors.main]
+queue = ["default"]
+max_processes = 2
+concurrency = 1
+clear_within = 0.5
+cooldown = 0.5
+memory = 0
+grace = 5
+"""
+
+
+@pytest.mark.process
+async def test_row_56_workers_are_added_while_jobs_wait_and_taken_away_when_none_do(
+    shop: Shop, clients: RedisClients
+) -> None:
+    (shop.folder / "broadcaster.toml").write_text(GROWING, encoding="utf-8")
+    process = shop.start("supervise", "shop_jobs")
+    await eventually_async(lambda: pids(clients), within=30)
+    await RedisQueue(clients).apush([new_job("stuck", seconds=0.3) for _ in range(20)])
+
+    async def are(count: int) -> bool:
+        return len(await pids(clients)) == count
+
+    await eventually_async(lambda: are(2), within=30)
+    await eventually_async(lambda: are(1), within=30)
+
+    process.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait) == 0, process.output
+    assert shop.notes == ["stuck"] * 20
+    found = await group(clients)
+    assert found is not None
+    assert found.deaths == 0
+
+
+@pytest.mark.process
+async def test_workers_that_cannot_import_their_jobs_are_not_started_again_and_again(
+    shop: Shop, clients: RedisClients
+) -> None:
+    process = shop.start("supervise", "shop_jbos")
+
+    async def has_ended() -> bool:
+        found = await group(clients)
+        return found is not None and found.last_code == ConfigurationError.exit_code
+
+    await eventually_async(has_ended, within=30)
+    process.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait) == 0, process.output
+    assert "no module is called 'shop_jbos'" in process.output
+    assert "another starts in 60 s" in process.output
+
+
 def is_alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -256,8 +256,15 @@ class Queue(Protocol):
         """
         ...
 
-    async def survey(self, queue: str, lanes: Sequence[int], worker: str) -> Survey:
-        """Look at many lanes of `queue` in one round trip, and tell that `worker` serves them."""
+    async def survey(
+        self, queue: str, lanes: Sequence[int], worker: str, *, force: bool = False
+    ) -> Survey:
+        """
+        Look at many lanes of `queue` in one round trip, and tell that `worker` serves them.
+
+        Args:
+            force: a paused lane is due as well.
+        """
         ...
 
     def extend(self, queue: str, holds: Mapping[str, int], lease: float) -> Mapping[str, Hold]:

@@ -33,9 +33,11 @@ class UnservedQueue:
         del queue, timeout
         return None
 
-    async def survey(self, queue: str, lanes: Sequence[int], worker: str) -> Survey:
+    async def survey(
+        self, queue: str, lanes: Sequence[int], worker: str, *, force: bool = False
+    ) -> Survey:
         """Return that no lane has anything."""
-        del queue, lanes, worker
+        del queue, lanes, worker, force
         return Survey((), 1, None)
 
     def extend(self, queue: str, holds: Mapping[str, int], lease: float) -> Mapping[str, Hold]:

@@ -120,9 +120,11 @@ class FailoverQueue:
         """Wait for the first connection."""
         return await self._first.wait(queue, timeout)
 
-    async def survey(self, queue: str, lanes: Sequence[int], worker: str) -> Survey:
+    async def survey(
+        self, queue: str, lanes: Sequence[int], worker: str, *, force: bool = False
+    ) -> Survey:
         """Survey the first connection."""
-        return await self._first.survey(queue, lanes, worker)
+        return await self._first.survey(queue, lanes, worker, force=force)
 
     def extend(self, queue: str, holds: Mapping[str, int], lease: float) -> Mapping[str, Hold]:
         """Extend leases of the first connection."""

@@ -55,7 +55,9 @@ class Steps:
     async def survey(self, source: Source) -> bool:
         """Look at the lanes of `source`; False if they could not be reached."""
         try:
-            survey = await self._queue.survey(source.name, source.numbers, self._name)
+            survey = await self._queue.survey(
+                source.name, source.numbers, self._name, force=self._options.force
+            )
         except (DriverUnavailable, DriverRefused) as error:
             self._outages.away(error)
             return False

@@ -16,12 +16,14 @@ from broadcaster.contracts.queue import QueueSizes, StepRequest
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.errors import DriverUnavailable
+from broadcaster.protocol.lanes import LANES, lane_names
 from broadcaster.protocol.payload import ChainPlace, NextJob, decode_payload, encode_payload
 from broadcaster.worker.options import ExitReason
 from broadcaster.worker.pulse import Pulse, described
 from tests.polling import eventually, eventually_async
 from tests.worker import sample_jobs
 from tests.worker.sample_jobs import Note, Waiting
+from tests.worker.worker_world import broadcast_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +89,21 @@ async def test_force_takes_jobs_of_paused_queues_row_41(
     await world.drain(force=True)
 
     assert seen == ["a"]
+
+
+async def test_force_takes_broadcasts_and_ordered_jobs_of_paused_queues_row_41(
+    world: WorkerWorld,
+) -> None:
+    admin = RedisQueueAdmin(world.clients)
+    for name in ("broadcasts", *lane_names("broadcasts", LANES)):
+        await asyncio.to_thread(admin.pause, name)
+    await world.push(broadcast_job("a", queue="broadcasts#3"))
+
+    await world.drain()
+    assert world.publisher.names == []
+
+    await world.drain(force=True)
+    assert world.publisher.names == ["a"]
 
 
 async def test_a_slot_rests_after_each_job_row_41(world: WorkerWorld, seen: list[str]) -> None:

@@ -148,9 +148,11 @@ class RedisQueue:
         script, keys = load_script("queue_unlock"), [unique_key(self._keys, queue, key)]
         return bool(await arun(self._clients.aio, script, keys, [job_id], repeat_lost=True))
 
-    async def survey(self, queue: str, lanes: Sequence[int], worker: str) -> Survey:
+    async def survey(
+        self, queue: str, lanes: Sequence[int], worker: str, *, force: bool = False
+    ) -> Survey:
         """See `Queue.survey`."""
-        call = survey_call(self._keys, queue, lanes, worker)
+        call = survey_call(self._keys, queue, lanes, worker, force=force)
         (reply,) = await arun_many(self._clients.aio, [call], repeat_lost=True)
         return read_survey(reply, lanes)
 

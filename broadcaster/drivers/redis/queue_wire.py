@@ -280,12 +280,12 @@ def read_sizes(replies: Sequence[Any]) -> QueueSizes:
     )
 
 
-def survey_call(keys: Keys, queue: str, lanes: Sequence[int], worker: str) -> Call:
+def survey_call(keys: Keys, queue: str, lanes: Sequence[int], worker: str, *, force: bool) -> Call:
     """Return the call of ``queue_survey.lua``."""
     names = [keys.queue(queue, "fleet")]
     for lane in lanes:
         names += queue_keys(keys, lane_name(queue, lane), SURVEY_KEYS)
-    return Call(load_script("queue_survey"), names, [worker, to_ms(FLEET_SECONDS)])
+    return Call(load_script("queue_survey"), names, [worker, to_ms(FLEET_SECONDS), int(force)])
 
 
 def read_survey(reply: Sequence[Any], lanes: Sequence[int]) -> Survey:

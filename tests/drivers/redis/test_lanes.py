@@ -132,6 +132,7 @@ async def test_a_paused_lane_is_not_due(world: LaneWorld) -> None:
 
     assert survey.due == []
     assert survey.next_in == pytest.approx(60, abs=1)
+    assert (await world.queue.survey("b", LANES, "", force=True)).due == [0, 1]
     await asyncio.to_thread(admin.resume, "b#0")
     assert (await world.survey()).due == [0]
 

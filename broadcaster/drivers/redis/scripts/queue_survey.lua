@@ -2,7 +2,8 @@
 --
 -- KEYS: 1 fleet ZSET worker -> Redis ms until which it counts as alive; expires with the last
 --   then for each lane: ready, delayed, reserved, meta, outbox_due (types: queue_step.lua)
--- ARGV: 1 worker, or "" for somebody who only looks, 2 ms for which it counts as alive
+-- ARGV: 1 worker, or "" for somebody who only looks, 2 ms for which it counts as alive,
+--   3 pauses count for nothing 0/1
 -- Reply: {living workers, ms until another lane is due by time alone or -1, numbers of the
 --   lanes that are due, from 1, in the order of KEYS}
 
@@ -31,12 +32,12 @@ for lane = 1, (#KEYS - 1) / 5 do
   local at = 2 + (lane - 1) * 5
   local meta = redis.call('HMGET', KEYS[at + 3], 'reap_after', 'lane_wait', 'owing', 'paused_until')
   local held = first_of(KEYS[at + 2])
-  local wait, paused = tonumber(meta[2]) or 0, tonumber(meta[4])
+  local wait, paused = tonumber(meta[2]) or 0, ARGV[3] == '0' and tonumber(meta[4])
   local is_due = meta[3] == '1' and come(first_of(KEYS[at + 4]))
   if held then
     is_due = come(math.max(held, tonumber(meta[1]) or 0)) or is_due
-  elseif paused and paused ~= 0 and not come(paused) or paused == 0 then
-    is_due = is_due
+  elseif paused and (paused == 0 or not come(paused)) then
+    -- Nothing is given out now; the end of the pause was noted, if it has one.
   elseif redis.call('LLEN', KEYS[at]) > 0 then
     is_due = come(wait) or is_due
   else

@@ -9,38 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import precondition, rule
 
-from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.leases import node_name
 from broadcaster.errors import LeaseLost
+from tests.drivers.redis.nodes_machine import NODES, NodesMachine, run_against_its_model
 from tests.drivers.redis.presence_world import APP, GRACE, ROOM, World, joining
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
-
-    from broadcaster.contracts.presence import Lease
-
-    T = TypeVar("T")
+    from broadcaster.drivers.redis.client import RedisClients
 
 pytestmark = pytest.mark.redis
 
-NODES = st.sampled_from("abc")
 USERS = st.sampled_from(["ada", "bob", "1", "a b\n:{}*"])
 SOCKETS = st.sampled_from(["1.1", "1.2", "1.3"])
 ONCE_OR_TWICE = st.integers(1, 2)
@@ -100,51 +86,35 @@ class Model:
         return ["-" + user]
 
 
-class PresenceMachine(RuleBasedStateMachine):
-    """Drives the store and the model side by side, and compares them after every rule."""
+class PresenceMachine(NodesMachine):
+    """Members of a room, and what is announced in it."""
 
-    url = ""
-
-    @initialize()
-    def start(self) -> None:
-        self.runner = asyncio.Runner()
-        self.world = World(RedisClients(self.url, f"t{uuid.uuid4().hex[:12]}"), batch=2)
+    def prepare(self) -> None:
         self.world.listen()
         self.model = Model()
-        self.leases: dict[str, Lease] = {}
-        self.dead: dict[str, Lease] = {}
         self.indexed: set[str] = set()
         self.version = self.floor = 0
-        for node in "abc":
-            self._start_node(node, 1)
-
-    def teardown(self) -> None:
-        if hasattr(self, "runner"):
-            self.world.lose_everything()
-            self.world.close()
-            self._do(self.world.clients.aclose())
-            self.runner.close()
 
     # -- what happens ---------------------------------------------------------------------
 
     @rule(node=NODES, socket_id=SOCKETS, user=USERS, times=ONCE_OR_TWICE)
     def join(self, node: str, socket_id: str, user: str, times: int) -> None:
         for _ in range(times):
-            self._do(self.world.join(self.leases[node], socket_id, user))
-        self.indexed.add(self._name(node))
-        self._compare(self.model.join(self._name(node), socket_id, user))
+            self.do(self.world.join(self.leases[node], socket_id, user))
+        self.indexed.add(self.name(node))
+        self.compare(self.model.join(self.name(node), socket_id, user))
 
     @rule(node=NODES, socket_id=SOCKETS, grace=st.booleans(), times=ONCE_OR_TWICE)
     def leave(self, node: str, socket_id: str, times: int, *, grace: bool) -> None:
         seconds = GRACE if grace else 0.0
         for _ in range(times):
-            self._do(self.world.leave(self.leases[node], socket_id, grace=seconds))
-        self._compare(self.model.drop(self._name(node), socket_id, grace=grace))
+            self.do(self.world.leave(self.leases[node], socket_id, grace=seconds))
+        self.compare(self.model.drop(self.name(node), socket_id, grace=grace))
 
     @rule(node=NODES, number=st.integers(0, 2), other=NODES, late=st.booleans())
     def reload(self, node: str, number: int, other: str, *, late: bool) -> None:
         """A page is loaded again, perhaps at another node, perhaps too late."""
-        mine = sorted(self.model.of(self._name(node)).items())
+        mine = sorted(self.model.of(self.name(node)).items())
         if number < len(mine):
             socket_id, user = mine[number]
             self.leave(node, socket_id, 1, grace=True)
@@ -157,41 +127,32 @@ class PresenceMachine(RuleBasedStateMachine):
     def graces_end(self) -> None:
         self.world.end_graces()
         self.model.leaving = dict.fromkeys(self.model.leaving, True)
-        self._compare([])
+        self.compare([])
 
     @rule()
     def finish(self) -> None:
-        wait = self._do(self.world.store.finish(APP, ROOM))
-        self._compare(self.model.finish())
+        wait = self.do(self.world.store.finish(APP, ROOM))
+        self.compare(self.model.finish())
         assert (wait is None) == (not self.model.leaving)
 
     @precondition(lambda self: not self.model.leaving)
     @rule(node=NODES)
     def forget_channel(self, node: str) -> None:
         """As a gateway does after its last member left and was announced."""
-        if not self.model.of(self._name(node)):
-            self._do(self.world.store.index_remove(self.leases[node], APP, ROOM))
-            self.indexed.discard(self._name(node))
-        self._compare([])
+        if not self.model.of(self.name(node)):
+            self.do(self.world.store.index_remove(self.leases[node], APP, ROOM))
+            self.indexed.discard(self.name(node))
+        self.compare([])
 
     @rule(node=NODES)
     def register_anew(self, node: str) -> None:
         """The node lost its lease, or thinks so: everything again in the next epoch."""
-        old, before = self.leases[node], self._name(node)
-        self._start_node(node, old.epoch + 1)
+        old, before = self.leases[node], self.name(node)
+        self.start_node(node, old.epoch + 1)
         self._register(node, self.model.of(before))
-        self._do(self.world.store.retire(old))
+        self.do(self.world.store.retire(old))
         self.dead[before] = old
-        self._compare([])
-
-    @rule(node=NODES)
-    def die(self, node: str) -> None:
-        """The process is gone. Another one begins, far from the epochs of the first."""
-        lease = self.leases[node]
-        self.world.end_lease(lease)
-        self.dead[self._name(node)] = lease
-        self._start_node(node, lease.epoch + 100)
-        self._compare([])
+        self.compare([])
 
     @precondition(lambda self: self.dead)
     @rule(user=USERS)
@@ -199,45 +160,38 @@ class PresenceMachine(RuleBasedStateMachine):
         """As after a pause that was longer than the lease."""
         for lease in self.dead.values():
             with pytest.raises(LeaseLost):
-                self._do(self.world.join(lease, "1.1", user))
-        self._compare([])
+                self.do(self.world.join(lease, "1.1", user))
+        self.compare([])
 
     @precondition(lambda self: self.dead)
     @rule(racing=st.integers(0, 2))
     def sweep(self, racing: int) -> None:
-        """One sweeper has the lock; the others were slow, and work on without it."""
-        sweeper = self.world.store._sweeper
-
-        async def race() -> None:
-            late = [sweeper._sweep(list(self.dead)) for _ in range(racing)]
-            await asyncio.gather(self.world.store.sweep(), *late)
-
-        self._do(race())
+        self.race_of_sweepers(racing)
         found = [name for name in self.dead if name in self.indexed]
         changes = [change for name in found for change in self.model.swept(name)]
         if found:
             changes += self.model.finish()
-        self._compare(changes)
+        self.compare(changes)
         keep = found if self.model.leaving else []
         self.dead = {name: self.dead[name] for name in keep}
 
     @rule()
     def lose_everything(self) -> None:
         """Redis came back empty; every node registers what it has, and nobody is announced."""
-        mine = {node: self.model.of(self._name(node)) for node in "abc"}
+        mine = {node: self.model.of(self.name(node)) for node in "abc"}
         self.world.lose_everything()
         self.model, self.dead, self.indexed = Model(), {}, set()
         for node, sockets in mine.items():
-            self._start_node(node, self.leases[node].epoch + 1)
+            self.start_node(node, self.leases[node].epoch + 1)
             self._register(node, sockets)
         self.floor = max(self.floor, self.version)
-        self.version = self._do(self.world.store.snapshot(APP, ROOM)).version
+        self.version = self.do(self.world.store.snapshot(APP, ROOM)).version
         assert self.version > self.floor or not self.model.listed
-        self._compare([])
+        self.compare([])
 
     # -- what holds -----------------------------------------------------------------------
 
-    def _compare(self, expected: list[str]) -> None:
+    def compare(self, expected: list[str]) -> None:
         deltas = self.world.deltas()
         self._versions_are_gapless([delta.version for delta in deltas])
         signs = {"pusher_internal:member_added": "+", "pusher_internal:member_removed": "-"}
@@ -246,8 +200,8 @@ class PresenceMachine(RuleBasedStateMachine):
         # Per user in order; between users a sweep may take them as they come.
         for user in {change[1:] for change in expected}:
             assert [h for h in heard if h[1:] == user] == [e for e in expected if e[1:] == user]
-        assert self._do(self.world.users()) == self.model.listed
-        assert self._do(self.world.store.member_counts(APP, [ROOM])) == [len(self.model.listed)]
+        assert self.do(self.world.users()) == self.model.listed
+        assert self.do(self.world.store.member_counts(APP, [ROOM])) == [len(self.model.listed)]
         assert self._tabs() == Counter(self.model.connections.values())
 
     def _versions_are_gapless(self, versions: list[int]) -> None:
@@ -263,13 +217,10 @@ class PresenceMachine(RuleBasedStateMachine):
 
     # -- how ------------------------------------------------------------------------------
 
-    def _start_node(self, node: str, epoch: int) -> None:
-        self.leases[node] = self._do(self.world.lease(node, epoch))
-
     def _register(self, node: str, sockets: dict[str, str]) -> None:
         joins = [joining(socket_id, user) for socket_id, user in sockets.items()]
-        self._do(self.world.store.join_many(self.leases[node], joins))
-        name = self._name(node)
+        self.do(self.world.store.join_many(self.leases[node], joins))
+        name = self.name(node)
         if joins:
             self.indexed.add(name)
         former = node_name(node, self.leases[node].epoch - 1)
@@ -279,25 +230,9 @@ class PresenceMachine(RuleBasedStateMachine):
             if user not in self.model.listed:
                 self.model.listed.append(user)
 
-    def _name(self, node: str) -> str:
-        return node_name(node, self.leases[node].epoch)
-
-    def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
-
 
 def test_presence_agrees_with_its_model(redis_url: str) -> None:
-    machine = type("Machine", (PresenceMachine,), {"url": redis_url})
-
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # not annotated by Hypothesis
-        machine,
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_against_its_model(PresenceMachine, redis_url)
 
 
 @pytest.mark.parametrize("seed", range(5))

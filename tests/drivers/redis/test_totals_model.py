@@ -9,42 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import precondition, rule
 
-from broadcaster.contracts.presence import Lease, Wanted
-from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.contracts.presence import Wanted
 from broadcaster.drivers.redis.facts import QueuedFacts
-from broadcaster.drivers.redis.leases import node_name
 from broadcaster.drivers.redis.outbox import RedisOutbox
 from broadcaster.drivers.redis.presence import RedisPresence
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import LeaseLost
 from broadcaster.gateway.outboxes import Outboxes
 from tests.drivers.redis.facts_world import Told, emptied
+from tests.drivers.redis.nodes_machine import NODES, NodesMachine, run_against_its_model
 from tests.drivers.redis.presence_world import APP, World
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Mapping
 
-    T = TypeVar("T")
+    from broadcaster.drivers.redis.client import RedisClients
 
 pytestmark = pytest.mark.redis
 
-NODES = st.sampled_from("abc")
 CHANNELS = ("x", "y", "#z")
 COUNTS = st.dictionaries(st.sampled_from(CHANNELS), st.integers(0, 3), min_size=1)
 TIMES = st.integers(1, 2)
@@ -115,27 +105,12 @@ class Model:
         self.told.discard(channel)
 
 
-class TotalsMachine(RuleBasedStateMachine):
-    """Drives the store and the model side by side, and compares them after every rule."""
+class TotalsMachine(NodesMachine):
+    """Counts of connections, and what is told of channels."""
 
-    url = ""
-
-    @initialize()
-    def start(self) -> None:
-        self.runner = asyncio.Runner()
-        self.world = World(RedisClients(self.url, f"t{uuid.uuid4().hex[:12]}"), batch=2)
+    def prepare(self) -> None:
         self.model = Model()
-        self.leases: dict[str, Lease] = {}
-        self.dead: dict[str, Lease] = {}
         self.ids: set[str] = set()
-        for node in "abc":
-            self._start_node(node, 1)
-
-    def teardown(self) -> None:
-        if hasattr(self, "runner"):
-            self.world.lose_everything()
-            self._do(self.world.clients.aclose())
-            self.runner.close()
 
     # -- what happens ---------------------------------------------------------------------
 
@@ -143,7 +118,7 @@ class TotalsMachine(RuleBasedStateMachine):
     def count(self, node: str, counts: dict[str, int], times: int) -> None:
         for _ in range(times):
             self._occupy(node, counts)
-        self._compare(self.model.set(self._name(node), counts))
+        self.compare(self.model.set(self.name(node), counts))
 
     @precondition(lambda self: self.model.empty)
     @rule()
@@ -153,54 +128,39 @@ class TotalsMachine(RuleBasedStateMachine):
         for channel in redis.zrange(key, 0, -1):
             redis.zadd(key, {channel: 1})
         self.model.empty = dict.fromkeys(self.model.empty, True)
-        self._compare([])
+        self.compare([])
 
     @rule(times=TIMES)
     def settle(self, times: int) -> None:
         for _ in range(times):
-            self._do(RedisOutbox(self.world.clients).settle())
-        self._compare(self.model.settle())
+            self.do(RedisOutbox(self.world.clients).settle())
+        self.compare(self.model.settle())
 
     @rule(node=NODES, counts=COUNTS)
     def register_anew(self, node: str, counts: dict[str, int]) -> None:
         """Some connections left meanwhile, some came: what is registered is what is now."""
-        old, former = self.leases[node], self._name(node)
-        self._start_node(node, old.epoch + 1)
+        old, former = self.leases[node], self.name(node)
+        self.start_node(node, old.epoch + 1)
         now = {c: self.model.held.get((former, c), 0) for c in CHANNELS} | counts
         self._occupy(node, now)
-        self.model.move(former, self._name(node))
-        self._compare(self.model.set(self._name(node), now))
-        self._do(self.world.store.retire(old))
+        self.model.move(former, self.name(node))
+        self.compare(self.model.set(self.name(node), now))
+        self.do(self.world.store.retire(old))
         self.dead[former] = old
-
-    @rule(node=NODES)
-    def die(self, node: str) -> None:
-        """The process is gone. Another one begins, far from the epochs of the first."""
-        lease = self.leases[node]
-        self.world.end_lease(lease)
-        self.dead[self._name(node)] = lease
-        self._start_node(node, lease.epoch + 100)
-        self._compare([])
 
     @precondition(lambda self: self.dead)
     @rule(counts=COUNTS)
     def dead_node_writes(self, counts: dict[str, int]) -> None:
         for lease in self.dead.values():
             with pytest.raises(LeaseLost):
-                self._do(self.world.store.occupy(lease, APP, counts, wanted=FACTS))
-        self._compare([])
+                self.do(self.world.store.occupy(lease, APP, counts, wanted=FACTS))
+        self.compare([])
 
     @precondition(lambda self: self.dead)
     @rule(racing=st.integers(0, 2))
     def sweep(self, racing: int) -> None:
-        sweeper = self.world.store._sweeper
-
-        async def race() -> None:
-            late = [sweeper._sweep(list(self.dead)) for _ in range(racing)]
-            await asyncio.gather(self.world.store.sweep(), *late)
-
-        self._do(race())
-        self._compare([change for name in self.dead for change in self.model.forget(name)])
+        self.race_of_sweepers(racing)
+        self.compare([change for name in self.dead for change in self.model.forget(name)])
         self.dead = {}
 
     @rule()
@@ -210,15 +170,15 @@ class TotalsMachine(RuleBasedStateMachine):
         self.world.lose_everything()
         self.model, self.dead = Model(), {}
         for node, counts in held.items():
-            self._start_node(node, self.leases[node].epoch + 1)
+            self.start_node(node, self.leases[node].epoch + 1)
             self._occupy(node, counts, announce=False)
-            self.model.set(self._name(node), counts, announce=False)
-        self._compare([])
+            self.model.set(self.name(node), counts, announce=False)
+        self.compare([])
 
     # -- what holds -----------------------------------------------------------------------
 
-    def _compare(self, expected: list[str]) -> None:
-        facts = self._do(emptied(self.world.clients))
+    def compare(self, expected: list[str]) -> None:
+        facts = self.do(emptied(self.world.clients))
         signs = {"channel_occupied": "+", "channel_vacated": "-"}
         heard = [signs[fact.name] + fact.channel for fact in facts]
         for channel in CHANNELS:
@@ -238,33 +198,14 @@ class TotalsMachine(RuleBasedStateMachine):
 
     def _occupy(self, node: str, counts: dict[str, int], *, announce: bool = True) -> None:
         store = self.world.store
-        self._do(store.occupy(self.leases[node], APP, counts, wanted=FACTS, announce=announce))
+        self.do(store.occupy(self.leases[node], APP, counts, wanted=FACTS, announce=announce))
 
     def _held(self, node: str) -> dict[str, int]:
-        return {c: n for (name, c), n in self.model.held.items() if name == self._name(node)}
-
-    def _start_node(self, node: str, epoch: int) -> None:
-        self.leases[node] = self._do(self.world.lease(node, epoch))
-
-    def _name(self, node: str) -> str:
-        return node_name(node, self.leases[node].epoch)
-
-    def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
+        return {c: n for (name, c), n in self.model.held.items() if name == self.name(node)}
 
 
 def test_totals_agree_with_their_model(redis_url: str) -> None:
-    machine = type("Machine", (TotalsMachine,), {"url": redis_url})
-
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # not annotated by Hypothesis
-        machine,
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_against_its_model(TotalsMachine, redis_url)
 
 
 @pytest.mark.parametrize("seed", range(3))

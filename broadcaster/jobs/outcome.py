@@ -17,8 +17,9 @@ The order of the rules:
 from __future__ import annotations
 
 from collections.abc import Sequence  # noqa: TC003 - limits travel to the processes of jobs
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from broadcaster.contracts.settlements import MAX_POSTPONED, MIN_POSTPONE_SECONDS
 from broadcaster.errors import (
@@ -33,8 +34,7 @@ from broadcaster.jobs.backoff import delay_before_retry, shortened
 _ERROR_LENGTH = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
     How often and how long a job may run.
 
@@ -125,8 +125,7 @@ class GiveUp(NamedTuple):
 Outcome = Finished | TryAgain | PutOff | GiveUp
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class Past(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     What a job went through before it was reserved.
 

@@ -8,10 +8,10 @@ run has ended: then the worker does it instead of what it would have done otherw
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from broadcaster.errors import NotRunning
 from broadcaster.jobs.backoff import delay_before_retry
@@ -19,7 +19,9 @@ from broadcaster.jobs.delay import as_seconds
 from broadcaster.jobs.outcome import Deleted, Failed, Limits, Past, Released, described
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from contextlib import AbstractContextManager
+    from contextvars import Token
+    from types import TracebackType
 
     from broadcaster.contracts.limits import LockOwner
     from broadcaster.jobs.delay import Duration
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
     from broadcaster.protocol.payload import Cause, Payload
 
 
-@dataclass(kw_only=True)
-class CurrentJob:
+class CurrentJob(msgspec.Struct, kw_only=True):
     """
     The job that runs.
 
@@ -50,7 +51,7 @@ class CurrentJob:
     token: int = 0
     lease: float = 0.0
     verdict: Verdict | None = None
-    locks: dict[str, LockOwner] = field(default_factory=dict[str, "LockOwner"])
+    locks: dict[str, LockOwner] = msgspec.field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -137,11 +138,29 @@ def require_current_job(what: str) -> CurrentJob:
     return running
 
 
-@contextmanager
-def running(job: CurrentJob) -> Generator[CurrentJob]:
+def running(job: CurrentJob) -> AbstractContextManager[CurrentJob]:
     """Make `job` the one that runs in this block."""
-    token = _current.set(job)
-    try:
-        yield job
-    finally:
-        _current.reset(token)
+    return _Running(job)
+
+
+class _Running:
+    """Of `running`; a generator would take longer than many a job."""
+
+    __slots__ = ("_job", "_token")
+
+    _token: Token[CurrentJob | None]
+
+    def __init__(self, job: CurrentJob) -> None:
+        self._job = job
+
+    def __enter__(self) -> CurrentJob:
+        self._token = _current.set(self._job)
+        return self._job
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _current.reset(self._token)

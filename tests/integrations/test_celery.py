@@ -244,6 +244,7 @@ def test_an_async_job_that_takes_too_long_is_cancelled() -> None:
         (body("tests.celery.Note", data={"txet": "x"}), "invalid_job"),
         (body("tests.celery.Note", data={"text": "x"}, retry_until=1.0), "retry_until"),
     ],
+    ids=["no JSON", "no such job", "no such field", "too late"],  # ids of jobs are random
 )
 def test_a_job_that_cannot_be_run_is_given_up(raw: bytes, reason: str) -> None:
     outcome, error = run_payload(raw, queue="q", past=Past())

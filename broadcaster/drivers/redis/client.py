@@ -37,6 +37,7 @@ from redis.retry import Retry
 from broadcaster.drivers.redis.keys import Keys
 from broadcaster.drivers.redis.packing import pack_fast
 from broadcaster.drivers.redis.sentinel import (
+    NO_MASTER,
     SENTINEL_SCHEMES,
     async_pool,
     parse_sentinel_url,
@@ -315,6 +316,11 @@ def _our(error: Exception, where: str) -> DriverUnavailable | DriverRefused | Le
     if _is_about_credentials(error, text):
         return DriverUnavailable(
             f"Redis at {where} refused the credentials; check user and password in the Redis URL"
+        )
+    if isinstance(error, NO_MASTER):
+        return DriverUnavailable(
+            f"Redis at {where} cannot be reached: no sentinel names a master that is well; "
+            "see whether the sentinels run, and know that name"
         )
     if isinstance(error, (RedisConnectionError, OSError)):
         return DriverUnavailable(

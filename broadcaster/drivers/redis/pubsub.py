@@ -28,17 +28,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from redis.connection import parse_url
-
-from broadcaster.drivers.redis.client import ANSWER_SECONDS, CONNECT_SECONDS
-from broadcaster.drivers.redis.pubsub_link import PING, Link
+from broadcaster.drivers.redis.pubsub_endpoint import Endpoint
+from broadcaster.drivers.redis.pubsub_link import Link
 from broadcaster.drivers.redis.resp import encode_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from broadcaster.contracts.broker import SubscriptionListener
     from broadcaster.drivers.redis.client import RedisClients
@@ -70,6 +67,7 @@ class RedisSubscriptions:
         listener: hears of messages, acknowledgements and the connection, synchronously.
         ping_seconds: pause between two PINGs.
         pong_seconds: silence after a PING that makes the connection count as lost.
+        follow_seconds: pause between two questions to the sentinels, if there are any.
         batch: most topics of one SUBSCRIBE.
         chance: source of randomness for the back-off.
     """
@@ -81,15 +79,16 @@ class RedisSubscriptions:
         *,
         ping_seconds: float = 5.0,
         pong_seconds: float = 5.0,
+        follow_seconds: float = 1.0,
         batch: int = 1_000,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._address = clients.address
-        self._options: Mapping[str, Any] = parse_url(clients.url)  # type: ignore[no-untyped-call]  # not annotated by redis-py
-        self._secure = clients.url.startswith("rediss:")
+        self._endpoint = Endpoint(clients.url)
         self._listener = listener
         self._ping_seconds = ping_seconds
         self._pong_seconds = pong_seconds
+        self._follow_seconds = follow_seconds
         self._batch = batch
         self._chance = chance
         self._wanted: dict[bytes, None] = {}
@@ -124,10 +123,13 @@ class RedisSubscriptions:
     async def run(self) -> None:
         """See `Subscriptions.run`."""
         failures = 0
-        while True:
-            steady = await self._live_once()
-            failures = 0 if steady else failures + 1
-            await asyncio.sleep(pause_before_retry(failures, self._chance()))
+        try:
+            while True:
+                steady = await self._live_once()
+                failures = 0 if steady else failures + 1
+                await asyncio.sleep(pause_before_retry(failures, self._chance()))
+        finally:
+            await self._endpoint.aclose()
 
     async def _live_once(self) -> bool:
         """Connect and stay connected as long as it goes; return whether that was a while."""
@@ -140,7 +142,8 @@ class RedisSubscriptions:
             lost=self._lost,
         )
         try:
-            await self._connect(link)
+            where = await self._endpoint.find()
+            await self._endpoint.open(link, where)
         except (OSError, TimeoutError) as error:
             link.abort()
             self._complain(str(error) or "no answer in time")
@@ -151,7 +154,7 @@ class RedisSubscriptions:
         born = loop.time()
         try:
             self._made(link)
-            await self._watch(link)
+            await self._stay(link, where)
         except asyncio.CancelledError:
             link.reason = STOPPED
             raise
@@ -171,17 +174,31 @@ class RedisSubscriptions:
             )
         self._complaint = reason
 
-    async def _connect(self, link: Link) -> None:
-        loop, where = asyncio.get_running_loop(), self._options
-        async with asyncio.timeout(CONNECT_SECONDS):
-            if "path" in where:
-                await loop.create_unix_connection(lambda: link, where["path"])
-            else:
-                host, port = where.get("host", "localhost"), where.get("port", 6379)
-                secure = _ssl_context(where) if self._secure else None
-                await loop.create_connection(lambda: link, host, port, ssl=secure)
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await link.greet(_greeting(where))
+    async def _stay(self, link: Link, where: tuple[str, int]) -> None:
+        """Return when the connection is lost, silent, or leads to a master that was replaced."""
+        if not self._endpoint.moves:
+            await self._watch(link)
+            return
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self._follow(link, where), name="follow the master")
+            await self._watch(link)
+            following.cancel()
+
+    async def _follow(self, link: Link, where: tuple[str, int]) -> None:
+        """
+        Drop the connection when the sentinels name another server.
+
+        An old master that hangs, or that only we can still reach, would not end it.
+        """
+        while True:
+            await asyncio.sleep(self._follow_seconds)
+            try:
+                master = await self._endpoint.find()
+            except ConnectionError:
+                continue  # the connection itself may well live
+            if master != where:
+                link.give_up("the sentinels name another master")
+                return
 
     async def _watch(self, link: Link) -> None:
         """Return when the connection is lost, or silent after a PING."""
@@ -254,30 +271,3 @@ class RedisSubscriptions:
             self._due[topic] = due
         elif topic in self._sent and topic not in self._changed:
             self._listener.subscribed(topic)
-
-
-def _greeting(where: Mapping[str, Any]) -> list[bytes]:
-    commands: list[bytes] = []
-    if where.get("password"):
-        user = [where["username"].encode()] if where.get("username") else []
-        commands.append(encode_command(b"AUTH", *user, where["password"].encode()))
-    if where.get("db"):
-        commands.append(encode_command(b"SELECT", str(where["db"]).encode()))
-    commands.append(encode_command(b"CLIENT", b"SETNAME", b"broadcaster-pubsub"))
-    commands.append(PING)
-    return commands
-
-
-def _ssl_context(where: Mapping[str, Any]) -> ssl.SSLContext:
-    """Mean by the options of a ``rediss://`` URL what redis-py means by them."""
-    context = ssl.create_default_context(
-        cafile=where.get("ssl_ca_certs"), capath=where.get("ssl_ca_path")
-    )
-    if where.get("ssl_certfile"):
-        context.load_cert_chain(where["ssl_certfile"], where.get("ssl_keyfile"))
-    verify = str(where.get("ssl_cert_reqs", "required"))
-    if verify == "none" or not where.get("ssl_check_hostname", True):
-        context.check_hostname = False
-    if verify == "none":
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -103,6 +103,12 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def give_up(self, reason: str) -> None:
+        """Drop the connection now, and say why."""
+        self.reason = reason
+        self._fail_greeting(reason)
+        self.abort()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol`."""
         # uvloop's transports are no subclass of asyncio.Transport.
@@ -135,11 +141,11 @@ class Link(asyncio.Protocol):
                     except Exception:
                         _logger.exception("a subscription listener failed")
         except BrokenStream as error:
-            self._give_up(f"it sent no RESP: {error}")
+            self.give_up(f"it sent no RESP: {error}")
 
     def _answered(self, reply: Any) -> None:
         if isinstance(reply, ReplyError):
-            self._give_up(f"it refused a command: {reply}")
+            self.give_up(f"it refused a command: {reply}")
         elif self._greetings_due:
             self._greetings_due -= 1
             if not self._greetings_due and not self._greeted.done():
@@ -149,11 +155,6 @@ class Link(asyncio.Protocol):
                 self._pong.set_result(None)
         elif reply[0] == b"subscribe":
             self._subscribed(reply[1])
-
-    def _give_up(self, reason: str) -> None:
-        self.reason = reason
-        self._fail_greeting(reason)
-        self.abort()
 
     def _fail_greeting(self, reason: str) -> None:
         if not self._greeted.done():

@@ -3,11 +3,16 @@ Connections to whichever server Redis Sentinel calls the master.
 
 Every new connection asks the sentinels, one after the other, so after a failover the next
 connection goes to the new master. A connection to a master that became a replica ends at
-its first refused write.
+its first refused write. One that was frozen and wakes up takes itself for the master for
+some seconds yet, and forgets afterwards what it accepts: whoever uses an idle connection
+asks again, once in `FRESH_SECONDS`, and drops those to another server.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -15,6 +20,7 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from broadcaster.errors import ConfigurationError
@@ -26,6 +32,16 @@ SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 SENTINEL_PORT = 26_379
 SENTINEL_SECONDS = 0.5
 """Seconds that one sentinel has to answer."""
+FIND_SECONDS = 1.5
+"""Seconds in which one of them has to name the master."""
+FRESH_SECONDS = 1.0
+"""How long what they said is believed without asking."""
+SILENT_SECONDS = 5.0
+"""The same after none of them has answered."""
+NO_MASTER = (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
+_OF_TLS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+_OF_SENTINELS = ("sentinel_username", "sentinel_password", "sentinel_ssl")
+_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 class SentinelUrl(NamedTuple):
@@ -39,6 +55,8 @@ class SentinelUrl(NamedTuple):
         login: username and password of the servers, as redis-py names them.
         sentinel_login: the same of the sentinels.
         secure: the servers speak TLS.
+        sentinel_secure: the sentinels do.
+        tls: options of both, as redis-py names them.
     """
 
     sentinels: tuple[tuple[str, int], ...]
@@ -47,16 +65,22 @@ class SentinelUrl(NamedTuple):
     login: Mapping[str, str]
     sentinel_login: Mapping[str, str]
     secure: bool
+    sentinel_secure: bool = False
+    tls: Mapping[str, Any] = MappingProxyType({})
 
 
 def parse_sentinel_url(url: str) -> SentinelUrl:
     """
     Return the parts of ``redis+sentinel://[user:password@]host:port,host:port/service/db``.
 
-    ``?sentinel_username=...&sentinel_password=...`` are for the sentinels themselves.
+    ``rediss+sentinel://`` means that the servers speak TLS. Options behind a ``?``:
+    ``sentinel_username``, ``sentinel_password`` and ``sentinel_ssl`` (true: TLS) are for the
+    sentinels themselves; ``ssl_ca_certs``, ``ssl_ca_path``, ``ssl_certfile``, ``ssl_keyfile``,
+    ``ssl_cert_reqs`` and ``ssl_check_hostname`` are for all connections with TLS.
 
     Raises:
-        ConfigurationError: it has no service, or a port or database that is no number.
+        ConfigurationError: it has no service, an option that there is not, or a port or
+            database that is no number.
     """
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
@@ -68,6 +92,10 @@ def parse_sentinel_url(url: str) -> SentinelUrl:
         )
     user, _, password = login.partition(":")
     said = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    _refuse_unknown(said)
+    tls: dict[str, Any] = {name: said[name] for name in _OF_TLS if name in said}
+    if "ssl_check_hostname" in said:
+        tls["ssl_check_hostname"] = _truth(said["ssl_check_hostname"], "ssl_check_hostname")
     return SentinelUrl(
         sentinels=tuple(_address(host) for host in hosts.split(",") if host),
         service=unquote(service),
@@ -75,11 +103,26 @@ def parse_sentinel_url(url: str) -> SentinelUrl:
         login=_login(unquote(user), unquote(password)),
         sentinel_login=_login(said.get("sentinel_username", ""), said.get("sentinel_password", "")),
         secure=parts.scheme.startswith("rediss"),
+        sentinel_secure=_truth(said.get("sentinel_ssl", "false"), "sentinel_ssl"),
+        tls=MappingProxyType(tls),
     )
 
 
 class SyncPool(redis.sentinel.SentinelConnectionPool):
     """Connections for threads, which takes those to its sentinels with it when it closes."""
+
+    ask_at = 0.0
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        """Return a connection to the master as it was `FRESH_SECONDS` ago at most."""
+        now = time.monotonic()
+        if now >= self.ask_at and self.master_address is not None:
+            self.ask_at = now + FRESH_SECONDS
+            try:
+                self.get_master_address()  # type: ignore[no-untyped-call]  # not annotated
+            except (RedisError, OSError):
+                self.ask_at = time.monotonic() + SILENT_SECONDS
+        return super().get_connection(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
 
     def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - of redis-py
         """Close connections; all of them, unless only idle ones are meant."""
@@ -92,12 +135,68 @@ class SyncPool(redis.sentinel.SentinelConnectionPool):
 class AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
     """Connections for one event loop; see `SyncPool`."""
 
+    ask_at = 0.0
+
+    async def get_connection(self, *args: Any, **options: Any) -> Any:
+        """See `SyncPool.get_connection`."""
+        now = time.monotonic()
+        if now >= self.ask_at and self.master_address is not None:
+            self.ask_at = now + FRESH_SECONDS  # before asking, so that nobody else asks too
+            try:
+                async with asyncio.timeout(SENTINEL_SECONDS):
+                    await self.get_master_address()  # type: ignore[no-untyped-call]  # not annotated
+            except (RedisError, OSError, TimeoutError):
+                self.ask_at = time.monotonic() + SILENT_SECONDS
+        return await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
+
+    async def release(self, connection: Any) -> None:
+        """Take `connection` back; close it first if it goes to a server that was replaced."""
+        if (connection.host, connection.port) != self.master_address:
+            await connection.disconnect()
+        await super().release(connection)
+
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - of redis-py
         """Close connections; all of them, unless only idle ones are meant."""
         await super().disconnect(inuse_connections)
         if inuse_connections:
             for sentinel in self.sentinel_manager.sentinels:
                 await sentinel.aclose()
+
+
+class MasterFinder:
+    """
+    Asks the sentinels where the master is, for whoever keeps a connection of their own.
+
+    It belongs to the event loop that uses it first, until it is closed.
+    """
+
+    def __init__(self, url: SentinelUrl) -> None:
+        self._url = url
+        self._manager: redis.asyncio.sentinel.Sentinel | None = None
+
+    async def find(self) -> tuple[str, int]:
+        """
+        Return host and port of the master.
+
+        Raises:
+            ConnectionError: no sentinel names a master that is well.
+        """
+        if self._manager is None:
+            self._manager = _async_manager(self._url)
+        try:
+            async with asyncio.timeout(FIND_SECONDS):
+                host, port = await self._manager.discover_master(self._url.service)  # type: ignore[no-untyped-call]  # not annotated
+        except (RedisError, OSError, TimeoutError) as error:
+            raise ConnectionError(
+                f"none of {len(self._url.sentinels)} sentinels names a master that is well"
+            ) from error
+        return str(host), int(port)
+
+    async def aclose(self) -> None:
+        """Close the connections to the sentinels; they open again when used."""
+        manager, self._manager = self._manager, None
+        if manager is not None:
+            await manager.aclose()
 
 
 def sync_pool(url: SentinelUrl, options: Mapping[str, Any]) -> SyncPool:
@@ -115,14 +214,19 @@ def sync_pool(url: SentinelUrl, options: Mapping[str, Any]) -> SyncPool:
 
 def async_pool(url: SentinelUrl, options: Mapping[str, Any]) -> AsyncPool:
     """Return connections for the running event loop; see `sync_pool`."""
-    kwargs = _of_sentinels(url) | {"retry": AsyncRetry(NoBackoff(), 0)}
-    manager = redis.asyncio.sentinel.Sentinel(url.sentinels, sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
     given = {**_of_servers(url, options), "retry": AsyncRetry(NoBackoff(), 0)}
-    return AsyncPool(url.service, manager, **given)  # type: ignore[no-untyped-call]  # the same
+    return AsyncPool(url.service, _async_manager(url), **given)  # type: ignore[no-untyped-call]  # the same
+
+
+def _async_manager(url: SentinelUrl) -> redis.asyncio.sentinel.Sentinel:
+    kwargs = _of_sentinels(url) | {"retry": AsyncRetry(NoBackoff(), 0)}
+    return redis.asyncio.sentinel.Sentinel(url.sentinels, sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
 
 
 def _of_sentinels(url: SentinelUrl) -> dict[str, Any]:
+    tls = {"ssl": True, **url.tls} if url.sentinel_secure else {}
     return {
+        **tls,
         **url.sentinel_login,
         "socket_connect_timeout": SENTINEL_SECONDS,
         "socket_timeout": SENTINEL_SECONDS,
@@ -135,7 +239,26 @@ def _of_sentinels(url: SentinelUrl) -> dict[str, Any]:
 def _of_servers(url: SentinelUrl, options: Mapping[str, Any]) -> dict[str, Any]:
     # This pool has no queue for callers beyond its size: let there be as many as needed.
     kept = {name: value for name, value in options.items() if name != "max_connections"}
-    return {**kept, **url.login, "db": url.database, **({"ssl": True} if url.secure else {})}
+    tls = {"ssl": True, **url.tls} if url.secure else {}
+    return {**kept, **url.login, "db": url.database, **tls}
+
+
+def _refuse_unknown(said: Mapping[str, str]) -> None:
+    known = (*_OF_SENTINELS, *_OF_TLS, "ssl_check_hostname")
+    unknown = sorted(said.keys() - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"the Redis URL has an option {unknown[0][:30]!r}, which sentinels have not; "
+            f"there are {', '.join(known)}"
+        )
+
+
+def _truth(text: str, what: str) -> bool:
+    if text.lower() not in _TRUTHS:
+        raise ConfigurationError(
+            f"{what} in the Redis URL must be true or false, not {text[:20]!r}"
+        )
+    return _TRUTHS[text.lower()]
 
 
 def _login(user: str, password: str) -> dict[str, str]:

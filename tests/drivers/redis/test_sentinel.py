@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
+from broadcaster.contracts.queue import NewJob, QueueSizes
 from broadcaster.drivers.redis.client import RedisClients, address_of, check_server
 from broadcaster.drivers.redis.queue import RedisQueue
-from broadcaster.drivers.redis.sentinel import SentinelUrl, parse_sentinel_url
+from broadcaster.drivers.redis.sentinel import (
+    FRESH_SECONDS,
+    MasterFinder,
+    SentinelUrl,
+    parse_sentinel_url,
+)
 from broadcaster.errors import ConfigurationError, DriverUnavailable
-from tests.polling import eventually, eventually_async
+from tests.drivers.redis.test_pubsub import Recorder, listening
+from tests.polling import eventually
 from tests.sentinels import Watched
-from tests.worker import sample_jobs
-from tests.worker.sample_jobs import Note
-from tests.worker.worker_world import WorkerWorld
+from tests.tls import self_signed, tls_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.faults import FaultyServer
 
 
 @pytest.mark.parametrize(
@@ -41,6 +49,19 @@ if TYPE_CHECKING:
                 secure=True,
             ),
         ),
+        (
+            "rediss+sentinel://a/shop?sentinel_ssl=true&ssl_ca_certs=/ca.pem&ssl_check_hostname=no",
+            SentinelUrl(
+                (("a", 26_379),),
+                "shop",
+                0,
+                {},
+                {},
+                secure=True,
+                sentinel_secure=True,
+                tls={"ssl_ca_certs": "/ca.pem", "ssl_check_hostname": False},
+            ),
+        ),
     ],
 )
 def test_the_url_names_sentinels_and_service(url: str, parsed: SentinelUrl) -> None:
@@ -54,6 +75,8 @@ def test_the_url_names_sentinels_and_service(url: str, parsed: SentinelUrl) -> N
         ("redis+sentinel:///shop", "must name the sentinels"),
         ("redis+sentinel://a:x/shop", "the port"),
         ("redis+sentinel://a/shop/x", "the database"),
+        ("redis+sentinel://a/shop?sentinel_pass=s", "an option 'sentinel_pass'"),
+        ("redis+sentinel://a/shop?sentinel_ssl=maybe", "sentinel_ssl in the Redis URL must be"),
     ],
 )
 def test_wrong_urls_are_explained(url: str, problem: str) -> None:
@@ -62,17 +85,23 @@ def test_wrong_urls_are_explained(url: str, problem: str) -> None:
 
 
 def test_messages_name_the_service_and_no_password() -> None:
-    clients = RedisClients("redis+sentinel://me:secret@127.0.0.1:1/shop")
+    clients = RedisClients("redis+sentinel://me:secret@127.0.0.1:1/shop?sentinel_password=hush")
 
     assert address_of(clients.sync) == "the master of shop (Sentinel)"
-    with pytest.raises(DriverUnavailable, match="the master of shop") as caught:
+    with pytest.raises(
+        DriverUnavailable, match=r"the master of shop .* no sentinel names"
+    ) as caught:
         RedisQueue(clients).sizes("default")
     assert "secret" not in str(caught.value)
+    assert "hush" not in str(caught.value)
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[Watched]:
-    made = Watched(tmp_path)
+def guarded(tmp_path: Path) -> Iterator[Watched]:
+    """Three sentinels, and passwords everywhere."""
+    made = Watched(
+        tmp_path, sentinels=3, password="of servers", sentinel_password="of sentinels", database=2
+    )
     try:
         made.start()
         yield made
@@ -80,51 +109,109 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         made.stop()
 
 
-@pytest.mark.process
-async def test_workers_go_on_by_themselves_after_a_failover(
-    watched: Watched, capsys: pytest.CaptureFixture[str]
+@pytest.mark.redis
+async def test_pubsub_goes_to_the_new_master_with_passwords_and_a_database(
+    guarded: Watched,
 ) -> None:
-    clients = RedisClients(watched.url)
-    world = WorkerWorld(clients)
-    sample_jobs.seen.clear()
-    pushed: list[str] = []
+    clients, recorder = RedisClients(guarded.url), Recorder()
     try:
         await check_server(clients)
-        async with world.running(lease=3):
-            pushing = asyncio.create_task(_push_all(world, pushed))
-            await eventually(lambda: len(sample_jobs.seen) > 20)
-            await asyncio.to_thread(watched.kill_master)
-            killed = time.monotonic()
-            await eventually_async(lambda: _moved(watched), within=20)
-            moved, before = time.monotonic(), len(sample_jobs.seen)
-            await eventually(lambda: len(sample_jobs.seen) > before + 20, within=20)
-            on_again = time.monotonic()
-            pushing.cancel()
-            await asyncio.wait([pushing])
-            # What was pushed after the failover is run; of the rest, Redis may have lost the last.
-            await eventually(lambda: pushed[-1] in sample_jobs.seen, within=20)
+        async with listening(clients, recorder) as subscriptions:
+            subscriptions.want(b"news")
+            await eventually(lambda: b"news" in recorder.acknowledged)
+
+            await asyncio.to_thread(guarded.kill_master)
+            await eventually(lambda: recorder.acknowledged.count(b"news") > 1, within=20)
+            await clients.aio.publish("news", b"after")
+            await eventually(lambda: recorder.messages)
+            databases = {each["name"]: each["db"] for each in await clients.aio.client_list()}
     finally:
         await clients.aclose()
 
-    lost = [text for text in pushed if text not in sample_jobs.seen]
-    with capsys.disabled():
-        times = f"{moved - killed:.1f} s to the failover, {on_again - moved:.1f} s more to work"
-        print(f"\n{times}; {len(lost)} of {len(pushed)} lost")  # noqa: T201
-    assert on_again - moved < 5
-    assert len(lost) < 50
+    assert recorder.heard[:5] == ["made", "subscribed news", "lost", "made", "subscribed news"]
+    assert recorder.messages == [(b"news", b"after")]
+    assert databases["broadcaster-pubsub"] == databases["broadcaster"] == "2"
 
 
-async def _moved(watched: Watched) -> bool:
-    return await asyncio.to_thread(lambda: watched.master) == watched.ports[1]
+@pytest.mark.redis
+async def test_pubsub_leaves_a_frozen_master_when_another_is_named(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own PINGs would find that out ten seconds later, and never if it woke up before."""
+    clients, recorder = RedisClients(watched.url), Recorder()
+    try:
+        async with listening(clients, recorder, follow_seconds=0.1) as subscriptions:
+            subscriptions.want(b"news")
+            await eventually(lambda: b"news" in recorder.acknowledged)
+
+            watched.freeze_master()
+            await eventually(lambda: watched.moved, within=20)
+            watched.thaw_master()
+            moved = time.monotonic()
+            await eventually(lambda: recorder.acknowledged.count(b"news") > 1)
+            took = time.monotonic() - moved
+    finally:
+        await clients.aclose()
+
+    assert "the sentinels name another master" in caplog.text
+    assert took < 4
 
 
-async def _push_all(world: WorkerWorld, pushed: list[str]) -> None:
-    for number in range(100_000):
-        made = world.made(Note(str(number)))
-        try:
-            await world.push(made)
-        except DriverUnavailable:
-            await asyncio.sleep(0.05)
-            continue
-        pushed.append(str(number))
-        await asyncio.sleep(0.002)
+@pytest.mark.redis
+async def test_idle_connections_are_not_used_to_a_master_that_was_replaced(
+    watched: Watched,
+) -> None:
+    """It wakes up as a master for ten seconds, and forgets what it accepts in them."""
+    clients = RedisClients(watched.url)
+    queue = RedisQueue(clients)
+    try:
+        queue.push([NewJob("a", "sync", b"{}")])
+        await queue.apush([NewJob("b", "async", b"{}")])
+
+        watched.freeze_master()
+        await eventually(lambda: watched.moved, within=20)
+        watched.thaw_master()
+        await asyncio.sleep(FRESH_SECONDS)  # for so long an answer of the sentinels is believed
+        queue.push([NewJob("c", "sync", b"{}")])
+        await queue.apush([NewJob("d", "async", b"{}")])
+        new = RedisClients(f"redis://127.0.0.1:{watched.ports[1]}")
+        found = [RedisQueue(new).sizes(name) for name in ("sync", "async")]
+        new.close()
+    finally:
+        await clients.aclose()
+
+    assert found == [QueueSizes(ready=2), QueueSizes(ready=2)]
+
+
+@pytest.mark.redis
+async def test_tls_is_spoken_with_the_servers_that_sentinels_name(
+    redis_server: FaultyServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    certificate, recorder = self_signed(tmp_path), Recorder()
+    path = redis_server.url.removeprefix("unix://").partition("?")[0]
+    async with tls_proxy(path, certificate) as port:
+
+        async def find(_: MasterFinder) -> tuple[str, int]:
+            return "localhost", port
+
+        monkeypatch.setattr(MasterFinder, "find", find)
+        clients = RedisClients(f"rediss+sentinel://a/shop?ssl_ca_certs={certificate.cert}")
+        async with listening(clients, recorder) as subscriptions:
+            subscriptions.want(b"news")
+            await eventually(lambda: b"news" in recorder.acknowledged)
+
+    pool = clients.sync.connection_pool
+    assert issubclass(pool.connection_class, redis.SSLConnection)
+    assert pool.connection_kwargs["ssl_ca_certs"] == str(certificate.cert)
+
+
+def test_sentinels_speak_tls_only_when_told_to() -> None:
+    url = "rediss+sentinel://a/shop?ssl_cert_reqs=none&sentinel_ssl="
+    pools: list[Any] = [RedisClients(url + said).sync.connection_pool for said in ("no", "yes")]
+
+    sentinels = [pool.sentinel_manager.sentinels[0] for pool in pools]
+    classes = [sentinel.connection_pool.connection_class for sentinel in sentinels]
+
+    assert classes == [redis.Connection, redis.SSLConnection]

@@ -59,11 +59,16 @@ class LiveQueue:
     The current application, on the server at `url`; use it as a context manager.
 
     Settings are read as ever, but for the server, the prefix, the credentials and the drivers:
-    nothing that a test does reaches another server.
+    nothing that a test does reaches another server. Jobs run one after the other, unless
+    `overrides` say another ``worker.concurrency``.
 
     Args:
         url: of a server that tests may write to.
         overrides: further settings by path, as in ``{"queue.default": "jobs"}``.
+
+    Attributes:
+        hard_timeouts: sync jobs with a timeout get a process of their own, as in production.
+            At first they have none: it would not see what a test has patched.
     """
 
     def __init__(self, url: str, overrides: Mapping[str, object] | None = None) -> None:
@@ -76,7 +81,9 @@ class LiveQueue:
             "queue.driver": "redis",
             "broadcast.driver": "redis",
         }
-        self.settings = _on_one_server(load_settings({**(overrides or {}), **ours}))
+        wanted = {"worker.concurrency": 1, **(overrides or {}), **ours}
+        self.hard_timeouts = False
+        self.settings = _on_one_server(load_settings(wanted))
         self._clients = RedisClients(url, self.settings.prefix)
         self._queue = RedisQueue(self._clients)
         self._failed = RedisFailedJobs(self._clients)
@@ -168,7 +175,15 @@ class LiveQueue:
         modules = (*self.settings.imports, *_modules_of_jobs())
         said = worker_options(self.settings, self.settings.worker, modules=modules)
         options = dataclasses.replace(
-            said, queues=wanted, weights=None, max_jobs=max_jobs, stop_when_empty=True
+            said,
+            queues=wanted,
+            weights=None,
+            max_jobs=max_jobs,
+            stop_when_empty=True,
+            # Of this process the worker is a guest only.
+            memory=None,
+            max_time=None,
+            hard_timeouts=self.hard_timeouts,
         )
         runs: list[JobAttempted] = []
         remove = lifecycle_listeners.add(JobAttempted, runs.append)

@@ -83,6 +83,8 @@ class WorkerOptions:
         connection: name of the queue connection that it serves.
         batch: jobs of a lane reserved at once.
         modules: imported in the processes of sync jobs with a timeout.
+        hard_timeouts: sync jobs with a timeout get such a process, which is killed in time;
+            else a thread, in which their timeout means nothing, as tests want it.
         trusted: what it runs is broadcaster's own code, which takes no worker down: what a
             killed one held runs again beside everything else, not alone.
     """
@@ -114,6 +116,7 @@ class WorkerOptions:
     connection: str = "default"
     batch: int = LANE_BATCH
     modules: tuple[str, ...] = ()
+    hard_timeouts: bool = True
     trusted: bool = False
 
     @property

@@ -278,7 +278,7 @@ class JobRunner:
 
     async def _call_sync(self, task: Try) -> None:
         limit = task.limits.timeout
-        if limit is None:
+        if limit is None or not self._options.hard_timeouts:
             await self._call_in_thread(partial(call, task.job))
             return
         current = task.current

@@ -60,6 +60,11 @@ def weigh(grams: int) -> None:
     """A sync job with a timeout: it gets a process of its own."""
     if grams < 0:
         raise ValueError(f"{grams} g")
+    scales(grams)
+
+
+def scales(grams: int) -> None:
+    """Something that tests patch."""
 
 
 @job(name="testing.report")

@@ -131,8 +131,39 @@ def test_a_retry_waits_and_fails_when_its_time_has_come(live: LiveQueue) -> None
         live.assert_nothing_failed()
 
 
+def test_a_sync_job_with_a_timeout_sees_what_the_test_has_patched(
+    live: LiveQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own it would send the mail that the test has taken away."""
+    weighed: list[int] = []
+    monkeypatch.setattr(shop, "scales", weighed.append)
+
+    weigh(500).dispatch()
+    live.drain()
+
+    assert weighed == [500]
+
+
+def test_jobs_run_one_after_the_other(live: LiveQueue) -> None:
+    for number in range(20):
+        Charge(number).dispatch()
+
+    assert live.drain() == 20
+
+    assert shop.ran == [Charge(number) for number in range(20)]
+
+
+def test_the_memory_of_the_tests_stops_no_worker(redis_url: str) -> None:
+    with LiveQueue(redis_url, {"worker.memory": 16}) as live:
+        for number in range(3):
+            Ship(number).dispatch()
+
+        assert live.drain() == 3
+
+
 @pytest.mark.process
 def test_a_sync_job_with_a_timeout_runs_in_a_process_that_knows_it(live: LiveQueue) -> None:
+    live.hard_timeouts = True
     weigh(500).dispatch()
     live.drain()
     live.assert_nothing_failed()

@@ -75,13 +75,14 @@ if TYPE_CHECKING:
         terminate_connections,
     )
     from broadcaster.jobs.after_commit import after_commit
-    from broadcaster.jobs.batch import Batch, afind_batch, batch, find_batch
+    from broadcaster.jobs.batch import Batch, afind_batch, find_batch
     from broadcaster.jobs.bus import Skipped
     from broadcaster.jobs.chain import chain
     from broadcaster.jobs.delay import hours, minutes, seconds
     from broadcaster.jobs.function import job
     from broadcaster.jobs.injection import provide
     from broadcaster.jobs.job import Job
+    from broadcaster.jobs.pending_batch import batch
     from broadcaster.jobs.references import Ref
     from broadcaster.jobs.running import CurrentJob, current_job
     from broadcaster.scheduling.entries import schedule
@@ -212,7 +213,8 @@ _HOMES = {
     "broadcaster.jobs.job": ("Job",),
     "broadcaster.jobs.function": ("job",),
     "broadcaster.jobs.chain": ("chain",),
-    "broadcaster.jobs.batch": ("batch", "find_batch", "afind_batch", "Batch"),
+    "broadcaster.jobs.batch": ("find_batch", "afind_batch", "Batch"),
+    "broadcaster.jobs.pending_batch": ("batch",),
     "broadcaster.jobs.bus": ("Skipped",),
     "broadcaster.jobs.references": ("Ref",),
     "broadcaster.jobs.after_commit": ("after_commit",),

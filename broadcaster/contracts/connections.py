@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from broadcaster.protocol.lanes import LANES
+
 if TYPE_CHECKING:
     from broadcaster.contracts.queue import Queue
 
@@ -20,9 +22,11 @@ class QueueConnection:
         default_queue: queue of a job that names none.
         after_commit: what is dispatched in a transaction waits for its end, unless it says
             otherwise.
+        lanes: of each of its queues, for jobs with an order.
     """
 
     name: str
     queue: Queue
     default_queue: str = "default"
     after_commit: bool = False
+    lanes: int = LANES

@@ -38,6 +38,7 @@ from broadcaster.jobs.lifecycle import LifecycleEvent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.contracts.connections import QueueConnection
     from broadcaster.contracts.queue import NewJob
     from broadcaster.events.listeners import Listener
     from broadcaster.jobs.bus import PreparedJob
@@ -226,7 +227,7 @@ def _sendings(noted: Sequence[PreparedJob]) -> list[Sending]:
     due: list[Sending] = []
     for (name, chosen), jobs in groups.items():
         connection = current.application().connection(name)
-        made = [_new_job(job, connection.default_queue) for job in jobs]
+        made = [_new_job(job, connection) for job in jobs]
         sending = Sending(connection, made, [job.job for job in jobs])
         waits = connection.after_commit if chosen is None else chosen
         if not (waits and postpone(sending)):
@@ -234,6 +235,11 @@ def _sendings(noted: Sequence[PreparedJob]) -> list[Sending]:
     return due
 
 
-def _new_job(job: PreparedJob, default_queue: str) -> NewJob:
-    randomness = os.urandom(ID_BYTES)
-    return new_job(job, now=time.time(), randomness=randomness, default_queue=default_queue)
+def _new_job(job: PreparedJob, connection: QueueConnection) -> NewJob:
+    return new_job(
+        job,
+        now=time.time(),
+        randomness=os.urandom(ID_BYTES),
+        default_queue=connection.default_queue,
+        lanes=connection.lanes,
+    )

@@ -1,65 +1,42 @@
 """
-Batches: jobs that run side by side and are counted together.
+A batch that was dispatched: how far it is, and what can be done with it.
 
 ::
 
-    import_users = (
-        batch([ImportChunk(1), ImportChunk(2)])
-        .then(Report())             # all are done, and it was not cancelled
-        .catch(Alarm())             # the first one failed for good
-        .finally_(CleanUp())        # all have run
-        .name("users")
-        .dispatch()
-    )
-    find_batch(import_users.id).progress
+    find_batch(batch_id).progress
 
-The first failure cancels the batch, unless failures are allowed: jobs of it that have not
-started yet are skipped then, except those of classes with ``skip_cancelled=False``. Each
-callback is queued exactly once, and knows its batch (`Job.batch`).
-
-Unique locks are for jobs that are dispatched by themselves: jobs of a batch take none.
+How one is put together: `broadcaster.jobs.pending_batch`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from broadcaster import current
-from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Moment, NewBatch
-from broadcaster.contracts.settlements import NewJob
 from broadcaster.errors import InvalidJob
-from broadcaster.jobs.after_commit import postpone
-from broadcaster.jobs.bus import Sending, follower, fresh_id, payload_of, prepared, queue_of
-from broadcaster.jobs.chain import one_connection
-from broadcaster.jobs.sequels import called_back
+from broadcaster.jobs.batch_jobs import as_member, heads, job_id, placed, size
+from broadcaster.jobs.bus import Sending, fresh_id
+from broadcaster.jobs.running import current_job
+from broadcaster.jobs.sequels import queued
 from broadcaster.protocol.ids import derived_id
-from broadcaster.protocol.payload import BatchPlace, Cause, encode_payload, refreshed
+from broadcaster.protocol.payload import refreshed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from broadcaster.contracts.batches import BatchRecord
     from broadcaster.contracts.connections import QueueConnection
+    from broadcaster.jobs.batch_jobs import Member
     from broadcaster.jobs.bus import PreparedJob
+    from broadcaster.jobs.chain import Chain
     from broadcaster.jobs.job import Job
 
-_QUEUE = "broadcaster.queue"
-_CONNECTION = "broadcaster.connection"
-
-
-def batch(jobs: Sequence[Job | PreparedJob]) -> PendingBatch:
-    """
-    Return a batch of `jobs`, which runs when it is dispatched.
-
-    Raises:
-        ValueError: over 1,000,000 jobs.
-    """
-    return PendingBatch(tuple(prepared(job) for job in jobs), fresh_id())
+QUEUE = "broadcaster.queue"
+CONNECTION = "broadcaster.connection"
+"""Options of ours in `BatchRecord.options`: where jobs wait that are added."""
 
 
 def find_batch(batch_id: str) -> Batch | None:
@@ -77,144 +54,6 @@ async def afind_batch(batch_id: str) -> Batch | None:
     """Return a batch as it is now, or None; see `find_batch`."""
     record = await current.application().batches.afind(batch_id)
     return None if record is None else Batch(record)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PendingBatch:
-    """
-    A batch that is being put together; every method returns a changed copy.
-
-    Attributes:
-        jobs: what it begins with.
-        id: of the batch. Dispatching again after an error repeats under this id.
-        callbacks: jobs to queue, by moment.
-        title: for people.
-        failures_allowed: the first failure does not cancel it.
-        bag: what is to be found with it.
-        queue: where jobs wait whose class and options name no queue.
-        connection: name of the queue connection.
-    """
-
-    jobs: tuple[PreparedJob, ...]
-    id: str
-    callbacks: tuple[tuple[Moment, PreparedJob], ...] = ()
-    title: str = ""
-    failures_allowed: bool = False
-    bag: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    queue: str | None = None
-    connection: str | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.jobs) > MAX_BATCH:
-            raise ValueError(f"a batch has at most {MAX_BATCH:,} jobs, not {len(self.jobs):,}")
-
-    def then(self, *jobs: Job | PreparedJob) -> PendingBatch:
-        """Queue `jobs` when every job of the batch is done and it was not cancelled."""
-        return self._calling("then", jobs)
-
-    def catch(self, *jobs: Job | PreparedJob) -> PendingBatch:
-        """Queue `jobs` when the first job of the batch has failed for good."""
-        return self._calling("catch", jobs)
-
-    def finally_(self, *jobs: Job | PreparedJob) -> PendingBatch:
-        """Queue `jobs` when every job of the batch has run, done or failed."""
-        return self._calling("finally", jobs)
-
-    def allow_failures(self, *, allowed: bool = True) -> PendingBatch:
-        """Go on when jobs fail."""
-        return dataclasses.replace(self, failures_allowed=allowed)
-
-    def name(self, title: str) -> PendingBatch:
-        """Give it a name, for people."""
-        return dataclasses.replace(self, title=title)
-
-    def options(self, bag: Mapping[str, Any]) -> PendingBatch:
-        """Keep `bag`, in JSON types, with it; `Batch.options` has it again."""
-        return dataclasses.replace(self, bag={**self.bag, **bag})
-
-    def on_queue(self, queue: str) -> PendingBatch:
-        """Put jobs that name no queue into `queue`."""
-        return dataclasses.replace(self, queue=queue)
-
-    def on_connection(self, connection: str) -> PendingBatch:
-        """Put all jobs on `connection`."""
-        return dataclasses.replace(self, connection=connection)
-
-    def dispatch(self, *, after_commit: bool | None = None) -> Batch:
-        """
-        Keep the batch, queue its jobs, and return it; blocks for a few round trips.
-
-        Args:
-            after_commit: queue the jobs when the open transaction commits; None is the choice
-                of the first job. The batch can be found at once, and stays as it is if the
-                transaction is rolled back.
-
-        Raises:
-            InvalidJob: a job or an option cannot be queued.
-            ValueError: jobs on different connections.
-            DriverUnavailable: the store or the queue cannot be reached. Nothing is lost or
-                counted twice if the same object is dispatched again.
-        """
-        store = current.application().batches
-        connection, new = self._made()
-        store.create(new)
-        if self.jobs:
-            sending = _sending(self.id, self.jobs, 0, connection, self.queue)
-            if not self._waits(sending, chosen=after_commit):
-                sending.send()
-        else:
-            due = store.due(self.id).due
-            connection.queue.push(_called(due))
-            store.called(self.id, list(due))
-        return Batch(store.find(self.id) or _unfound(self.id))
-
-    async def adispatch(self, *, after_commit: bool | None = None) -> Batch:
-        """Dispatch from a coroutine; see `dispatch`."""
-        store = current.application().batches
-        connection, new = self._made()
-        await store.acreate(new)
-        if self.jobs:
-            sending = _sending(self.id, self.jobs, 0, connection, self.queue)
-            if not self._waits(sending, chosen=after_commit):
-                await sending.asend()
-        else:
-            due = (await store.adue(self.id)).due
-            await connection.queue.apush(_called(due))
-            await store.acalled(self.id, list(due))
-        return Batch(await store.afind(self.id) or _unfound(self.id))
-
-    def _waits(self, sending: Sending, *, chosen: bool | None) -> bool:
-        first = self.jobs[0].options.after_commit if chosen is None else chosen
-        return (sending.connection.after_commit if first is None else first) and postpone(sending)
-
-    def _calling(self, moment: Moment, jobs: Sequence[Job | PreparedJob]) -> PendingBatch:
-        added = tuple((moment, prepared(job)) for job in jobs)
-        return dataclasses.replace(self, callbacks=(*self.callbacks, *added))
-
-    def _made(self) -> tuple[QueueConnection, NewBatch]:
-        involved = (*self.jobs, *(job for _, job in self.callbacks))
-        name = one_connection(self.connection, involved)
-        connection = current.application().connection(name)
-        bag = {**self.bag, _QUEUE: self.queue, _CONNECTION: name}
-        try:
-            msgspec.json.encode(bag)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidJob(f"the options of a batch must be JSON: {error}") from error
-        callbacks: dict[Moment, list[NewJob]] = {}
-        cause, now = Cause(batch=self.id), time.time()
-        lanes = current.application().rules.lanes
-        for moment, job in self.callbacks:
-            link = follower(job, self.queue or connection.default_queue, self.id, lanes)
-            mine = callbacks.setdefault(moment, [])
-            mine.append(called_back(link, f"{self.id}:{moment}", len(mine), cause, now=now))
-        return connection, NewBatch(
-            id=self.id,
-            name=self.title,
-            total=len(self.jobs),
-            allow_failures=self.failures_allowed,
-            options=bag,
-            callbacks=callbacks,
-        )
 
 
 class Batch:
@@ -243,7 +82,7 @@ class Batch:
     @property
     def options(self) -> Mapping[str, Any]:
         """What was kept with it."""
-        ours = {_QUEUE, _CONNECTION}
+        ours = {QUEUE, CONNECTION}
         return {word: value for word, value in self.record.options.items() if word not in ours}
 
     @property
@@ -302,27 +141,31 @@ class Batch:
         """Cancel it from a coroutine; see `cancel`."""
         return await current.application().batches.acancel(self.id)
 
-    def add(self, jobs: Sequence[Job | PreparedJob]) -> int:
+    def add(self, jobs: Sequence[Job | PreparedJob | Chain]) -> int:
         """
         Add `jobs` while it runs, best from one of its own jobs; return how many.
 
+        Each link of a chain is a job of the batch.
+
         Raises:
             InvalidJob: a job cannot be queued, or the batch is finished, cancelled or gone.
-            DriverUnavailable: the store or the queue cannot be reached.
+            DriverUnavailable: the store or the queue cannot be reached. A job that is run
+                again because of it, and adds the same jobs, adds them once.
         """
-        added, connection = self._added(jobs)
-        index = current.application().batches.add(self.id, fresh_id(), len(added))
-        if added:
-            self._adding(added, index, connection).send()
-        return len(added)
+        adding = _Adding(self.record, [as_member(job) for job in jobs])
+        if adding.count:
+            store = current.application().batches
+            adding.begin(store.add(self.id, adding.request_id, adding.count)).send()
+        return adding.count
 
-    async def aadd(self, jobs: Sequence[Job | PreparedJob]) -> int:
+    async def aadd(self, jobs: Sequence[Job | PreparedJob | Chain]) -> int:
         """Add jobs from a coroutine; see `add`."""
-        added, connection = self._added(jobs)
-        index = await current.application().batches.aadd(self.id, fresh_id(), len(added))
-        if added:
-            await self._adding(added, index, connection).asend()
-        return len(added)
+        adding = _Adding(self.record, [as_member(job) for job in jobs])
+        if adding.count:
+            store = current.application().batches
+            index = await store.aadd(self.id, adding.request_id, adding.count)
+            await adding.begin(index).asend()
+        return adding.count
 
     def retry_failed(self) -> int:
         """Take back its cancellation and run its failed jobs again; return how many."""
@@ -337,61 +180,65 @@ class Batch:
         """Run failed jobs again, from a coroutine; see `retry_failed`."""
         return await asyncio.to_thread(self.retry_failed)
 
-    def _added(
-        self, jobs: Sequence[Job | PreparedJob]
-    ) -> tuple[Sequence[PreparedJob], QueueConnection]:
-        name = self.record.options.get(_CONNECTION)
-        return [prepared(job) for job in jobs], current.application().connection(name)
 
-    def _adding(
-        self, jobs: Sequence[PreparedJob], first: int | None, connection: QueueConnection
-    ) -> Sending:
+class _Adding:
+    """
+    Jobs that are added to a batch: counted there first, and then queued.
+
+    Whoever is killed in between has counted what never comes, and such a batch would never
+    end. So a job that runs again asks under the same id, gets the same indices, and queues
+    what was left out.
+
+    Raises:
+        InvalidJob: a job cannot be queued; nothing is counted then.
+    """
+
+    def __init__(self, record: BatchRecord, members: Sequence[Member]) -> None:
+        self._record = record
+        self._members = members
+        self._connection = current.application().connection(record.options.get(CONNECTION))
+        self.count = size(members)
+        self.request_id = fresh_id()
+        running, drafts = current_job(), self._sending(0, now=0.0).jobs
+        if running is not None:
+            running.additions += 1
+            parts = [part for job in drafts for part in (job.queue, job.body.decode())]
+            self.request_id = derived_id("add", running.id, running.additions, *parts)
+
+    def begin(self, first: int | None) -> Sending:
+        """Return the jobs on their way, the first with the index `first`."""
         if first is None:
             raise InvalidJob(
-                f"batch {self.id} takes no jobs any more: it is finished, cancelled, full or gone"
+                f"batch {self._record.id} takes no jobs any more: it is finished, cancelled, "
+                "full or gone"
             )
-        return _sending(self.id, jobs, first, connection, self.record.options.get(_QUEUE))
+        return self._sending(first, now=time.time())
+
+    def _sending(self, first: int, *, now: float) -> Sending:
+        record, queue = self._record, self._record.options.get(QUEUE)
+        return sending(record.id, self._members, self._connection, queue, first=first, now=now)
 
 
-def job_id(batch_id: str, index: int) -> str:
-    """Return the id of the job `index` of a batch."""
-    return derived_id("batch", batch_id, index)
-
-
-def _sending(
+def sending(
     batch_id: str,
-    jobs: Sequence[PreparedJob],
-    first: int,
+    members: Sequence[Member],
     connection: QueueConnection,
     queue: str | None,
+    *,
+    first: int,
+    now: float,
 ) -> Sending:
-    now = time.time()
+    """
+    Return the jobs of a batch on their way.
+
+    Args:
+        queue: where jobs wait that name no queue; None is the default of `connection`.
+        first: index of the first of them.
+        now: Unix seconds.
+
+    Raises:
+        InvalidJob: a job cannot be queued.
+    """
     default_queue = queue or connection.default_queue
-    lanes = current.application().rules.lanes
-    made: list[NewJob] = []
-    for index, ready in enumerate(jobs, first):
-        payload = payload_of(ready, job_id=job_id(batch_id, index), now=now)
-        place = BatchPlace(id=batch_id, index=index, always=not ready.options.skip_cancelled)
-        body = encode_payload(msgspec.structs.replace(payload, batch=place))
-        made.append(
-            NewJob(payload.id, queue_of(ready, default_queue, lanes), body, ready.options.delay)
-        )
-    return Sending(connection, made, [ready.job for ready in jobs])
-
-
-def _called(due: Mapping[Moment, Sequence[NewJob]]) -> list[NewJob]:
-    return [job for jobs in due.values() for job in jobs]
-
-
-def _unfound(batch_id: str) -> BatchRecord:
-    """Stand in for the record of a batch that was pruned as soon as it was there."""
-    return BatchRecord(
-        id=batch_id,
-        name="",
-        total=0,
-        pending=0,
-        failed=0,
-        allow_failures=False,
-        options={},
-        created_at=0.0,
-    )
+    carried = placed(members, batch_id, first, default_queue=default_queue, lanes=connection.lanes)
+    return Sending(connection, [queued(job, now=now) for job in carried], heads(members))

@@ -103,8 +103,28 @@ def new_job(
         ValueError: an option that is out of its range.
     """
     ready = prepared(job, **given)
-    payload = payload_of(ready, job_id=uuid7(now, randomness), now=now)
-    unique = unique_of(ready)
+    return job_with_id(
+        ready, job_id=uuid7(now, randomness), now=now, default_queue=default_queue, lanes=lanes
+    )
+
+
+def job_with_id(
+    ready: PreparedJob,
+    *,
+    job_id: str,
+    now: float,
+    default_queue: str,
+    lanes: int,
+    unique: Unique | None = None,
+) -> NewJob:
+    """
+    Return a job as it goes into a queue under `job_id`; see `new_job`.
+
+    Args:
+        unique: the lock that it needs if it is not unique by itself.
+    """
+    payload = payload_of(ready, job_id=job_id, now=now)
+    unique = unique_of(ready) or unique
     if unique is not None and ready.options.unique_until == "processing":
         payload = msgspec.structs.replace(payload, unlock=unique.key)
     return NewJob(
@@ -209,15 +229,14 @@ def _waits(options: JobOptions, connection: QueueConnection) -> bool:
 
 
 def _sending(ready: PreparedJob) -> Sending:
-    application = current.application()
-    connection = application.connection(ready.options.connection)
+    connection = current.application().connection(ready.options.connection)
     now, randomness = time.time(), os.urandom(ID_BYTES)
     new = new_job(
         ready,
         now=now,
         randomness=randomness,
         default_queue=connection.default_queue,
-        lanes=application.rules.lanes,
+        lanes=connection.lanes,
     )
     return Sending(connection, [new], [ready.job])
 

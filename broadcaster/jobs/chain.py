@@ -4,10 +4,12 @@ Chains: jobs of which each is queued when the one before it is done.
 ::
 
     chain([Charge(order=7), Pack(order=7), Ship(order=7)]).catch(Refund(order=7)).dispatch()
+    chain([Open(7), batch([Check(7, 1), Check(7, 2)]), Close(7)]).dispatch()
 
 A link that fails for good ends the chain and queues the jobs of `catch`, once; they find what
 went wrong in `current_job().cause`. If that link is retried by hand later, and done then, the
-chain goes on.
+chain goes on. A link may be a batch (`broadcaster.jobs.pending_batch`), which is started when
+it is its turn; the next link comes when its last job has ended, unless it was cancelled.
 
 Each job carries the links after it, so a chain of many large jobs may be too large for a
 payload. Every link is queued exactly once, whatever is killed when, and like every job it
@@ -18,31 +20,62 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from broadcaster import current
 from broadcaster.jobs import after_commit
-from broadcaster.jobs.bus import Sending, follower, fresh_id, prepared
+from broadcaster.jobs.bus import PreparedJob, Sending, follower, fresh_id, prepared
 from broadcaster.jobs.sequels import chained
-from broadcaster.protocol.lanes import LANES
 from broadcaster.protocol.payload import MAX_LINKS, ChainPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from broadcaster.contracts.settlements import NewJob
-    from broadcaster.jobs.bus import PreparedJob
+    from broadcaster.contracts.connections import QueueConnection
     from broadcaster.jobs.job import Job
 
 
-def chain(jobs: Sequence[Job | PreparedJob]) -> Chain:
+def chain(jobs: Sequence[Job | PreparedJob | BatchLink]) -> Chain:
     """
     Return a chain of `jobs`, which runs when it is dispatched.
+
+    Args:
+        jobs: the links, jobs and batches (what `batch` returns).
 
     Raises:
         ValueError: no job, or over 1,000.
     """
-    return Chain(tuple(prepared(job) for job in jobs))
+    return Chain(tuple(job if isinstance(job, BatchLink) else prepared(job) for job in jobs))
+
+
+class BatchLink(ABC):
+    """
+    A batch as a link of a chain: `broadcaster.jobs.pending_batch.PendingBatch`.
+
+    Attributes:
+        connection: name of the queue connection that it wants, or None.
+    """
+
+    __slots__ = ()
+
+    connection: str | None
+
+    @property
+    @abstractmethod
+    def involved(self) -> Sequence[PreparedJob]:
+        """All its jobs, those of its chains and its callbacks included."""
+
+    @abstractmethod
+    def as_link(self, *, queue: str, connection: str | None, lanes: int) -> PreparedJob:
+        """
+        Return the job that starts the batch, under a new id.
+
+        Args:
+            queue: where jobs wait that name no queue.
+            connection: name of the queue connection of the chain.
+            lanes: of each queue.
+        """
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,7 +90,7 @@ class Chain:
         connection: name of the queue connection; None is that of the first link.
     """
 
-    jobs: tuple[PreparedJob, ...]
+    jobs: tuple[PreparedJob | BatchLink, ...]
     catches: tuple[PreparedJob, ...] = ()
     queue: str | None = None
     connection: str | None = None
@@ -81,8 +114,8 @@ class Chain:
         Queue the first link, and return the id of the chain; blocks for one round trip.
 
         Args:
-            after_commit: wait until the open transaction commits; None is the first link's
-                choice.
+            after_commit: wait until the open transaction commits; None is the choice of the
+                first job.
 
         Raises:
             InvalidJob: a job cannot be queued, or all together are too large.
@@ -90,56 +123,70 @@ class Chain:
             DriverUnavailable: the queue cannot be reached.
         """
         chain_id, sending = self._sending()
-        if not self._waits(sending, after_commit):
+        if not self._waits(sending, chosen=after_commit):
             sending.send()
         return chain_id
 
     async def adispatch(self, *, after_commit: bool | None = None) -> str:
         """Queue the first link from a coroutine; see `dispatch`."""
         chain_id, sending = self._sending()
-        if not self._waits(sending, after_commit):
+        if not self._waits(sending, chosen=after_commit):
             await sending.asend()
         return chain_id
 
-    def new_job(
-        self, *, chain_id: str, default_queue: str, now: float, lanes: int = LANES
-    ) -> NewJob:
-        """Return the first link as it goes into a queue, with all that follows."""
-        queue = self.queue or default_queue
-        links = [follower(job, queue, chain_id, lanes) for job in self.jobs]
-        catches = tuple(follower(job, queue, chain_id, lanes) for job in self.catches)
-        place = ChainPlace(id=chain_id, index=0, next=tuple(links[1:]), catch=catches)
-        return chained(place, links[0], now=now)
+    @property
+    def involved(self) -> Sequence[PreparedJob]:
+        """All its jobs, those of its batches and its callbacks included."""
+        found: list[PreparedJob] = []
+        for link in self.jobs:
+            found += link.involved if isinstance(link, BatchLink) else [link]
+        return [*found, *self.catches]
 
     def _sending(self) -> tuple[str, Sending]:
-        name = one_connection(self.connection, (*self.jobs, *self.catches))
-        application = current.application()
-        connection = application.connection(name)
+        own = [link.connection for link in self.jobs if isinstance(link, BatchLink)]
+        name = one_connection(self.connection, self.involved, own)
+        connection = current.application().connection(name)
+        queue, lanes = self.queue or connection.default_queue, connection.lanes
+        links = [
+            link.as_link(queue=queue, connection=name, lanes=lanes)
+            if isinstance(link, BatchLink)
+            else link
+            for link in self.jobs
+        ]
         chain_id = fresh_id()
-        new = self.new_job(
-            chain_id=chain_id,
-            default_queue=connection.default_queue,
-            now=time.time(),
-            lanes=application.rules.lanes,
-        )
-        return chain_id, Sending(connection, [new], [self.jobs[0].job])
+        carried = [follower(link, queue, chain_id, lanes) for link in links]
+        catches = tuple(follower(job, queue, chain_id, lanes) for job in self.catches)
+        place = ChainPlace(id=chain_id, index=0, next=tuple(carried[1:]), catch=catches)
+        new = chained(place, carried[0], now=time.time())
+        return chain_id, Sending(connection, [new], [links[0].job])
 
-    def _waits(self, sending: Sending, chosen: bool | None) -> bool:  # noqa: FBT001 - as given
-        first = self.jobs[0].options.after_commit if chosen is None else chosen
-        waits = sending.connection.after_commit if first is None else first
-        return waits and after_commit.postpone(sending)
+    def _waits(self, sending: Sending, *, chosen: bool | None) -> bool:
+        waiting = waits(sending.connection, self.involved, chosen=chosen)
+        return waiting and after_commit.postpone(sending)
 
 
-def one_connection(chosen: str | None, jobs: Sequence[PreparedJob]) -> str | None:
+def waits(connection: QueueConnection, jobs: Sequence[PreparedJob], *, chosen: bool | None) -> bool:
+    """Whether `jobs` wait for the commit: as was chosen, or the first one or `connection` says."""
+    said = jobs[0].options.after_commit if jobs and chosen is None else chosen
+    return connection.after_commit if said is None else said
+
+
+def one_connection(
+    chosen: str | None, jobs: Iterable[PreparedJob], others: Iterable[str | None] = ()
+) -> str | None:
     """
-    Return the connection that all `jobs` go to.
+    Return the name of the connection that all `jobs` go to.
+
+    Args:
+        chosen: it, if it was chosen for all of them.
+        others: names that must be the same.
 
     Raises:
         ValueError: they name several and none was chosen.
     """
     if chosen is not None:
         return chosen
-    named = {job.options.connection for job in jobs} - {None}
+    named = {*(job.options.connection for job in jobs), *others} - {None}
     if len(named) > 1:
         shown = ", ".join(sorted(str(name) for name in named))
         raise ValueError(

@@ -12,7 +12,7 @@ import inspect
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from broadcaster.contracts.batches import callbacks_due
 from broadcaster.contracts.settlements import BatchMark, Push
@@ -23,7 +23,7 @@ from broadcaster.jobs.outcome import Failed, Finished, Limits, Past, Released, T
 from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
-from broadcaster.protocol.payload import decode_payload
+from broadcaster.protocol.payload import BATCH_JOB, decode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.batches import Batches, BatchRecord
     from broadcaster.contracts.settlements import Effect, NewJob
     from broadcaster.jobs.job import Job
+    from broadcaster.jobs.nested_batch import StartBatch
     from broadcaster.jobs.outcome import Outcome
     from broadcaster.protocol.payload import Payload
 
@@ -72,6 +73,9 @@ class InlineJobs:
             if built_in is not None:
                 built_in.run(payload)
                 continue
+            if payload.job == BATCH_JOB:
+                waiting.extendleft(reversed(self._started(payload)))
+                continue
             place = payload.batch
             batch = self._batches().find(place.id) if place and not place.always else None
             if _is_skipped(batch):
@@ -92,6 +96,9 @@ class InlineJobs:
             if built_in is not None:
                 await built_in.arun(payload)
                 continue
+            if payload.job == BATCH_JOB:
+                waiting.extendleft(reversed(await self._astarted(payload)))
+                continue
             place = payload.batch
             batch = await self._batches().afind(place.id) if place and not place.always else None
             if _is_skipped(batch):
@@ -101,6 +108,25 @@ class InlineJobs:
             follow = await self._afollow(sequels(payload, outcome, now=time.time()))
             waiting.extendleft(reversed(follow))
         errors.raise_first()
+
+    def _started(self, payload: Payload) -> list[NewJob]:
+        """Keep a batch that is a link of a chain, and return what runs first."""
+        store, starter, now = self._batches(), cast("StartBatch", _found(payload)), time.time()
+        store.create(starter.new_batch(payload, now=now))
+        if starter.total:
+            return starter.first_jobs(now=now)
+        due = store.due(starter.batch_id).due
+        store.called(starter.batch_id, list(due))
+        return callbacks_due(due, now=now)
+
+    async def _astarted(self, payload: Payload) -> list[NewJob]:
+        store, starter, now = self._batches(), cast("StartBatch", _found(payload)), time.time()
+        await store.acreate(starter.new_batch(payload, now=now))
+        if starter.total:
+            return starter.first_jobs(now=now)
+        due = (await store.adue(starter.batch_id)).due
+        await store.acalled(starter.batch_id, list(due))
+        return callbacks_due(due, now=now)
 
     def _follow(self, effects: Sequence[Effect]) -> list[NewJob]:
         jobs: list[NewJob] = []

@@ -42,6 +42,7 @@ class CurrentJob(msgspec.Struct, kw_only=True):
         lease: seconds for which its worker has it, renewed while it runs; 0.0 without one.
         verdict: what it has said about itself, or None.
         locks: what its middleware has locked, to be renewed together with its lease.
+        additions: how often it has added jobs to batches in this run.
     """
 
     payload: Payload
@@ -52,6 +53,7 @@ class CurrentJob(msgspec.Struct, kw_only=True):
     lease: float = 0.0
     verdict: Verdict | None = None
     locks: dict[str, LockOwner] = msgspec.field(default_factory=dict)
+    additions: int = 0
 
     @property
     def id(self) -> str:

@@ -15,7 +15,13 @@ import msgspec
 from broadcaster.contracts.settlements import BatchMark, Culprit, Effect, Link, NewJob, Push
 from broadcaster.jobs.outcome import Finished, GiveUp
 from broadcaster.protocol.ids import derived_id
-from broadcaster.protocol.payload import Cause, ChainPlace, NextJob, encode_payload
+from broadcaster.protocol.payload import (
+    BATCH_JOB,
+    Cause,
+    ChainPlace,
+    NextJob,
+    encode_payload,
+)
 
 if TYPE_CHECKING:
     from broadcaster.jobs.outcome import Outcome
@@ -27,17 +33,24 @@ def sequels(payload: Payload, outcome: Outcome, *, now: float) -> tuple[Effect, 
     Return what follows from the job `payload`, which became `outcome`.
 
     A job that is to run again has no sequels. A failed link queues the callbacks of its chain;
-    if it is retried by hand later and done then, the chain goes on.
+    if it is retried by hand later and done then, the chain goes on. In a batch the links that
+    will not run now have failed with it, or are done if the chain ends without a failure. The
+    job that starts a batch leaves the next link to that batch.
 
     Args:
         now: Unix seconds, for jobs with a time in which they may be tried.
     """
     match outcome:
-        case Finished(ends_chain):
-            following = () if ends_chain else _next_link(payload, now)
-            return (*following, *_mark(payload, None))
+        case Finished(ends_chain=True):
+            return (*_mark(payload), *_mark_rest(payload))
+        case Finished():
+            link = None if payload.job == BATCH_JOB else next_link(payload, now=now)
+            return (*([] if link is None else [Push(link)]), *_mark(payload))
         case GiveUp(_, error):
-            return (*_catch(payload, error, now), *_mark(payload, error))
+            culprit = Culprit(payload.job, payload.id, error)
+            cause = Cause(job=payload.job, job_id=payload.id, error=error)
+            caught = map(Push, caught_by(payload, cause, now=now))
+            return (*caught, *_mark(payload, culprit), *_mark_rest(payload, culprit))
         case _:
             return ()
 
@@ -49,13 +62,26 @@ def chained(place: ChainPlace, link: NextJob, *, now: float) -> NewJob:
     Raises:
         InvalidJob: it is too large with all that follows it.
     """
-    job_id = derived_id("chain", place.id, place.index)
-    payload = msgspec.structs.replace(
-        link.payload, id=job_id, chain=place, retry_until=_deadline(link, now)
-    )
-    return NewJob(
-        job_id, link.queue, encode_payload(payload), link.delay, link=Link(place.id, place.index)
-    )
+    payload = link.payload
+    # A job of a batch has its id from there, by which a failed one of the batch is found.
+    job_id = payload.id if payload.batch else derived_id("chain", place.id, place.index)
+    placed = msgspec.structs.replace(payload, id=job_id, chain=place)
+    return queued(msgspec.structs.replace(link, payload=placed), now=now)
+
+
+def queued(job: NextJob, *, now: float) -> NewJob:
+    """
+    Return `job`, which has its id and all its places, as it is queued now.
+
+    Raises:
+        InvalidJob: it is too large.
+    """
+    payload = job.payload
+    if payload.retry_for is not None:
+        payload = msgspec.structs.replace(payload, retry_until=_deadline(job, now))
+    place = payload.chain
+    link = None if place is None else Link(place.id, place.index)
+    return NewJob(payload.id, job.queue, encode_payload(payload), job.delay, link=link)
 
 
 def called_back(link: NextJob, row: str, index: int, cause: Cause, *, now: float) -> NewJob:
@@ -73,34 +99,35 @@ def called_back(link: NextJob, row: str, index: int, cause: Cause, *, now: float
     return NewJob(job_id, link.queue, encode_payload(payload), link.delay, link=Link(row, index))
 
 
-def _next_link(payload: Payload, now: float) -> tuple[Push, ...]:
+def next_link(payload: Payload, *, now: float) -> NewJob | None:
+    """Return what follows `payload` in its chain, or None."""
     here = payload.chain
     if here is None or not here.next:
-        return ()
+        return None
     link, *rest = here.next
     place = ChainPlace(id=here.id, index=here.index + 1, next=tuple(rest), catch=here.catch)
-    return (Push(chained(place, link, now=now)),)
+    return chained(place, link, now=now)
 
 
-def _catch(payload: Payload, error: str, now: float) -> tuple[Push, ...]:
+def caught_by(payload: Payload, cause: Cause, *, now: float) -> list[NewJob]:
+    """Return the callbacks of the chain of `payload`, which broke there, told of its `cause`."""
     here = payload.chain
     if here is None:
-        return ()
-    cause = Cause(chain=here.id, job=payload.job, job_id=payload.id, error=error)
-    row = f"{here.id}:catch"
-    return tuple(
-        Push(called_back(link, row, index, cause, now=now)) for index, link in enumerate(here.catch)
-    )
+        return []
+    row, cause = f"{here.id}:catch", msgspec.structs.replace(cause, chain=here.id)
+    return [called_back(link, row, index, cause, now=now) for index, link in enumerate(here.catch)]
 
 
-def _mark(payload: Payload, error: str | None) -> tuple[BatchMark, ...]:
+def _mark(payload: Payload, culprit: Culprit | None = None) -> tuple[BatchMark, ...]:
     place = payload.batch
     if place is None:
         return ()
-    if error is None:
-        return (BatchMark(place.id, place.index),)
-    culprit = Culprit(payload.job, payload.id, error)
-    return (BatchMark(place.id, place.index, failed=True, culprit=culprit),)
+    return (BatchMark(place.id, place.index, failed=culprit is not None, culprit=culprit),)
+
+
+def _mark_rest(payload: Payload, culprit: Culprit | None = None) -> tuple[BatchMark, ...]:
+    links = () if payload.chain is None else payload.chain.next
+    return tuple(mark for link in links for mark in _mark(link.payload, culprit))
 
 
 def _deadline(link: NextJob, now: float) -> float | None:

@@ -44,6 +44,9 @@ from broadcaster.protocol.channels import shown
 BROADCAST_JOB = "broadcaster.broadcast"
 """The built-in job that publishes one finished event; `Payload.job` of such a one."""
 
+BATCH_JOB = "broadcaster.batch"
+"""The built-in job that starts a batch which is a link of a chain."""
+
 MAX_PAYLOAD_BYTES = 1_048_576
 """Longest encoded payload, checked when a job is dispatched and when it is read."""
 
@@ -63,7 +66,8 @@ class NextJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     A job that is queued when another one has ended.
 
     Attributes:
-        payload: of the job, without a place in a chain or batch: it gets that when queued.
+        payload: of the job, with its place in a batch if it has one. Its place in a chain, and
+            its id if it has none in a batch, it gets when it is queued.
         queue: where it goes; the name of a lane for a job with an order.
         delay: seconds before it may run, counted from then.
     """

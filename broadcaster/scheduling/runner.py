@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
 from broadcaster.contracts.limits import LockOwner
-from broadcaster.contracts.settlements import Link, NewJob, Unique
+from broadcaster.contracts.settlements import Link, Unique
 from broadcaster.errors import BroadcasterError, DriverError
-from broadcaster.jobs.bus import payload_of, queue_of, unique_of
+from broadcaster.jobs.bus import job_with_id
 from broadcaster.protocol.ids import derived_id
-from broadcaster.protocol.payload import encode_payload
+from broadcaster.protocol.lanes import LANES
 from broadcaster.scheduling.timetable import due, next_due
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from broadcaster.contracts.limits import Locks
+    from broadcaster.contracts.settlements import NewJob
     from broadcaster.scheduling.timetable import Due, Entry
 
 _log = logging.getLogger("broadcaster.schedule")
@@ -33,7 +35,9 @@ LOCK = "schedule"
 LEASE_SECONDS = 15.0
 
 
-def scheduled_job(entry: Entry, moment: float, *, now: float, default_queue: str) -> NewJob:
+def scheduled_job(
+    entry: Entry, moment: float, *, now: float, default_queue: str, lanes: int = LANES
+) -> NewJob:
     """
     Return the job of `entry` that is due at `moment`; the same one whoever makes it.
 
@@ -41,21 +45,19 @@ def scheduled_job(entry: Entry, moment: float, *, now: float, default_queue: str
         moment: Unix seconds.
         now: Unix seconds, for `retry_until`.
         default_queue: for a class that names no queue.
+        lanes: of each queue, for jobs with an order.
     """
-    ready = entry.job
-    payload = payload_of(ready, job_id=derived_id("schedule", entry.name, f"{moment:.3f}"), now=now)
-    unique = unique_of(ready)
-    if unique is None and entry.lock:
-        unique = Unique(f"schedule:{derived_id(entry.name)}", entry.lock)
-    return NewJob(
-        id=payload.id,
-        queue=queue_of(ready, default_queue),
-        body=encode_payload(payload),
-        delay=ready.options.delay,
-        unique=unique,
-        # Remembered for a day, also when the job is long done; later moments have higher places.
-        link=Link(f"schedule:{derived_id(entry.name)}", int(moment)),
+    row = f"schedule:{derived_id(entry.name)}"
+    new = job_with_id(
+        entry.job,
+        job_id=derived_id("schedule", entry.name, f"{moment:.3f}"),
+        now=now,
+        default_queue=default_queue,
+        lanes=lanes,
+        unique=Unique(row, entry.lock) if entry.lock else None,
     )
+    # Remembered for a day, also when the job is long done; later moments have higher places.
+    return dataclasses.replace(new, link=Link(row, int(moment)))
 
 
 class ScheduleRunner:

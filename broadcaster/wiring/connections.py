@@ -82,6 +82,7 @@ class QueueConnections:
             queue=self._queue(said),
             default_queue=said.default,
             after_commit=said.after_commit,
+            lanes=said.lanes,
         )
 
     def _said(self, name: str) -> ConnectionSettings:
@@ -108,7 +109,7 @@ class QueueConnections:
         driver = load(QUEUES, said.driver)
         made: Queue
         if said.driver == "redis":
-            made = driver(self._server(said.redis_url))
+            made = driver(self.server(said.redis_url))
         elif said.driver == "celery":
             made = driver.of(said.celery_app)
         else:
@@ -118,7 +119,8 @@ class QueueConnections:
     def _queue_of(self, name: str) -> Queue:
         return self.find(name).queue
 
-    def _server(self, url: str | None) -> RedisClients:
+    def server(self, url: str | None) -> RedisClients:
+        """Return the connections to the server of this URL; None is that of ``redis_url``."""
         from broadcaster.drivers.redis.client import RedisClients
 
         if url is None or url == self._settings.redis_url:

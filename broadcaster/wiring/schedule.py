@@ -32,7 +32,11 @@ def open_schedule(
     async def send(each: Due) -> bool:
         connection = application.connection(each.entry.job.options.connection)
         new = scheduled_job(
-            each.entry, each.moment, now=time.time(), default_queue=connection.default_queue
+            each.entry,
+            each.moment,
+            now=time.time(),
+            default_queue=connection.default_queue,
+            lanes=connection.lanes,
         )
         return bool(await Sending(connection, [new], [each.entry.job.job]).asend())
 

@@ -11,6 +11,7 @@ from broadcaster.contracts.limits import Allowance
 from broadcaster.contracts.queue import Pushed
 from broadcaster.drivers.null import NullLimiter, NullLocks
 from broadcaster.drivers.sync_batches import SyncBatches
+from broadcaster.protocol.lanes import LANES
 from broadcaster.protocol.payload import Payload, decode_payload
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class JobsApplication:
         self.rules = BroadcastRules()
         self.recorded = RecordingQueue()
         self.after_commit = False
+        self.lanes = LANES
         self.connections: list[str | None] = []
         self.batches: SyncBatches = SyncBatches()
         self.failed_jobs = FailedJobsFake()
@@ -122,7 +124,10 @@ class JobsApplication:
     def connection(self, name: str | None = None) -> QueueConnection:
         self.connections.append(name)
         return QueueConnection(
-            name=name or "default", queue=self.queue, after_commit=self.after_commit
+            name=name or "default",
+            queue=self.queue,
+            after_commit=self.after_commit,
+            lanes=self.lanes,
         )
 
     def close(self) -> None: ...

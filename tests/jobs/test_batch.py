@@ -5,16 +5,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.contracts.batches import MAX_BATCH
+from broadcaster.contracts.batches import MAX_BATCH, callbacks_due
 from broadcaster.contracts.settlements import Link
 from broadcaster.errors import InvalidJob
 from broadcaster.jobs.after_commit import after_commit
-from broadcaster.jobs.batch import afind_batch, batch, find_batch, job_id
+from broadcaster.jobs.batch import afind_batch, find_batch
+from broadcaster.jobs.batch_jobs import job_id
+from broadcaster.jobs.chain import chain
 from broadcaster.jobs.job import Job
+from broadcaster.jobs.outcome import Limits, Past
+from broadcaster.jobs.pending_batch import batch
+from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.protocol.payload import BatchPlace, Cause, decode_payload
 from tests.jobs.application import ReopeningBatches
 
 if TYPE_CHECKING:
+    from broadcaster.jobs.bus import PreparedJob
     from tests.jobs.application import JobsApplication
 
 
@@ -44,18 +50,106 @@ def test_row_21_jobs_are_queued_with_their_place_in_the_batch(app: JobsApplicati
 
 async def test_row_36_the_jobs_of_a_batch_wait_for_the_commit(app: JobsApplication) -> None:
     with after_commit():
-        made = batch([Part(1)]).dispatch(after_commit=True)
-        assert find_batch(made.id) is not None
+        made = batch([Part(1)]).name("users").dispatch(after_commit=True)
+        assert (made.name, made.total_jobs, made.finished) == ("users", 1, False)
+        assert find_batch(made.id) is None
         assert app.recorded.pushed == []
+    assert find_batch(made.id) is not None
     async with after_commit():
         await batch([Part(1)]).adispatch(after_commit=True)
         await batch([Part(1).with_options(after_commit=True)]).adispatch()
         assert len(app.recorded.pushed) == 1
-    with suppress(ZeroDivisionError), after_commit():
-        batch([Part(1)]).dispatch(after_commit=True)
-        raise ZeroDivisionError
 
     assert len(app.recorded.pushed) == 3
+
+
+def test_row_36_a_batch_of_a_rolled_back_transaction_never_was(app: JobsApplication) -> None:
+    with suppress(ZeroDivisionError), after_commit():
+        made = batch([Part(1)]).dispatch(after_commit=True)
+        nothing = batch([]).then(Report()).dispatch(after_commit=True)
+        raise ZeroDivisionError
+
+    assert [made.fresh().processed_jobs, find_batch(made.id)] == [0, None]
+    assert find_batch(nothing.id) is None
+    assert app.recorded.pushed == []
+
+
+def test_a_batch_without_jobs_calls_back_at_once(app: JobsApplication) -> None:
+    made = batch([]).then(Report()).finally_(Report()).dispatch()
+
+    assert made.finished
+    assert [one.job for one in app.recorded.payloads] == ["batch.Report"] * 2
+
+
+def test_a_callback_may_be_tried_from_the_moment_when_it_is_called(app: JobsApplication) -> None:
+    """A batch may take longer than its callbacks have."""
+    made = batch([Part(1)]).then(Part(2).with_options(delay=5)).dispatch()
+    (job,) = callbacks_due(app.batches.mark(made.id, 0).due, now=5_000.0)
+
+    assert decode_payload(job.body).retry_until == 5_065.0
+
+
+def test_a_chain_in_a_batch_has_a_place_for_each_of_its_links(app: JobsApplication) -> None:
+    links: list[Job | PreparedJob] = [Part(1), Insists()]
+    made = batch([chain(links).catch(Report()), Part(3)]).on_queue("imports").dispatch()
+
+    first, last = app.recorded.payloads
+    assert made.total_jobs == 3
+    assert [job.queue for job in app.recorded.pushed] == ["imports", "imports"]
+    assert (first.id, first.batch) == (job_id(made.id, 0), BatchPlace(id=made.id, index=0))
+    assert last.batch == BatchPlace(id=made.id, index=2)
+    assert first.chain is not None
+    assert first.retry_until is not None
+    (link,) = first.chain.next
+    assert (link.queue, link.payload.id) == ("own", job_id(made.id, 1))
+    assert link.payload.batch == BatchPlace(id=made.id, index=1, always=True)
+    assert [one.payload.job for one in first.chain.catch] == ["batch.Report"]
+    assert app.recorded.pushed[0].link == Link(first.chain.id, 0)
+
+
+def test_a_chain_is_added_link_by_link(app: JobsApplication) -> None:
+    made = batch([Part(1)]).dispatch()
+
+    assert made.add([chain([Part(2), Part(3)]), Part(4)]) == 3
+
+    assert made.fresh().total_jobs == 4
+    places = [payload.batch for payload in app.recorded.payloads[1:]]
+    assert [place.index for place in places if place] == [1, 3]
+
+
+def test_a_chain_in_a_batch_cannot_have_batches(app: JobsApplication) -> None:
+    with pytest.raises(ValueError, match="cannot have batches of its own"):
+        batch([chain([batch([Part(1)])])])
+
+
+@pytest.mark.parametrize(("again", "added"), [([2, 3], 3), ([4, 5], 5)])
+def test_a_job_that_runs_again_adds_the_same_jobs_once(
+    app: JobsApplication, again: list[int], added: int
+) -> None:
+    """A worker that is killed between counting and queueing leaves the rest to the next run."""
+    made = batch([Part(1)]).dispatch()
+    payload = app.recorded.payloads[0]
+
+    for numbers in ([2, 3], again):
+        with running(CurrentJob(payload=payload, queue="q", limits=Limits(), past=Past())):
+            made.add([Part(number) for number in numbers])
+
+    assert made.fresh().total_jobs == added
+    assert len({job.id for job in app.recorded.pushed}) == added
+
+
+def test_what_cannot_be_added_is_not_counted(app: JobsApplication) -> None:
+    class Big(Job, name="batch.Big"):
+        text: str
+
+        def handle(self) -> None: ...
+
+    made = batch([Part(1)]).dispatch()
+
+    with pytest.raises(InvalidJob, match="pass a reference"):
+        made.add([Big("x" * 2_000_000)])
+
+    assert made.fresh().total_jobs == 1
 
 
 def test_callbacks_are_kept_with_the_batch_and_know_it(app: JobsApplication) -> None:

@@ -5,17 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broadcaster.contracts.application import BroadcastRules
 from broadcaster.contracts.settlements import Unique
 from broadcaster.errors import InvalidJob
 from broadcaster.jobs.after_commit import after_commit
 from broadcaster.jobs.announcing import lifecycle_listeners
-from broadcaster.jobs.batch import batch
 from broadcaster.jobs.bus import Skipped, follower, new_job, prepared, unique_of
 from broadcaster.jobs.chain import chain
 from broadcaster.jobs.delay import minutes
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.lifecycle import JobQueued, JobQueueing, UniqueJobSkipped
+from broadcaster.jobs.pending_batch import batch
 from broadcaster.protocol.lanes import ordered_queue
 from broadcaster.protocol.payload import MAX_PAYLOAD_BYTES, decode_payload
 
@@ -207,8 +206,8 @@ def test_jobs_with_an_order_go_to_the_lane_of_their_key() -> None:
     assert made(Move(7), lanes=0).queue == "moves"
 
 
-def test_the_number_of_lanes_is_the_application_s(app: JobsApplication) -> None:
-    app.rules = BroadcastRules(lanes=77)
+def test_the_number_of_lanes_is_the_connection_s(app: JobsApplication) -> None:
+    app.lanes = 77
 
     Move(7).dispatch()
     chain([Ship(1), Move(7)]).dispatch()

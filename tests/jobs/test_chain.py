@@ -98,7 +98,7 @@ def test_row_20_a_chain_is_put_together_from_a_list(app: JobsApplication) -> Non
     made = chain(steps)
 
     assert isinstance(made, Chain)
-    assert [one.job for one in made.jobs] == steps
+    assert [one.job for one in made.involved] == steps
     assert made.catch(Undo()) is not made
     assert made.catches == ()
 

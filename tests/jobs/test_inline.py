@@ -11,11 +11,12 @@ from broadcaster import current
 from broadcaster.drivers.sync import SyncQueue
 from broadcaster.drivers.sync_batches import SyncBatches
 from broadcaster.errors import InvalidJob, JobFailed, ModelMissing, UnknownJob
-from broadcaster.jobs.batch import afind_batch, batch, find_batch
+from broadcaster.jobs.batch import afind_batch, find_batch
 from broadcaster.jobs.bus import new_job
 from broadcaster.jobs.chain import chain
 from broadcaster.jobs.inline import BuiltIn, InlineJobs
 from broadcaster.jobs.job import Job
+from broadcaster.jobs.pending_batch import batch
 from broadcaster.jobs.running import current_job, require_current_job
 from broadcaster.protocol.payload import Payload, encode_payload
 from tests.jobs.application import JobsApplication

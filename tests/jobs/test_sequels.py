@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from broadcaster.contracts.settlements import BatchMark, Culprit, Link, Push
 from broadcaster.jobs.outcome import Finished, GiveUp, PutOff, TryAgain
 from broadcaster.jobs.sequels import called_back, chained, sequels
 from broadcaster.protocol.ids import derived_id
 from broadcaster.protocol.payload import (
+    BATCH_JOB,
     BatchPlace,
     Cause,
     ChainPlace,
@@ -88,6 +91,46 @@ def test_a_job_of_a_batch_is_marked() -> None:
     assert sequels(job, Finished(ends_chain=True), now=0.0) == (BatchMark(BATCH, 7),)
     culprit = Culprit("first", ID, "ValueError: boom")
     assert sequels(job, FAILED, now=0.0) == (BatchMark(BATCH, 7, failed=True, culprit=culprit),)
+
+
+def in_batch_chain() -> Payload:
+    links = tuple(link(f"link {at}", batch=BatchPlace(id=BATCH, index=at)) for at in (8, 9))
+    return payload(
+        batch=BatchPlace(id=BATCH, index=7), chain=ChainPlace(id=CHAIN, index=0, next=links)
+    )
+
+
+def test_a_link_in_a_batch_keeps_the_id_that_it_has_there() -> None:
+    push, mark = sequels(in_batch_chain(), Finished(), now=0.0)
+
+    assert isinstance(push, Push)
+    read = decode_payload(push.job.body)
+    assert (push.job.id, push.job.link) == (CHAIN, Link(CHAIN, 1))
+    assert read.batch == BatchPlace(id=BATCH, index=8)
+    assert read.chain is not None
+    assert read.chain.index == 1
+    assert mark == BatchMark(BATCH, 7)
+
+
+def test_a_chain_that_breaks_in_a_batch_fails_with_all_its_links() -> None:
+    """Or the batch would wait for them for ever; one that is mended is done after all."""
+    culprit = Culprit("first", ID, "ValueError: boom")
+
+    assert sequels(in_batch_chain(), FAILED, now=0.0) == tuple(
+        BatchMark(BATCH, index, failed=True, culprit=culprit) for index in (7, 8, 9)
+    )
+
+
+def test_a_chain_that_ends_early_in_a_batch_is_done_with_all_its_links() -> None:
+    assert sequels(in_batch_chain(), Finished(ends_chain=True), now=0.0) == tuple(
+        BatchMark(BATCH, index) for index in (7, 8, 9)
+    )
+
+
+def test_a_batch_in_a_chain_queues_the_next_link_itself() -> None:
+    chain = msgspec.structs.replace(in_chain(link("second")), job=BATCH_JOB)
+
+    assert sequels(chain, Finished(), now=0.0) == ()
 
 
 def test_a_job_that_runs_again_has_no_sequels_yet() -> None:

@@ -13,12 +13,13 @@ from broadcaster import current
 from broadcaster.contracts.limits import LockOwner
 from broadcaster.contracts.queue import NewJob
 from broadcaster.errors import JobFailed
-from broadcaster.jobs.batch import afind_batch, batch
+from broadcaster.jobs.batch import afind_batch
 from broadcaster.jobs.bus import Skipped
 from broadcaster.jobs.chain import chain
 from broadcaster.jobs.injection import provide, services
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.middleware import Throttle, ThrottlesExceptions, WithoutOverlapping
+from broadcaster.jobs.pending_batch import batch
 from broadcaster.jobs.running import require_current_job
 from broadcaster.protocol.payload import MAX_PAYLOAD_BYTES
 from broadcaster.settings import Settings

@@ -62,6 +62,8 @@ def worker_json(worker: WorkerRecord, now: float) -> Mapping[str, object]:
         "done": worker.done,
         "failed": worker.failed,
         "lost": worker.lost,
+        "forgotten": worker.forgotten,
+        "server_changes": worker.server_changes,
         "state": worker.state,
         "seen": max(0.0, now - worker.seen_at),
         "current": [job._asdict() for job in worker.current],

@@ -56,6 +56,8 @@ class WorkerRecord:
         done: jobs that it finished.
         failed: tries that ended badly.
         lost: jobs whose lease it lost.
+        forgotten: jobs that it held and that the server did not know any more.
+        server_changes: how often another server process answered than before.
         state: what it does.
         seen_at: Unix seconds, by the store's clock, of this description; 0 until it was stored.
     """
@@ -75,6 +77,8 @@ class WorkerRecord:
     done: int = 0
     failed: int = 0
     lost: int = 0
+    forgotten: int = 0
+    server_changes: int = 0
     state: WorkerState = "running"
     seen_at: float = 0.0
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from broadcaster import current
 from broadcaster.contracts.connections import QueueConnection
 from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.continuity import RedisContinuity
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.locks import RedisLocks
@@ -120,6 +121,7 @@ def open_worker(
         options=options,
         stopping=stopping,
         after_crash=runner.after_crash,
+        continuity=RedisContinuity(clients),
     )
     fleet = RedisFleet(clients)
     pulse = Pulse(

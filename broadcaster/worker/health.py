@@ -44,6 +44,8 @@ def answer(worker: Worker, method: str, path: str, now: float) -> tuple[int, dic
         "tick_age": round(tick_age, 3),
         "running": len(worker.running.plain) + len(worker.running.lanes),
         "away": round(worker.away, 3),
+        "server_changes": worker.losses.servers,
+        "forgotten": worker.losses.forgotten,
     }
     match path.partition("?")[0]:
         case "/healthz":

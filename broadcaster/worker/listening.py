@@ -22,20 +22,39 @@ BUSY_SECONDS = 0.01
 
 
 def listen(
-    source: Source, queue: Queue, tick: float, wake: Callable[[], None]
+    source: Source,
+    queue: Queue,
+    tick: float,
+    wake: Callable[[], None],
+    doubt: Callable[[], None],
 ) -> asyncio.Task[None]:
-    """Return a task that listens for hints about `source` while it is cold."""
-    task = asyncio.create_task(_listen(source, queue, tick, wake), name=f"hints of {source.name}")
+    """
+    Return a task that listens for hints about `source` while it is cold.
+
+    Args:
+        tick: longest wait for one, in seconds.
+        wake: called when one has come.
+        doubt: called when the queue cannot be reached.
+    """
+    listening = _listen(source, queue, tick, wake, doubt)
+    task = asyncio.create_task(listening, name=f"hints of {source.name}")
     task.add_done_callback(_report)
     return task
 
 
-async def _listen(source: Source, queue: Queue, tick: float, wake: Callable[[], None]) -> None:
+async def _listen(
+    source: Source,
+    queue: Queue,
+    tick: float,
+    wake: Callable[[], None],
+    doubt: Callable[[], None],
+) -> None:
     while True:
         await source.cold.wait()
         try:
             hint = await queue.wait(source.name, tick)
         except (DriverUnavailable, DriverRefused):
+            doubt()
             await asyncio.sleep(AWAY_SECONDS)  # the steps report it
             continue
         if hint is None:

@@ -117,5 +117,7 @@ def described(worker: Worker, now: float) -> WorkerRecord:
         done=running.done,
         failed=running.failed,
         lost=running.lost,
+        forgotten=worker.losses.forgotten,
+        server_changes=worker.losses.servers,
         state=worker.state,
     )

@@ -94,7 +94,7 @@ def log_answer(queue: str, reply: StepReply, *, quiet: bool) -> None:
     level = logging.DEBUG if quiet else logging.WARNING
     for job_id in reply.refused:
         fields = {"event": "job_stale", "job_id": job_id, "queue": queue}
-        text = "job %s was settled too late, its lease had run out"
+        text = "job %s was settled too late: its lease had run out, or Redis has lost it"
         logger.log(level, text, job_id, extra=fields)
     for job_id in reply.crashed:
         fields = {"event": "job_failed", "job_id": job_id, "queue": queue}

@@ -99,6 +99,10 @@ class Running:
         """Jobs that are held, those included that have ended and are not settled yet."""
         return len(self._holds)
 
+    def held_of(self, queue: str) -> list[str]:
+        """Return the ids of the jobs of `queue` that are held."""
+        return [job_id for name, job_id in self._holds if name == queue]
+
     def current(self, now: float) -> list[CurrentJob]:
         """Return some of the jobs that run, the oldest first."""
         begun = [hold for hold in self._holds.values() if hold.started]

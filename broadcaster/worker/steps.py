@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.queue import Queue, StepReply
     from broadcaster.worker.effects import Effects
     from broadcaster.worker.line import Line
+    from broadcaster.worker.losses import Losses
     from broadcaster.worker.options import WorkerOptions
     from broadcaster.worker.outages import Outages
     from broadcaster.worker.running import Running
@@ -29,6 +30,7 @@ class Steps:
         outages: is told when the queue cannot be reached.
         running: is given what was reserved.
         effects: are given what is owed.
+        losses: finds out what the server has forgotten.
 
     Attributes:
         drain_until: monotonic time up to which nothing is started beside what runs, because
@@ -43,6 +45,7 @@ class Steps:
         outages: Outages,
         running: Running,
         effects: Effects,
+        losses: Losses,
     ) -> None:
         self._name = name
         self._queue = queue
@@ -50,6 +53,7 @@ class Steps:
         self._outages = outages
         self._running = running
         self._effects = effects
+        self._losses = losses
         self.drain_until = 0.0
 
     async def survey(self, source: Source) -> bool:
@@ -59,6 +63,7 @@ class Steps:
                 source.name, source.numbers, self._name, force=self._options.force
             )
         except (DriverUnavailable, DriverRefused) as error:
+            self._losses.doubt()
             self._outages.away(error)
             return False
         source.surveyed(survey, self._name, time.monotonic(), self._options.tick)
@@ -74,6 +79,8 @@ class Steps:
             wanted: jobs to reserve at most.
             idle: nothing runs that a crash could be blamed on.
         """
+        if self._losses.due(line.name) and not await self._look(line):
+            return None
         settlements = line.take_settlements()
         request = StepRequest(
             queue=line.name,
@@ -92,6 +99,7 @@ class Steps:
         except (DriverUnavailable, DriverRefused) as error:  # jobs are not thrown away here
             line.settlements[:0] = settlements
             line.uncertain = True
+            self._losses.unanswered(line.name, settlements)
             self._outages.away(error)
             return None
         self._outages.back()
@@ -104,6 +112,16 @@ class Steps:
         if reply.owed:
             await self._effects.take(line.name, reply.owed)
         return reply
+
+    async def _look(self, line: Line) -> bool:
+        """Find out what the server knows of `line`; False if it could not be reached."""
+        try:
+            await self._losses.look(line, self._running.held_of(line.name))
+        except (DriverUnavailable, DriverRefused) as error:
+            self._losses.doubt()
+            self._outages.away(error)
+            return False
+        return True
 
     def _until_next_look(self, source: Source, line: Line, reply: StepReply) -> float:
         """

@@ -23,6 +23,7 @@ from broadcaster.jobs.backoff import growing
 from broadcaster.worker.containment import contain_exits
 from broadcaster.worker.effects import Effects
 from broadcaster.worker.listening import listen
+from broadcaster.worker.losses import Losses
 from broadcaster.worker.memory import resident_bytes
 from broadcaster.worker.options import ExitReason
 from broadcaster.worker.outages import Outages
@@ -36,6 +37,7 @@ from broadcaster.worker.stopping import Situation, reason_to_stop
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from broadcaster.contracts.continuity import Continuity
     from broadcaster.contracts.fleet import WorkerState
     from broadcaster.contracts.queue import Owed, Queue
     from broadcaster.worker.contract import Runner
@@ -60,9 +62,11 @@ class Worker:
         runner: runs them.
         stopping: set here when the worker begins to stop; the runner may look at it.
         after_crash: returns what follows from a job that the queue has failed by itself.
+        continuity: knows whether the queue has lost anything; without it nobody says so.
 
     Attributes:
         running: what runs now.
+        losses: what the server has forgotten.
         paused: it takes no new jobs until `resume`.
         restarting: all workers were asked to restart.
         ticked: monotonic time at which the loop last came round.
@@ -78,6 +82,7 @@ class Worker:
         options: WorkerOptions,
         stopping: asyncio.Event,
         after_crash: Callable[[str, Owed], Awaitable[Owed]] | None = None,
+        continuity: Continuity | None = None,
     ) -> None:
         self.name = name
         self.options = options
@@ -99,7 +104,10 @@ class Worker:
         self._reports = Reports(name, options)
         self._started_at = self._empty_since = time.monotonic()
         self.running = Running(runner, heartbeat, options, self._wake.set)
-        self._steps = Steps(name, queue, options, self._outages, self.running, self._effects)
+        self.losses = Losses(continuity)
+        self._steps = Steps(
+            name, queue, options, self._outages, self.running, self._effects, self.losses
+        )
         self.paused = False
         self.restarting = False
         self.ticked = time.monotonic()
@@ -162,7 +170,9 @@ class Worker:
             contain_exits(asyncio.get_running_loop())
         self._heartbeat.start()
         tick, queue = self.options.tick, self._queue
-        listeners = [listen(each, queue, tick, self._wake.set) for each in self._sources]
+        listeners = [
+            listen(each, queue, tick, self._wake.set, self.losses.doubt) for each in self._sources
+        ]
         try:
             reason = await self._work()
             reason = await self._finish(reason)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
+from broadcaster.testing.client import connected
 from tests.gateway.world import APP
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from broadcaster.testing.client import PusherClient
 
 
 @dataclass
@@ -29,6 +34,23 @@ class ServeProcess:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    def connect(self) -> AbstractAsyncContextManager[PusherClient]:
+        """Connect a client to the tests' app."""
+        return connected(f"ws://127.0.0.1:{self.port}", APP)
+
+    def kill(self) -> None:
+        """End it as the kernel would."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it stand still, with its connections open, until the block ends."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
 
 def environment(redis_url: str, prefix: str, *, lease: float = 2.0, **more: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from broadcaster.contracts.apps import App, AppLimits, StoredApps
 from broadcaster.drivers.redis.apps import RedisApps
 from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.pubsub import RedisSubscriptions
 from broadcaster.errors import DriverUnavailable
 from broadcaster.gateway.apps import AppDirectory
 from broadcaster.protocol.app_table import parse_app
@@ -417,9 +419,11 @@ async def test_new_limits_and_a_new_secret_hold_for_open_connections(
 
 @pytest.mark.redis
 async def test_changes_that_a_gateway_slept_through_are_read(
-    redis_server: FaultyServer,
+    redis_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis frozen: the last known apps; back: what was changed meanwhile."""
+    watchful = partial(RedisSubscriptions, ping_seconds=0.5, pong_seconds=0.5)
+    monkeypatch.setattr("broadcaster.wiring.gateway.RedisSubscriptions", watchful)
     clients = RedisClients(redis_server.url, "apps")
     store = RedisApps(clients)
     await store.put(SHOP, replacing=None)

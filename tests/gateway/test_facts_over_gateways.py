@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -190,7 +188,7 @@ async def test_a_killed_gateways_channels_and_members_are_told_once(
         for room in rooms:
             await pages[0].subscribe(room)
         await told.until(*(f"channel_occupied {room}" for room in rooms))
-        os.kill(victim.pid, signal.SIGKILL)
+        victim.kill()
         vacated = [f"channel_vacated {room}" for room in rooms[1:]]
         removed = [f"member_removed presence-room {user}" for user in users[1:]]
         await told.until(*vacated, *removed)
@@ -223,7 +221,7 @@ async def test_facts_outlive_the_gateway_that_found_them_out(
                 return await clients.aio.scard(clients.keys.nodes("told")) == len(ROOMS)
 
             await eventually_async(found_out)
-            os.kill(victim.pid, signal.SIGKILL)
+            victim.kill()
     await clients.aio.delete(jobs)
 
     await start_gateway(app=TOLD_APP, lease=1.0, vacate_grace=0.5)
@@ -241,14 +239,11 @@ async def test_a_gateway_that_stood_still_for_too_long_is_told_to_go_and_to_come
     await start_gateway(app=TOLD_APP, lease=1.0, vacate_grace=0.2)
     told = Told(clients)
     async with serve_process(redis_url, prefix, lease=1.0, **ENVIRONMENT) as sleeper:
-        async with connected(f"ws://127.0.0.1:{sleeper.port}", APP) as page:
+        async with sleeper.connect() as page:
             await page.subscribe("orders")
             await told.until("channel_occupied orders")
-            os.kill(sleeper.pid, signal.SIGSTOP)
-            try:
+            with sleeper.paused():
                 await told.until("channel_vacated orders")
-            finally:
-                os.kill(sleeper.pid, signal.SIGCONT)
             await told.until(*["channel_occupied orders"] * 2)
             await page.settle()
         await told.until(*["channel_vacated orders"] * 2)

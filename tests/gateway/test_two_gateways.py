@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.testing.client import SUCCEEDED, connected
+from broadcaster.testing.client import SUCCEEDED
 from tests.gateway.processes import serve_process
-from tests.gateway.world import APP, running_gateway
+from tests.gateway.world import running_gateway
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from broadcaster.testing.client import PusherClient
     from tests.faults import FaultyServer
     from tests.gateway.conftest import StartGateway
 
@@ -92,17 +87,6 @@ async def test_whispers_cross_gateways(start_gateway: StartGateway) -> None:
     assert a.received("client-typing") == []
 
 
-@asynccontextmanager
-async def connected_to(port: int, count: int) -> AsyncIterator[list[PusherClient]]:
-    from contextlib import AsyncExitStack
-
-    async with AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(connected(f"ws://127.0.0.1:{port}", APP))
-            for _ in range(count)
-        ]
-
-
 @pytest.mark.process
 async def test_members_of_a_killed_gateway_are_announced_as_gone_once(
     start_gateway: StartGateway, redis_url: str, prefix: str
@@ -113,8 +97,9 @@ async def test_members_of_a_killed_gateway_are_announced_as_gone_once(
     async with (
         serve_process(redis_url, prefix, lease=lease) as victim,
         survivor.connect() as watcher,
-        connected_to(victim.port, 5) as clients,
+        AsyncExitStack() as stack,
     ):
+        clients = [await stack.enter_async_context(victim.connect()) for _ in range(5)]
         await watcher.subscribe("presence-room", GRACE)
         for number, client in enumerate(clients):
             await client.subscribe("presence-room", {"user_id": f"user{number % 3}"})
@@ -123,7 +108,7 @@ async def test_members_of_a_killed_gateway_are_announced_as_gone_once(
         # One of the three is present through the survivor too, and so never goes.
         async with survivor.connect() as second_tab:
             await second_tab.subscribe("presence-room", {"user_id": "user0"})
-            os.kill(victim.pid, signal.SIGKILL)
+            victim.kill()
             killed = time.monotonic()
             await watcher.next(REMOVED, within=lease + 2)
             await watcher.next(REMOVED, within=lease + 2 - (time.monotonic() - killed))
@@ -146,16 +131,13 @@ async def test_a_paused_gateway_comes_back_with_its_members(
     async with (
         serve_process(redis_url, prefix, lease=1.0) as sleeper,
         survivor.connect() as watcher,
-        connected_to(sleeper.port, 1) as (client,),
+        sleeper.connect() as client,
     ):
         await watcher.subscribe("presence-room", GRACE)
         await client.subscribe("presence-room", ADA)
         await watcher.next(ADDED)
-        os.kill(sleeper.pid, signal.SIGSTOP)
-        try:
+        with sleeper.paused():
             await watcher.next(REMOVED)
-        finally:
-            os.kill(sleeper.pid, signal.SIGCONT)
         await watcher.next(ADDED)
         fresh = await client.next(SUCCEEDED)
         await client.unsubscribe("presence-room")

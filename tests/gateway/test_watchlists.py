@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -15,7 +13,6 @@ import pytest
 
 from broadcaster.drivers.redis.online import RedisOnline
 from broadcaster.protocol.app import AppLimits
-from broadcaster.testing.client import connected
 from tests.gateway.processes import serve_process
 from tests.gateway.world import APP, running_gateway
 from tests.polling import eventually, eventually_async
@@ -213,8 +210,8 @@ async def test_users_of_a_killed_gateway_are_told_as_offline_once(
         serve_process(redis_url, prefix, lease=lease) as victim,
         survivor.connect() as watcher,
         survivor.connect() as second_tab,
-        connected(f"ws://127.0.0.1:{victim.port}", APP) as ada,
-        connected(f"ws://127.0.0.1:{victim.port}", APP) as bob,
+        victim.connect() as ada,
+        victim.connect() as bob,
     ):
         await watches(watcher, "ada", "bob")
         await ada.sign_in({"id": "ada"})
@@ -222,7 +219,7 @@ async def test_users_of_a_killed_gateway_are_told_as_offline_once(
         await second_tab.sign_in({"id": "bob"})
         await eventually(lambda: len([u for _, us in watcher.watched() for u in us]) == 2)
         await survivor.node.users.settled(within=5)
-        os.kill(victim.pid, signal.SIGKILL)
+        victim.kill()
         killed = time.monotonic()
         await eventually(lambda: (WENT, ["ada"]) in watcher.watched(), within=lease + 2)
         took = time.monotonic() - killed
@@ -241,19 +238,16 @@ async def test_users_of_a_paused_gateway_are_online_again_when_it_is_back(
     async with (
         serve_process(redis_url, prefix, lease=1.0) as sleeper,
         survivor.connect() as watcher,
-        connected(f"ws://127.0.0.1:{sleeper.port}", APP) as ada,
-        connected(f"ws://127.0.0.1:{sleeper.port}", APP) as sleeping_watcher,
+        sleeper.connect() as ada,
+        sleeper.connect() as sleeping_watcher,
     ):
         await watches(watcher, "ada")
         await ada.sign_in({"id": "ada"})
         await heard(watcher, 1)
         await watches(sleeping_watcher, "ada", "watcher", name="sleeping")
         assert await heard(sleeping_watcher, 1) == [(CAME, ["ada", "watcher"])]
-        os.kill(sleeper.pid, signal.SIGSTOP)
-        try:
+        with sleeper.paused():
             await heard(watcher, 2)
-        finally:
-            os.kill(sleeper.pid, signal.SIGCONT)
         told = await heard(watcher, 3)
         await sleeping_watcher.settle()
         theirs = [(event, user) for event, us in sleeping_watcher.watched() for user in us]
@@ -264,8 +258,11 @@ async def test_users_of_a_paused_gateway_are_online_again_when_it_is_back(
     assert [event for event, user in theirs if user == "watcher"] == [CAME]
 
 
-async def test_an_emptied_redis_changes_nobodys_state(redis_server: FaultyServer) -> None:
+async def test_an_emptied_redis_changes_nobodys_state(
+    redis_server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All who were online still are, and it is not said again; who left meanwhile is gone."""
+    monkeypatch.setattr("broadcaster.gateway.watchlists.RECOVERY_SECONDS", 2.0)
     async with (
         running_gateway(redis_server.url, "lost", lease=1.5) as left,
         running_gateway(redis_server.url, "lost", lease=1.5) as right,

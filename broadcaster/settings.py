@@ -40,7 +40,7 @@ from broadcaster.settings_sources import (
 )
 from broadcaster.settings_supervise import SupervisorSettings, read_supervisors
 from broadcaster.settings_values import convert
-from broadcaster.settings_work import QueueSettings, WorkerSettings, read_pools
+from broadcaster.settings_work import FailedSettings, QueueSettings, WorkerSettings, read_pools
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,6 +49,7 @@ __all__ = [
     "BroadcastSettings",
     "ConnectionSettings",
     "EndpointSettings",
+    "FailedSettings",
     "GatewaySettings",
     "QueueSettings",
     "Settings",
@@ -167,6 +168,7 @@ class Settings:
     gateway: GatewaySettings = GatewaySettings()
     queue: QueueSettings = field(default_factory=QueueSettings)
     queues: Mapping[str, ConnectionSettings] = field(default_factory=dict[str, ConnectionSettings])
+    failed: FailedSettings = field(default_factory=FailedSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     workers: Mapping[str, WorkerSettings] = field(default_factory=dict[str, WorkerSettings])
     supervisors: Mapping[str, SupervisorSettings] = field(
@@ -231,6 +233,7 @@ _SECTIONS: Mapping[str, type] = MappingProxyType(
         "history": HistoryLimits,
         "gateway": GatewaySettings,
         "queue": QueueSettings,
+        "failed": FailedSettings,
         "worker": WorkerSettings,
         "webhooks": WebhookSettings,
     }

@@ -24,6 +24,7 @@ _SECRET = frozenset(
         "app.encryption_key",
         "app.webhooks",
         "apps",
+        "failed.url",
         "queues",
         "redis_url",
     }
@@ -33,6 +34,7 @@ _TEXTS = {
     "prefix": (re.compile(r"[-A-Za-z0-9_.:/]{1,64}"), "must be letters, digits or - _ . : /"),
     "broadcast.queue": _QUEUE,
     "queue.default": _QUEUE,
+    "failed.table": (re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}"), "must be letters, digits or _"),
 }
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})

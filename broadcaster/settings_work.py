@@ -64,6 +64,23 @@ class QueueSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedSettings:
+    """
+    Where failed jobs are kept.
+
+    Attributes:
+        driver: ``redis`` keeps them beside their queues, 10,000 each and for a week; ``sql``
+            has the workers carry them over into a table, where they stay until they are pruned.
+        url: of ``sql``, the database, as SQLAlchemy writes it.
+        table: of ``sql``, its name.
+    """
+
+    driver: Literal["redis", "sql"] = "redis"
+    url: str = ""
+    table: str = "broadcaster_failed_jobs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """
     What ``work`` does, unless its command line says otherwise; the names are the same.

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
 
 _MASK = "********"
-_SENTINELS = re.compile(r"(?<=[?&])(sentinel_password=)[^&]*")
+_OPTIONS = re.compile(r"(?<=[?&])((?:sentinel_)?password=)[^&]*")
 _SECRET = frozenset({"app.secret", "app.encryption_key"})
+_URLS = frozenset({"redis_url", "failed.url"})
 
 
 @click.group()
@@ -86,7 +87,7 @@ def _value(settings: Settings, path: str) -> object:
         value = getattr(value, name) if value is not None else None
     if value is not None and path in _SECRET:
         return _MASK
-    if path == "redis_url" and isinstance(value, str):
+    if path in _URLS and isinstance(value, str):
         return mask_password(value)
     return list(value) if isinstance(value, tuple) else value
 
@@ -110,7 +111,7 @@ def shown_app(app: App) -> dict[str, object]:
 
 def mask_password(url: str) -> str:
     """Return `url` with its passwords, if any, replaced: that of sentinels is an option."""
-    url = _SENTINELS.sub(rf"\1{_MASK}", url)
+    url = _OPTIONS.sub(rf"\1{_MASK}", url)
     parts = urlsplit(url)
     if "@" not in parts.netloc:
         return url

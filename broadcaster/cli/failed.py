@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.stores import FailedJobs
 
 _FILTERS = (
+    click.option("--connection", help="Only of this queue connection."),
     click.option("--queue", help="Only of this queue."),
     click.option("--class", "job", help="Only of this class, by its registered name."),
     click.option("--exception", help="Only with this type of exception, or this reason."),
@@ -117,7 +118,7 @@ def retry(
     Queue failed jobs again, with all their tries.
 
     Say ids, or which: --all, --queue, --class, --exception, --since, --until, --range,
-    --search. Those that were retried before are left out. Exit code 1 if an id is not found.
+    --search, --connection. Those that were retried before are left out. Exit code 1 if an id is not found.
     """
     from broadcaster.settings import load_settings
     from broadcaster.wiring.failures import retry_failed, retry_found
@@ -197,6 +198,7 @@ def _where(said: dict[str, Any], *, retried: bool | None = None) -> FailedFilter
         except ValueError as error:
             raise click.UsageError(str(error)) from error
     return FailedFilter(
+        connection=said["connection"],
         queue=said["queue"],
         job=said["job"],
         exception=said["exception"],
@@ -209,10 +211,7 @@ def _where(said: dict[str, Any], *, retried: bool | None = None) -> FailedFilter
 @contextmanager
 def _open() -> Generator[FailedJobs, None, None]:
     from broadcaster.settings import load_settings
-    from broadcaster.wiring.worker import open_failed_jobs
+    from broadcaster.wiring.failed_stores import open_failed_jobs
 
-    store, clients = open_failed_jobs(load_settings())
-    try:
+    with open_failed_jobs(load_settings()) as store:
         yield store
-    finally:
-        clients.close()

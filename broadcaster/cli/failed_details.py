@@ -49,6 +49,7 @@ def summary(job: FailedJob) -> dict[str, object]:
     """Return what `list` shows of a job; times as ISO 8601 in UTC."""
     return {
         "id": job.id,
+        "connection": job.connection,
         "queue": job.queue,
         "job": job.job or _name(job.body),
         "failed_at": _iso(job.failed_at),

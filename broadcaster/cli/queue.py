@@ -65,7 +65,7 @@ def _status_text(
     from broadcaster.supervisor.backlog import as_json as queue_json
 
     workers = operations.fleet.workers()
-    queues = operations.backlogs(names, workers)
+    queues = operations.backlogs(names, workers, archived=True)
     now = time.time()
     if not as_json:
         return "\n".join(status_lines(queues, workers, now))

@@ -199,11 +199,8 @@ async def _work(
         address = (chosen.health_port, chosen.health_socket)
         async with serving_health(opened.worker, *address):
             with obeying_signals(opened.worker):
-                opened.pulse.start()
-                try:
+                async with opened.beside():
                     reason = await opened.worker.run()
-                finally:
-                    await opened.pulse.stop()
         return reason, opened.runner.busy_threads
     finally:
         await opened.aclose()

@@ -28,6 +28,7 @@ class FailedJob:
         exception: name of the exception's type, or "".
         traceback: the end of it, or "".
         retried_at: when it was put back into its queue, or None.
+        connection: the queue connection of its queue.
     """
 
     id: str
@@ -41,6 +42,7 @@ class FailedJob:
     exception: str = ""
     traceback: str = ""
     retried_at: float | None = None
+    connection: str = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class FailedFilter:
         since: failed at or after, Unix seconds.
         until: failed before, Unix seconds.
         retried: put back since (True), or not (False).
+        connection: of this queue connection.
     """
 
     queue: str | None = None
@@ -63,6 +66,7 @@ class FailedFilter:
     since: float | None = None
     until: float | None = None
     retried: bool | None = None
+    connection: str | None = None
 
     def fits(self, job: FailedJob) -> bool:
         """Whether `job` is one of them."""
@@ -73,6 +77,7 @@ class FailedFilter:
             and (self.since is None or job.failed_at >= self.since)
             and (self.until is None or job.failed_at < self.until)
             and self.retried in (None, job.retried_at is not None)
+            and self.connection in (None, job.connection)
         )
 
 

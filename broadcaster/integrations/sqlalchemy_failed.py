@@ -1,12 +1,9 @@
 """
-Failed jobs in a database, for as long as you like; needs the extra ``sqlalchemy``.
+Failed jobs in a database, for as long as you like; needs the extra ``sql``.
 
 Failing is one step of the queue, in Redis, which keeps failed jobs for a week. `move_failed`
-carries them over into a table, which any number of processes may do at once and at any time::
-
-    archive = SqlFailedJobs(create_engine("postgresql://..."), application().queue.push)
-    archive.create()
-    move_failed(application().failed_jobs, archive)
+carries them over into a table, which any number of processes may do at once and at any time.
+With ``failed.driver = "sql"`` workers and commands do that by themselves.
 
 A job is written before it is taken out of Redis: nothing is lost if that is interrupted, and
 moving it again changes nothing.
@@ -25,13 +22,16 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    NullPool,
     String,
     Table,
     Text,
     and_,
+    create_engine,
     delete,
     func,
     insert,
+    inspect,
     select,
     true,
     update,
@@ -40,10 +40,10 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from broadcaster.contracts.settlements import NewJob
 from broadcaster.contracts.stores import FailedFilter, FailedJob
-from broadcaster.errors import DriverUnavailable
+from broadcaster.errors import ConfigurationError, DriverUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Engine
 
@@ -51,7 +51,33 @@ if TYPE_CHECKING:
     from broadcaster.contracts.stores import FailedJobs
 
 _PAGE = 200
-_ALL = FailedFilter()
+_ALL, _OPEN = FailedFilter(), FailedFilter(retried=False)
+
+
+def open_archive(
+    url: str, table: str, push: Callable[[str, Sequence[NewJob]], Pushed]
+) -> SqlFailedJobs:
+    """
+    Return the failed jobs in a database; it keeps no connections, so there is nothing to close.
+
+    Args:
+        url: as SQLAlchemy writes it.
+        table: its name.
+        push: see `SqlFailedJobs`.
+
+    Raises:
+        ConfigurationError: `url` is none of a database, or its driver is not installed.
+    """
+    try:
+        engine = create_engine(url, poolclass=NullPool)
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        # The error itself might say the URL, and that the password.
+        raise ConfigurationError(
+            "failed.url must be the URL of a database as SQLAlchemy writes it, whose driver is "
+            "installed: postgresql+psycopg://user:password@host/name, sqlite:///failed.db "
+            f"({type(error).__name__})"
+        ) from error
+    return SqlFailedJobs(engine, push, failed_table(MetaData(), table))
 
 
 def failed_table(metadata: MetaData, name: str = "broadcaster_failed_jobs") -> Table:
@@ -70,6 +96,7 @@ def failed_table(metadata: MetaData, name: str = "broadcaster_failed_jobs") -> T
         Column("exception", String(255), nullable=False),
         Column("traceback", Text, nullable=False),
         Column("retried_at", Float(53)),
+        Column("connection", String(64), nullable=False),
         Index(f"{name}_failed_at", "failed_at"),
     )
 
@@ -82,14 +109,14 @@ class SqlFailedJobs:
 
     Args:
         engine: a sync one.
-        push: queues jobs again: `Queue.push`.
+        push: queues jobs again: is given the name of a queue connection, and the jobs.
         table: made by `failed_table`.
     """
 
     def __init__(
         self,
         engine: Engine,
-        push: Callable[[Sequence[NewJob]], Pushed],
+        push: Callable[[str, Sequence[NewJob]], Pushed],
         table: Table | None = None,
     ) -> None:
         self._engine = engine
@@ -97,9 +124,13 @@ class SqlFailedJobs:
         self._table = failed_table(MetaData()) if table is None else table
 
     def create(self) -> None:
-        """Make the table, if there is none."""
+        """Make the table, if there is none; somebody else may do it at the same time."""
         with _translated():
-            self._table.metadata.create_all(self._engine, tables=[self._table])
+            try:
+                self._table.metadata.create_all(self._engine, tables=[self._table])
+            except SQLAlchemyError:
+                if not inspect(self._engine).has_table(self._table.name):
+                    raise
 
     def add(self, jobs: Sequence[FailedJob]) -> None:
         """Keep `jobs`; one that failed before is kept as it failed last."""
@@ -118,7 +149,7 @@ class SqlFailedJobs:
         """See `FailedJobs.find`."""
         meant = self._meant(where)
         if queue is not None:
-            meant = and_(meant, self._table.c.queue == queue)
+            meant = and_(meant, _of_queue(self._table.c.queue, queue))
         order = (self._table.c.failed_at.desc(), self._table.c.id)
         with self._begin() as connection:
             query = select(self._table).where(meant).order_by(*order).limit(limit)
@@ -141,7 +172,7 @@ class SqlFailedJobs:
             if job is None or job.retried_at is not None or not job.body:
                 continue
             body = job.body if refresh is None else refresh(job.body)
-            self._push([NewJob(id=job.id, queue=job.queue, body=body)])
+            self._push(job.connection, [NewJob(id=job.id, queue=job.queue, body=body)])
             with self._begin() as connection:
                 mark = {"retried_at": time.time(), "body": b""}
                 mine = and_(self._table.c.id == job_id, self._table.c.failed_at == job.failed_at)
@@ -157,9 +188,9 @@ class SqlFailedJobs:
         refresh: Callable[[bytes], bytes] | None = None,
     ) -> Sequence[str]:
         """See `FailedJobs.retry_all`."""
-        meant = and_(self._meant(where), self._table.c.retried_at.is_(None))
+        meant = and_(self._meant(where), self._meant(_OPEN))
         if queue is not None:
-            meant = and_(meant, self._table.c.queue == queue)
+            meant = and_(meant, _of_queue(self._table.c.queue, queue))
         with self._begin() as connection:
             ids = list(connection.execute(select(self._table.c.id).where(meant)).scalars())
         return self.retry(ids, refresh=refresh)
@@ -178,6 +209,13 @@ class SqlFailedJobs:
     def prune(self, older_than: float) -> int:
         """See `FailedJobs.prune`."""
         return self._delete(self._table.c.failed_at < time.time() - older_than)
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """Return how many failed jobs nobody put back, by connection and queue."""
+        place = (self._table.c.connection, self._table.c.queue)
+        query = select(*place, func.count()).where(self._meant(_OPEN)).group_by(*place)
+        with self._begin() as connection:
+            return {(name, queue): count for name, queue, count in connection.execute(query)}
 
     def _put(self, connection: Connection, row: dict[str, Any]) -> bool:
         mine = self._table.c.id == row["id"]
@@ -200,10 +238,12 @@ class SqlFailedJobs:
     def _meant(self, where: FailedFilter | None) -> ColumnElement[bool]:
         said, columns = where or _ALL, self._table.c
         parts: list[ColumnElement[bool]] = [true()]
-        for name in ("queue", "job"):
+        for name in ("job", "connection"):
             value = getattr(said, name)
             if value is not None:
                 parts.append(columns[name] == value)
+        if said.queue is not None:
+            parts.append(_of_queue(columns.queue, said.queue))
         if said.exception is not None:
             parts.append((columns.exception == said.exception) | (columns.reason == said.exception))
         if said.since is not None:
@@ -228,12 +268,17 @@ def move_failed(source: FailedJobs, archive: SqlFailedJobs) -> int:
         DriverUnavailable: one of the two cannot be reached; what was moved is moved.
     """
     count = 0
-    while jobs := source.find(limit=_PAGE, where=FailedFilter(retried=False)):
+    while jobs := source.find(limit=_PAGE, where=_OPEN):
         archive.add(jobs)
         if not source.forget([job.id for job in jobs]):
             break  # somebody else moves them
         count += len(jobs)
     return count
+
+
+def _of_queue(column: ColumnElement[str], queue: str) -> ColumnElement[bool]:
+    """Return whether a job is of `queue` or a lane of it."""
+    return (column == queue) | column.startswith(f"{queue}#", autoescape=True)
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class Backend:
             lambda: self.clients,
             InlineJobs(lambda: self.batches, {BROADCAST_JOB: _run_broadcast(self)}),
         )
-        self._stores = JobStores(settings, lambda: self.clients)
+        self._stores = JobStores(settings, lambda: self.clients, self._connections.server)
 
     @property
     def app(self) -> App:

@@ -30,11 +30,19 @@ class JobStores:
     Args:
         settings: which driver the queue has.
         clients: opens the connections to Redis.
+        server: opens those to the server of this URL.
     """
 
-    def __init__(self, settings: Settings, clients: Callable[[], RedisClients]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clients: Callable[[], RedisClients],
+        server: Callable[[str], RedisClients],
+    ) -> None:
         self._settings = settings
         self._clients = clients
+        self._server = server
+        self._failed_jobs: FailedJobs | None = None
         self._inline = settings.queue.driver in {"sync", "null"}
         self._batches = SyncBatches()
         self._statuses = SyncJobStatuses(time.time)
@@ -51,9 +59,12 @@ class JobStores:
     @property
     def failed_jobs(self) -> FailedJobs:
         """See `Application.failed_jobs`."""
-        from broadcaster.drivers.redis.failed import RedisFailedJobs
+        if self._failed_jobs is None:
+            from broadcaster.wiring.failed_stores import FailedStores, servers
 
-        return RedisFailedJobs(self._clients())
+            clients = {name: self._server(url) for name, url in servers(self._settings).items()}
+            self._failed_jobs = FailedStores(self._settings, clients).store
+        return self._failed_jobs
 
     @property
     def locks(self) -> Locks:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from broadcaster.drivers.redis.client import RedisClients
-from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.protocol.lanes import lane_names, split_lane
 from broadcaster.settings_queues import served_connection
 from broadcaster.supervisor.backlog import Backlog, Reading, backlogs
+from broadcaster.wiring.failed_stores import FailedStores, servers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broadcaster.contracts.fleet import WorkerRecord
     from broadcaster.settings import Settings
+    from broadcaster.wiring.failed_stores import CarriedFailedJobs
 
 
 class Operations(NamedTuple):
@@ -28,6 +30,7 @@ class Operations(NamedTuple):
         connection: its name.
         clients: to be closed after use.
         lanes: lanes of each queue.
+        failed: the database of failed jobs, or None if they stay in Redis.
     """
 
     connection: str
@@ -35,38 +38,50 @@ class Operations(NamedTuple):
     queue: RedisQueue
     admin: RedisQueueAdmin
     fleet: RedisFleet
-    failed: RedisFailedJobs
     lanes: int
+    failed: CarriedFailedJobs | None
 
     def backlogs(
-        self, names: Sequence[str] = (), workers: Sequence[WorkerRecord] | None = None
+        self,
+        names: Sequence[str] = (),
+        workers: Sequence[WorkerRecord] | None = None,
+        *,
+        archived: bool = False,
     ) -> list[Backlog]:
         """
         Return how these queues are, or all there are, by name; blocking.
 
         Args:
             workers: those that serve them; they are asked for if they are not given.
+            archived: count failed jobs in their database, if they have one.
+
+        Raises:
+            DriverUnavailable: Redis or that database cannot be reached.
         """
         known = self.queue.queues()
+        counts = self.failed.counts() if archived and self.failed is not None else {}
         told = self.fleet.workers() if workers is None else workers
         served = {queue for worker in told for queue in worker.queues}
         wanted = set(names) or {split_lane(name)[0] for name in known} | served
         parts = [name for name in known if split_lane(name)[0] in wanted]
-        readings = [self._read(name) for name in dict.fromkeys([*parts, *sorted(wanted)])]
-        return backlogs(readings, told)
+        every = dict.fromkeys([*parts, *sorted(wanted)])
+        return backlogs([self._read(name, counts.get(name, 0)) for name in every], told)
 
     def parts(self, queue: str) -> list[str]:
         """Return `queue` and all its lanes, also those without a job; of a lane, itself."""
-        return (
-            [queue] if split_lane(queue)[1] is not None else [queue, *lane_names(queue, self.lanes)]
-        )
+        if split_lane(queue)[1] is not None:
+            return [queue]
+        # It may have had more of them once.
+        known = [name for name in self.queue.queues() if split_lane(name)[0] == queue]
+        return list(dict.fromkeys([queue, *lane_names(queue, self.lanes), *known]))
 
     def known_parts(self, queue: str) -> list[str]:
         """Return `queue` and those of its lanes that were pushed to."""
         return [name for name in self.parts(queue) if name in {queue, *self.queue.queues()}]
 
-    def _read(self, name: str) -> Reading:
+    def _read(self, name: str, archived: int) -> Reading:
         sizes = self.queue.sizes(name)
+        sizes = replace(sizes, failed=sizes.failed + archived)
         pause = self.admin.paused(name) if sizes.paused else None
         return Reading(name, sizes, self.admin.stats(name), pause)
 
@@ -82,12 +97,13 @@ def open_operations(settings: Settings, connection: str = "") -> Operations:
     name, said = served_connection(connection, settings.queue, settings.queues)
     url = said.redis_url or settings.require_redis()
     clients = RedisClients(url, settings.prefix)
+    own = {each: clients for each, server in servers(settings).items() if server == url}
     return Operations(
         connection=name,
         clients=clients,
         queue=RedisQueue(clients),
         admin=RedisQueueAdmin(clients),
         fleet=RedisFleet(clients),
-        failed=RedisFailedJobs(clients),
         lanes=said.lanes,
+        failed=FailedStores(settings, own).carried,
     )

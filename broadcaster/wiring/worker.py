@@ -7,6 +7,7 @@ import importlib
 import logging
 import sys
 import time
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,6 @@ from broadcaster import current
 from broadcaster.contracts.connections import QueueConnection
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.continuity import RedisContinuity
-from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.locks import RedisLocks
 from broadcaster.drivers.redis.queue import RedisQueue
@@ -25,8 +25,10 @@ from broadcaster.events.listening import hears_facts, listener_jobs
 from broadcaster.jobs.injection import unprovided
 from broadcaster.jobs.registry import registry
 from broadcaster.settings_queues import served_connection
+from broadcaster.wiring.failed_stores import FailedStores, servers
 from broadcaster.wiring.process_name import process_name
 from broadcaster.worker.broadcasts import BroadcastPublisher
+from broadcaster.worker.carrying import FailedCarrier
 from broadcaster.worker.facts import FactSpreader
 from broadcaster.worker.heartbeat import Heartbeat
 from broadcaster.worker.own_jobs import OwnJobsJournal
@@ -37,7 +39,7 @@ from broadcaster.worker.stores import QueueStores
 from broadcaster.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from broadcaster.settings import Settings
     from broadcaster.worker.heartbeat import HeldJob
@@ -55,6 +57,8 @@ class OpenWorker(NamedTuple):
         runner: knows whether threads are still running when the worker has stopped.
         clients: connections to check and to close.
         pulse: describes it to monitors, once it is started.
+        carrier: carries failed jobs into their database, once it is started; None if they
+            stay in Redis.
     """
 
     worker: Worker
@@ -63,6 +67,20 @@ class OpenWorker(NamedTuple):
     heartbeat_clients: RedisClients
     lock_clients: RedisClients
     pulse: Pulse
+    carrier: FailedCarrier | None
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncGenerator[None]:
+        """Describe the worker to monitors and look after its failed jobs, for a block."""
+        self.pulse.start()
+        if self.carrier is not None:
+            self.carrier.start()
+        try:
+            yield
+        finally:
+            if self.carrier is not None:
+                await self.carrier.stop()
+            await self.pulse.stop()
 
     async def aclose(self) -> None:
         """Close all connections of the process."""
@@ -87,7 +105,8 @@ def open_worker(
 
     Raises:
         NotConfigured: no Redis server.
-        ConfigurationError: the connection that it is to serve is none with jobs in Redis.
+        ConfigurationError: the connection that it is to serve is none with jobs in Redis, or
+            the database of failed jobs is not named or cannot be used.
         UnknownDriver: the broadcast driver does not exist.
     """
     name, connection = served_connection(options.connection, settings.queue, settings.queues)
@@ -130,7 +149,14 @@ def open_worker(
         worker.restart,
         runtimes=runtimes,
     )
-    return OpenWorker(worker, runner, clients, heartbeat_clients, lock_clients, pulse)
+    carrier = _failed_carrier(settings, url, clients)
+    return OpenWorker(worker, runner, clients, heartbeat_clients, lock_clients, pulse, carrier)
+
+
+def _failed_carrier(settings: Settings, url: str, clients: RedisClients) -> FailedCarrier | None:
+    own = {name: clients for name, server in servers(settings).items() if server == url}
+    carried = FailedStores(settings, own).carried
+    return None if carried is None else FailedCarrier(carried.carry)
 
 
 def _warn_of_deaf_listeners(settings: Settings) -> None:
@@ -146,12 +172,6 @@ def _warn_of_missing_services() -> None:
     for name in registry.names():
         for sentence in unprovided(registry.find(name)):
             _log.warning("%s", sentence, extra={"event": "not_provided", "job": name})
-
-
-def open_failed_jobs(settings: Settings) -> tuple[RedisFailedJobs, RedisClients]:
-    """Return the failed jobs of all queues, and the connections to close after use."""
-    clients = RedisClients(settings.require_redis(), settings.prefix)
-    return RedisFailedJobs(clients), clients
 
 
 def import_jobs(modules: Sequence[str]) -> None:

@@ -44,6 +44,7 @@ def test_secrets_are_masked() -> None:
         **{**CREDENTIALS, "BROADCASTER_APP_SECRET": "hunter2"},
         BROADCASTER_APP_GRANT_KEY="hunter2" * 5,
         REDIS_URL="redis://user:hunter2@redis.internal:6379/0",
+        BROADCASTER_FAILED__URL="postgresql://user:hunter2@db.internal/shop?password=hunter2",
     )
 
     assert "hunter2" not in result.output

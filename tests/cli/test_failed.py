@@ -24,12 +24,18 @@ pytestmark = pytest.mark.redis
 FIRST, SECOND, THIRD = (f"{number:032x}" for number in (1, 2, 3))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, params=["redis", "sql"])
 def three_failed(
-    redis_url: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    redis_url: str,
+    prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`FIRST` and `SECOND` of mail and `THIRD` of video have failed."""
+    """`FIRST` and `SECOND` of mail and `THIRD` of video have failed; kept there or there."""
     surround(tmp_path, monkeypatch)
+    monkeypatch.setenv("BROADCASTER_FAILED__DRIVER", request.param)
+    monkeypatch.setenv("BROADCASTER_FAILED__URL", f"sqlite:///{tmp_path / 'failed.db'}")
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("BROADCASTER_PREFIX", prefix)
     asyncio.run(fail_three(redis_url, prefix))
@@ -86,6 +92,8 @@ def listed(*args: str) -> list[str]:
         (["--since", "1h"], [FIRST, SECOND, THIRD]),
         (["--until", "1h"], []),
         (["--search", "LETTER"], [SECOND]),
+        (["--connection", "default"], [FIRST, SECOND, THIRD]),
+        (["--connection", "spare"], []),
     ],
 )
 def test_row_43_failed_jobs_are_found_by_queue_class_time_and_text(

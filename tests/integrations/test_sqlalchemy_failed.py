@@ -32,13 +32,15 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 class Pushing:
-    """Keeps what is queued again."""
+    """Keeps what is queued again, and where."""
 
     def __init__(self) -> None:
         self.jobs: list[NewJob] = []
+        self.connections: list[str] = []
 
-    def __call__(self, jobs: Sequence[NewJob]) -> Pushed:
+    def __call__(self, connection: str, jobs: Sequence[NewJob]) -> Pushed:
         self.jobs += jobs
+        self.connections.append(connection)
         return Pushed(new=[job.id for job in jobs])
 
 
@@ -139,7 +141,8 @@ async def test_row_43_failed_jobs_move_into_the_database_and_back_into_their_que
     (held,) = (await queue.step(StepRequest(queue="mail", reserve=1, worker="w"))).reserved
     settled = Fail(held.id, held.token, "exception", "OSError: no", attempts=2)
     await queue.step(StepRequest(queue="mail", settlements=[settled], worker="w"))
-    store, archive = RedisFailedJobs(clients), SqlFailedJobs(engine, queue.push)
+    store = RedisFailedJobs(clients)
+    archive = SqlFailedJobs(engine, lambda _, jobs: queue.push(jobs))
     archive.create()
 
     assert (move_failed(store, archive), move_failed(store, archive)) == (1, 0)

@@ -7,13 +7,13 @@ import pytest
 from broadcaster.drivers.null import NullLimiter, NullLocks
 from broadcaster.drivers.redis.batches import RedisBatches
 from broadcaster.drivers.redis.client import RedisClients
-from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.limits import RedisLimiter
 from broadcaster.drivers.redis.locks import RedisLocks
 from broadcaster.drivers.sync_batches import SyncBatches
 from broadcaster.errors import NotConfigured
 from broadcaster.settings import QueueSettings, Settings
 from broadcaster.wiring.backend import Backend
+from broadcaster.wiring.failed_stores import FailedJobsOfConnections
 
 URL = "redis://127.0.0.1:1/0"
 
@@ -41,7 +41,8 @@ def test_queued_jobs_share_what_is_on_the_server() -> None:
     backend = Backend(Settings(redis_url=URL))
 
     assert isinstance(backend.batches, RedisBatches)
-    assert isinstance(backend.failed_jobs, RedisFailedJobs)
+    assert isinstance(backend.failed_jobs, FailedJobsOfConnections)
+    assert backend.failed_jobs is backend.failed_jobs
     assert isinstance(backend.clients, RedisClients)
     backend.close()
 

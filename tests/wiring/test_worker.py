@@ -12,7 +12,6 @@ from broadcaster.settings import load_settings
 from broadcaster.wiring.worker import (
     _warn_of_missing_services,
     import_jobs,
-    open_failed_jobs,
     open_worker,
 )
 from broadcaster.worker.options import ExitReason, WorkerOptions
@@ -61,8 +60,6 @@ def test_what_a_module_lacks_itself_is_its_own_error(tmp_path: Path) -> None:
 async def test_without_a_server_it_says_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(NotConfigured, match="REDIS_URL"):
         open_worker(settings(tmp_path), WorkerOptions())
-    with pytest.raises(NotConfigured, match="REDIS_URL"):
-        open_failed_jobs(settings(tmp_path))
 
 
 async def test_there_is_nothing_to_do_for_a_sync_queue(tmp_path: Path) -> None:

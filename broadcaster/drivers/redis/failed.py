@@ -36,10 +36,16 @@ class _Entry(NamedTuple):
 
 
 class RedisFailedJobs:
-    """Implements `broadcaster.contracts.stores.FailedJobs`."""
+    """
+    Implements `broadcaster.contracts.stores.FailedJobs`.
 
-    def __init__(self, clients: RedisClients) -> None:
+    Args:
+        connection: the queue connection whose server this is.
+    """
+
+    def __init__(self, clients: RedisClients, connection: str = "default") -> None:
         self._clients = clients
+        self._connection = connection
 
     def find(
         self, *, queue: str | None = None, limit: int = 100, where: FailedFilter | None = None
@@ -156,6 +162,7 @@ class RedisFailedJobs:
                 exception=kept.exception,
                 traceback=kept.traceback,
                 retried_at=None if retried is None else int(retried) / 1000,
+                connection=self._connection,
             )
             entries.append(_Entry(job_id, job))
         return entries

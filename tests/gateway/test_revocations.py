@@ -18,7 +18,7 @@ from broadcaster.protocol.revocation import revocation
 from broadcaster.protocol.signing import sign_channel, sign_user
 from broadcaster.testing.client import SUCCEEDED
 from tests.gateway.world import APP, running_gateway
-from tests.polling import eventually, eventually_async
+from tests.polling import eventually_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from broadcaster.testing.client import PusherClient
     from tests.faults import FaultyServer
     from tests.gateway.conftest import StartGateway
-    from tests.gateway.world import RunningGateway
 
 pytestmark = pytest.mark.redis
 
@@ -261,7 +260,7 @@ async def test_a_gateway_that_was_cut_off_catches_up_before_it_delivers(
     ):
         await enter(client, ORDERS, grant())
         await enter(other, ORDERS, grant(user="7"))
-        cut = await without_pubsub(gateway)
+        cut = await gateway.without_pubsub()
         await revoke(store)
         await gateway.publish(ORDERS, "shipped")
         assert client.received(ERROR) == []
@@ -271,21 +270,6 @@ async def test_a_gateway_that_was_cut_off_catches_up_before_it_delivers(
         await client.settle()
 
     assert client.received("shipped") == []
-
-
-async def without_pubsub(gateway: RunningGateway) -> asyncio.Event:
-    """Lose the pub/sub connection; it comes back when the event is set."""
-    subscriptions: Any = gateway.node._subscriptions
-    back, connect = asyncio.Event(), subscriptions._connect
-
-    async def later(link: Any) -> None:
-        await back.wait()
-        await connect(link)
-
-    subscriptions._connect = later
-    subscriptions._link.abort()
-    await eventually(lambda: not subscriptions.connected)
-    return back
 
 
 async def test_a_lost_control_message_is_found_by_the_poll(

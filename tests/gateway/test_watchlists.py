@@ -327,16 +327,7 @@ async def test_what_is_published_while_pubsub_is_down_is_found_out(
     left, right = await start_gateway(), await start_gateway()
     async with left.connect() as watcher, right.connect() as ada:
         await watches(watcher, "ada", "bob")
-        subscriptions: Any = left.node._subscriptions
-        back, connect = asyncio.Event(), subscriptions._connect
-
-        async def later(link: Any) -> None:
-            await back.wait()
-            await connect(link)
-
-        subscriptions._connect = later
-        subscriptions._link.abort()
-        await eventually(lambda: not subscriptions.connected)
+        back = await left.without_pubsub()
         await ada.sign_in({"id": "ada"})
         await right.node.users.settled(within=5)
         async with right.connect() as bob:

@@ -81,6 +81,21 @@ class RunningGateway:
     async def is_ready(self) -> bool:
         return (await self.http.get("/ready")).status_code == 200
 
+    async def without_pubsub(self) -> asyncio.Event:
+        """Lose the pub/sub connection; it comes back when the event is set."""
+        subscriptions: Any = self.node._subscriptions
+        back, endpoint = asyncio.Event(), subscriptions._endpoint
+        opened = endpoint.open
+
+        async def later(link: Any, where: Any) -> None:
+            await back.wait()
+            await opened(link, where)
+
+        endpoint.open = later
+        subscriptions._link.abort()
+        await eventually(lambda: not subscriptions.connected)
+        return back
+
 
 @asynccontextmanager
 async def running_gateway(

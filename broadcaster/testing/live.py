@@ -80,6 +80,7 @@ class LiveQueue:
             "app.secret": "test-secret",
             "queue.driver": "redis",
             "broadcast.driver": "redis",
+            "failed.driver": "redis",
         }
         wanted = {"worker.concurrency": 1, **(overrides or {}), **ours}
         self.hard_timeouts = False

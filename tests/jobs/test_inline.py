@@ -222,6 +222,22 @@ async def test_failures_may_be_allowed_and_jobs_may_insist() -> None:
     assert (allowed.cancelled, stopped.cancelled) == (False, True)
 
 
+def test_a_chain_goes_on_behind_its_batch() -> None:
+    parts = batch([Note("a"), chain([Note("b"), Note("c")])]).then(Report("then"))
+
+    chain([Note("1"), parts, Note("2"), batch([]), Note("3")]).dispatch()
+
+    assert ran == ["1", "a", "b", "c", ("then", 3, 0, False), "2", "3"]
+
+
+async def test_a_batch_that_fails_breaks_its_chain() -> None:
+    await chain([batch([AsyncNote("a"), Broken()]), batch([]), Note("2")]).catch(Tell()).adispatch()
+    await chain([batch([Broken()]).allow_failures(), batch([]), Note("2")]).adispatch()
+
+    told = ("told", "inline.Broken", "ValueError: boom")
+    assert ran == ["a", "broken", "failed: boom", told, "broken", "failed: boom", "2"]
+
+
 def test_an_empty_batch_is_finished_and_calls_back() -> None:
     made = batch([]).then(Note("then")).dispatch()
 

@@ -91,7 +91,8 @@ class WorkerSettings:
         weights: serve queues by weight instead of strictly in order.
         concurrency: jobs that run at once in one process.
         processes: worker processes.
-        reserve_ahead: short jobs reserved before there is a slot for them, per process.
+        reserve_ahead: short jobs reserved before there is a slot for them, per process: as many
+            as its slots run in 20 ms, and at most so many.
         tries: tries of a job that does not say; 0 is no limit.
         timeout: seconds for one try of a job that does not say; 0 is no limit.
         backoff: seconds before each retry of a job that does not say.
@@ -117,7 +118,7 @@ class WorkerSettings:
     weights: bool = False
     concurrency: int = 10
     processes: int = 1
-    reserve_ahead: int = 16
+    reserve_ahead: int = 100
     tries: int = 1
     timeout: float | None = None
     backoff: tuple[float, ...] = ()

@@ -71,6 +71,14 @@ async def through(job: Job, innermost: Callable[[], Awaitable[None]]) -> None:
     await call()
 
 
+async def arun(job: Job) -> None:
+    """Run an async job in this event loop, inside of its middleware; see `through` and `acall`."""
+    if _is_plain(type(job)) and not all_middleware(job):
+        await job.handle()
+    else:
+        await through(job, partial(acall, job))
+
+
 async def acall(job: Job) -> None:
     """
     Run the inner part of an async job in this event loop.
@@ -79,12 +87,8 @@ async def acall(job: Job) -> None:
         InvalidJob: it has sync middleware, or takes what nobody provides.
         ModelMissing: a row that it refers to is gone.
     """
-    around = all_middleware(job)
-    if not around and _is_plain(type(job)):
-        await job.handle()
-        return
     async with AsyncExitStack() as stack:
-        for each in around:
+        for each in all_middleware(job):
             kind = kind_of(each)
             if kind == "surrounding":
                 surroundings = cast("Surrounding", each).around(job)
@@ -125,7 +129,9 @@ def _is_coroutine_function(handle: Callable[..., object]) -> bool:
     return inspect.iscoroutinefunction(handle)
 
 
+@lru_cache(maxsize=4096)
 def _is_plain(job: type[Job]) -> bool:
+    """Whether `handle` takes nothing, and no field must be read first."""
     return not injection.takes_services(job) and not has_references(job)
 
 

@@ -25,6 +25,14 @@ running_job: ContextVar[str | None] = ContextVar("running_job", default=None)
 """The id of the job whose code runs here; tasks inherit it."""
 
 
+def new_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Return a task of a worker's own code, which needs no watching."""
+    loop = asyncio.get_running_loop()
+    if loop.get_task_factory() is _new_task:
+        return asyncio.Task(work, loop=loop)
+    return loop.create_task(work)
+
+
 def contain_exits(loop: asyncio.AbstractEventLoop) -> None:
     """Let tasks that jobs start on `loop` fail with `JobError` instead of ending the process."""
     if loop.get_task_factory() is None:

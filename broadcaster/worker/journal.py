@@ -64,7 +64,7 @@ class Journal:
         self, task: Try, outcome: Outcome, error: BaseException | None, seconds: float
     ) -> None:
         """A try has ended after `seconds`, and the job becomes `outcome`."""
-        _log_outcome(task, outcome, error, round(seconds * 1000, 1))
+        _log_outcome(task, outcome, error, seconds)
         if self._runtimes is not None:
             self._runtimes.note(task.queue, task.payload.job, seconds)
         if error is None:
@@ -142,7 +142,10 @@ class Journal:
             )
 
 
-def _log_outcome(task: Try, outcome: Outcome, error: BaseException | None, duration: float) -> None:
+def _log_outcome(task: Try, outcome: Outcome, error: BaseException | None, seconds: float) -> None:
+    if isinstance(outcome, Finished) and not logger.isEnabledFor(logging.INFO):
+        return
+    duration = round(seconds * 1000, 1)
     match outcome:
         case Finished(_):
             _log(task, logging.INFO, "job_done", f"done in {duration:g} ms", dur_ms=duration)

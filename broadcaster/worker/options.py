@@ -73,7 +73,8 @@ class WorkerOptions:
         weights: serve queues in shares of these, by name, instead of strictly in order; one
             that is not named has the weight 1.
         lanes: lanes of each queue; 0 looks at none.
-        reserve_ahead: jobs reserved before there is a slot, while jobs are short.
+        reserve_ahead: jobs reserved before there is a slot, at most: while jobs are short, as
+            many as the slots run in 20 ms.
         rest: seconds that a slot pauses after each job.
         sleep: longest time between two looks at a queue, in seconds.
         linger: seconds that an async job gets to end after its timeout cancelled it.
@@ -106,7 +107,7 @@ class WorkerOptions:
     stop_when_empty_for: float | None = None
     weights: Mapping[str, int] | None = None
     lanes: int = LANES
-    reserve_ahead: int = 16
+    reserve_ahead: int = 100
     rest: float = 0.0
     sleep: float = 2.0
     linger: float = 5.0

@@ -26,7 +26,7 @@ from broadcaster.errors import (
     JobTimedOut,
     UnknownJob,
 )
-from broadcaster.jobs.execution import acall, call, is_async, through
+from broadcaster.jobs.execution import arun, call, is_async, through
 from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, decide, refuse_start
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
@@ -34,6 +34,7 @@ from broadcaster.protocol.fact_jobs import EVENT_JOB
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.worker.broadcasts import Broadcast, read_publication
 from broadcaster.worker.containment import running_job
+from broadcaster.worker.deadlines import Deadlines
 from broadcaster.worker.journal import Journal
 from broadcaster.worker.process import STARTUP_SECONDS, Order, run_in_process
 from broadcaster.worker.stores import NO_STORES
@@ -91,6 +92,7 @@ class JobRunner:
         self._journal = Journal(options.connection, runtimes)
         self._pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="job")
         self._in_threads: set[object] = set()
+        self._deadlines = Deadlines()
 
     @property
     def busy_threads(self) -> int:
@@ -100,6 +102,7 @@ class JobRunner:
     def close(self) -> None:
         """Take no more sync jobs; threads that still run are left to themselves."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._deadlines.close()
 
     async def run(self, queue: str, reserved: Reserved, hold: HeldJob) -> Settlement:
         """Run one job of a plain queue and return what became of it."""
@@ -217,14 +220,22 @@ class JobRunner:
         limit = task.limits.timeout
         if limit is None:
             return
-        error = JobTimedOut(f"ran longer than {limit:g} s, and went on when it was cancelled")
-        hold.overdue = partial(self._settle, task, hold, error, started)
+        hold.overdue = partial(self._overdue, task, hold, started)
         margin = self._options.linger if is_async(task.job) else DEADLINE_MARGIN
         hold.deadline = started + limit + margin
+
+    def _overdue(self, task: Try, hold: HeldJob, started: float) -> Settlement:
+        limit = task.limits.timeout
+        error = JobTimedOut(f"ran longer than {limit:g} s, and went on when it was cancelled")
+        return self._settle(task, hold, error, started)
 
     def _settle(
         self, task: Try, hold: HeldJob, error: BaseException | None, started: float
     ) -> Settlement:
+        if error is None and task.current.verdict is None:
+            done = Finished()
+            self._journal.ended(task, done, None, time.monotonic() - started)
+            return settlement(task, done, None, now=time.time())
         now = time.time()
         outcome = decide(
             past=task.current.past,
@@ -264,17 +275,24 @@ class JobRunner:
         if not is_async(task.job):
             await through(task.job, partial(self._call_sync, task))
             return
-        timer = asyncio.timeout(limit)
         mine = running_job.set(task.reserved.id)
         try:
-            async with timer:
-                await through(task.job, partial(acall, task.job))
-        except TimeoutError:
-            if not timer.expired():
-                raise
-            raise JobTimedOut(f"ran longer than {limit:g} s") from None
+            if limit is None:
+                await arun(task.job)
+            else:
+                await self._call_within(limit, task.job)
         finally:
             running_job.reset(mine)
+
+    async def _call_within(self, limit: float, job: Job) -> None:
+        timer = self._deadlines.within(limit)
+        try:
+            with timer:
+                await arun(job)
+        except TimeoutError:
+            if not timer.expired:
+                raise
+            raise JobTimedOut(f"ran longer than {limit:g} s") from None
 
     async def _call_sync(self, task: Try) -> None:
         limit = task.limits.timeout

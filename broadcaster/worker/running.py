@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.fleet import MAX_CURRENT, CurrentJob
 from broadcaster.contracts.queue import Done, Fail, Release, Retry
+from broadcaster.worker.containment import new_task
 from broadcaster.worker.heartbeat import HeldJob
 from broadcaster.worker.waiting import WaitingJobs
 
@@ -25,6 +27,7 @@ logger = logging.getLogger("broadcaster.worker")
 
 CANCEL_SECONDS = 1.0
 CHECK_SECONDS = 0.1
+_BAD_ENDS = (Fail, Retry)
 
 
 class Running:
@@ -38,7 +41,7 @@ class Running:
         wake: called when one has ended; its settlement is with its line then.
 
     Attributes:
-        plain: tasks of plain jobs, one each.
+        plain: tasks of plain jobs, one each, with what they run.
         lanes: tasks of lanes, one for each batch.
         ahead: jobs that are held and wait for a slot.
         alone: a suspect runs, and nothing may be started beside it.
@@ -59,12 +62,11 @@ class Running:
         self._options = options
         self._wake = wake
         self._holds: dict[tuple[str, str], HeldJob] = {}
-        self._lines: dict[HeldJob, tuple[Line, asyncio.Task[Settlement]]] = {}
         self._hooks: set[asyncio.Future[None]] = set()
         self._resting = 0
         self._checked = 0.0
         self._in_slots = 0
-        self.plain: set[asyncio.Task[Settlement]] = set()
+        self.plain: dict[asyncio.Task[Settlement], tuple[Line, HeldJob]] = {}
         self.lanes: set[asyncio.Task[list[Settlement]]] = set()
         self.ahead = WaitingJobs(0 if options.rest else options.reserve_ahead)
         self.alone = False
@@ -217,27 +219,31 @@ class Running:
     def _start(self, line: Line, reserved: Reserved, hold: HeldJob) -> None:
         hold.started = time.monotonic()
         self.started += 1
-        task = asyncio.ensure_future(self._runner.run(line.name, reserved, hold))
+        task = new_task(self._runner.run(line.name, reserved, hold))
         self._renew(hold, task)
-        self.plain.add(task)
-        self._lines[hold] = (line, task)
-        self.alone = self.alone or (reserved.alone and not self._options.trusted)
+        self.plain[task] = (line, hold)
+        if reserved.alone and not self._options.trusted:
+            self.alone = True
+        task.add_done_callback(self._plain_ended)
 
-        def ended(task: asyncio.Task[Settlement]) -> None:
-            if self._lines.pop(hold, None) is None:
-                return  # given up
-            self._freed(task)
-            hold.deadline = None
-            self.ahead.ran(time.monotonic() - hold.started)
-            broken = task.cancelled() or task.exception() is not None
-            settlement = self._broken(task, [hold]) if broken else task.result()
+    def _plain_ended(self, task: asyncio.Task[Settlement]) -> None:
+        known = self.plain.pop(task, None)
+        if known is None:
+            return  # given up
+        line, hold = known
+        self._freed()
+        hold.deadline = None
+        self.ahead.ran(time.monotonic() - hold.started)
+        if task.cancelled() or task.exception() is not None:
+            settlement = self._broken(task, [hold])
             self._ended(line, [hold], [settlement] if settlement else [])
-            self._fill()
+        else:
+            hold.started = 0.0
+            self._settles(line, task.result())
+            self._wake()
+        self._fill()
 
-        task.add_done_callback(ended)
-
-    def _freed(self, task: asyncio.Task[Settlement]) -> None:
-        self.plain.discard(task)
+    def _freed(self) -> None:
         if not self.plain:
             self.alone = False
         if self._options.rest > 0:
@@ -266,12 +272,12 @@ class Running:
         fields = {"event": "job_hung", "job_id": hold.id, "job": hold.job, "queue": hold.queue}
         text = "job %s goes on after its timeout; the worker is to stop because of it"
         logger.error(text, hold.id, extra=fields)
-        plain = self._lines.pop(hold, None)
-        if plain is None or hold.overdue is None:
+        task = next((task for task, (_, held) in self.plain.items() if held is hold), None)
+        if task is None or hold.overdue is None:
             self._wake()
             return
-        line, task = plain
-        self._freed(task)
+        line, _ = self.plain.pop(task)
+        self._freed()
         task.cancel()
         self._ended(line, [hold], [hold.overdue()])
 
@@ -281,23 +287,27 @@ class Running:
         return hold
 
     def _renew(self, hold: HeldJob, task: asyncio.Task[Any]) -> None:
-        loop = asyncio.get_running_loop()
-        hold.on_lost = lambda: loop.call_soon_threadsafe(task.cancel)
+        hold.on_lost = partial(_cancel_soon, asyncio.get_running_loop(), task)
         self._heartbeat.add(hold)
 
     def _ended(
         self, line: Line, holds: Sequence[HeldJob], settlements: Sequence[Settlement]
     ) -> None:
-        line.settlements += settlements
         settled = {settlement.id for settlement in settlements}
         for settlement in settlements:
-            self.done += isinstance(settlement, Done)
-            self.failed += isinstance(settlement, Fail | Retry)
+            self._settles(line, settlement)
         for hold in holds:
             hold.started = 0.0
             if hold.id not in settled:  # lost, or given back with the one in front of it
                 self._forget(hold)
         self._wake()
+
+    def _settles(self, line: Line, settlement: Settlement) -> None:
+        line.settlements.append(settlement)
+        if isinstance(settlement, Done):
+            self.done += 1
+        elif isinstance(settlement, _BAD_ENDS):
+            self.failed += 1
 
     def _forget(self, hold: HeldJob) -> None:
         self._heartbeat.drop(hold)
@@ -320,3 +330,7 @@ class Running:
             logger.warning(text, first.id, extra=fields)
             return None
         return Release(first.id, first.token)
+
+
+def _cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    loop.call_soon_threadsafe(task.cancel)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from broadcaster.contracts.queue import Done, Fail, Postpone, Retry
 from broadcaster.contracts.settlements import MAX_TRACEBACK
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from broadcaster.worker.options import WorkerOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(msgspec.Struct, frozen=True):
     """
     A decoded job, ready to run.
 
@@ -126,9 +126,9 @@ def settlement(
     """
     job_id, token = task.reserved.id, task.reserved.token
     effects = sequels(task.payload, outcome, now=now)
+    if isinstance(outcome, Finished):
+        return Done(job_id, token, effects)
     match outcome:
-        case Finished(_):
-            return Done(job_id, token, effects)
         case TryAgain(delay, exception):
             return Retry(job_id, token, delay, exception)
         case PutOff(delay):

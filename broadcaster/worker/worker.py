@@ -244,8 +244,7 @@ class Worker:
         if away:
             until = self._outages.retry_at
         elif any(line.needs_step(now, self._room(line)) for line in self._lines()):
-            await asyncio.sleep(0)
-            return
+            return  # what was taken runs while the next step is on its way
         else:
             until = self._next_look(now)
         try:
@@ -289,7 +288,7 @@ class Worker:
             return max(0, min(self.options.batch, left)) if beside and not line.busy else 0
         if self._keeps_apart() or self._must_wait(line):
             return 0
-        ahead = self.running.ahead.room(line.rank, time.monotonic())
+        ahead = self.running.ahead.room(line.rank, self.running.slots, time.monotonic())
         wanted = max(0, self.running.free + ahead)
         return wanted if limit is None else max(0, min(wanted, left))
 

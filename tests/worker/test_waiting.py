@@ -43,14 +43,28 @@ def short(limit: int = 4) -> WaitingJobs:
 
 def test_nothing_is_reserved_ahead_before_a_job_was_short() -> None:
     waiting = WaitingJobs(4)
-    assert waiting.room(0, 10.0) == 0
+    assert waiting.room(0, 4, 10.0) == 0
 
     waiting.ran(0.5)
-    assert waiting.room(0, 10.0) == 0
+    assert waiting.room(0, 4, 10.0) == 0
 
     for _ in range(100):
         waiting.ran(0.001)
-    assert waiting.room(0, 10.0) == 4
+    assert waiting.room(0, 4, 10.0) == 4
+
+
+@pytest.mark.parametrize(
+    ("mean", "slots", "room"),
+    [(0.02, 1, 1), (0.01, 3, 6), (0.004, 1, 5), (0.00001, 1, 100), (0.001, 100, 100)],
+)
+def test_as_many_wait_as_the_slots_run_in_20_ms_up_to_the_limit(
+    mean: float, slots: int, room: int
+) -> None:
+    waiting = WaitingJobs(100)
+
+    waiting.ran(mean)
+
+    assert waiting.room(0, slots, 10.0) == room
 
 
 def test_the_most_urgent_queue_comes_first() -> None:
@@ -69,8 +83,8 @@ def test_jobs_of_less_urgent_queues_take_no_room_from_others() -> None:
     for number in range(4):
         added(waiting, str(number), rank=1)
 
-    assert waiting.room(1, 10.0) == 0
-    assert waiting.room(0, 10.0) == 4
+    assert waiting.room(1, 4, 10.0) == 0
+    assert waiting.room(0, 4, 10.0) == 4
 
 
 def test_what_waits_too_long_is_handed_back_and_nothing_taken_for_a_while() -> None:
@@ -81,8 +95,8 @@ def test_what_waits_too_long_is_handed_back_and_nothing_taken_for_a_while() -> N
 
     assert [each.reserved.id for each in waiting.take_all(11.0)] == ["a"]
 
-    assert waiting.room(0, 11.0 + REST_SECONDS / 2) == 0
-    assert waiting.room(0, 11.0 + REST_SECONDS) == 4
+    assert waiting.room(0, 4, 11.0 + REST_SECONDS / 2) == 0
+    assert waiting.room(0, 4, 11.0 + REST_SECONDS) == 4
 
 
 @pytest.mark.redis

@@ -1,7 +1,7 @@
 # Aliases of scripts/do.py, which works without make as well: python3 scripts/do.py test
 PYTHON ?= python3
 
-.PHONY: help dev test quick check build bench fuzz hostile clean
+.PHONY: help dev test quick check build bench fuzz hostile chaos clean
 
 help:
 	@echo "make dev     bring up Redis, gateway, worker and the demo page"
@@ -12,9 +12,10 @@ help:
 	@echo "make bench   benchmarks, as ratios to a relay written in C"
 	@echo "make fuzz    a million inputs for the parsers"
 	@echo "make hostile what a thousand hostile connections do to the others"
+	@echo "make chaos   20,000 jobs while workers are killed; nothing lost, nothing doubled"
 	@echo "make clean   remove caches and build results"
 
-dev test check build bench fuzz hostile clean:
+dev test check build bench fuzz hostile chaos clean:
 	@$(PYTHON) scripts/do.py $@ $(ARGS)
 
 quick:

@@ -38,9 +38,15 @@ ALONE = "alone"
 MOST_AT_ONCE = 8
 CACHES = (".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 
-VERBS = ["dev", "test", "check", "build", "bench", "fuzz", "hostile", "clean"]
+VERBS = ["dev", "test", "check", "build", "bench", "fuzz", "hostile", "chaos", "clean"]
 # Verbs that start no program which might know more options.
 CLOSED = ("test", "check", "clean")
+# Verbs that are a program of their own, with options of their own.
+PROGRAMS = {
+    "fuzz": "tests.fuzz.run",
+    "hostile": "benchmarks.hostile",
+    "chaos": "tests.chaos.run",
+}
 SOURCES = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "auth")))}
 
 NODE_HINT = "apt-get install -y nodejs npm && npm install -g n && n 22"
@@ -69,10 +75,8 @@ def main() -> int:
         return run_groups(check_groups())
     if options.verb == "build":
         return call([python(), "-m", "build", *rest])
-    if options.verb == "fuzz":
-        return call([python(), "-m", "tests.fuzz.run", *rest], environment=SOURCES)
-    if options.verb == "hostile":
-        return call([python(), "-m", "benchmarks.hostile", *rest])
+    if options.verb in PROGRAMS:
+        return call([python(), "-m", PROGRAMS[options.verb], *rest], environment=SOURCES)
     if options.verb == "bench":
         return bench([*(["--quick"] if options.quick else []), *rest])
     return dev(rest)

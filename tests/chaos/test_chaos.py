@@ -1,0 +1,51 @@
+"""The bounded version of `make chaos`: real workers, killed again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.drivers.redis.embedded import find_server_binary
+from broadcaster.errors import NotConfigured
+from tests.chaos.run import Options, chaos
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.redis, pytest.mark.process]
+
+JOBS = 700
+STRIKES = 14
+SEED = 14
+
+
+@pytest.fixture(autouse=True)
+def _needs_a_server(request: pytest.FixtureRequest) -> None:
+    try:
+        find_server_binary()
+    except NotConfigured as error:
+        pytest.skip(str(error))
+
+
+async def test_every_promise_is_kept_while_workers_are_killed(tmp_path: Path) -> None:
+    """Nothing lost; links, callbacks and counts exact; locks free; nothing left over."""
+    options = Options(
+        seed=SEED,
+        jobs=JOBS,
+        workers=3,
+        seconds=6.0,
+        kills=STRIKES,
+        pause=(0.2, 0.5),
+        gentle=0.2,
+        max_crashes=2,
+        patience=80.0,
+    )
+    told: list[str] = []
+
+    verdict = await chaos(options, tmp_path, told.append)
+
+    assert [str(finding) for finding in verdict.findings] == [], told[-3:]
+    assert verdict.numbers["kills"] >= 10
+    assert verdict.numbers["stops"] > 0
+    assert verdict.numbers["runs"] > verdict.numbers["jobs that ran"] > JOBS / 2

@@ -5,8 +5,8 @@ PYTHON ?= python3
 
 help:
 	@echo "make dev     bring up Redis, gateway, worker and the demo page"
-	@echo "make test    everything: format, lint, types, all tests"
-	@echo "make quick   only the tests that need no server, process or browser"
+	@echo "make test    everything: format, lint, types, all tests; about seven minutes"
+	@echo "make quick   only the tests that need no server, process or browser; under a minute"
 	@echo "make check   format, lint and types"
 	@echo "make build   wheel and sdist in dist/"
 	@echo "make bench   benchmarks, as ratios to a relay written in C"

@@ -97,6 +97,14 @@ class RunningGateway:
         return back
 
 
+class PromptServer(GatewayServer):
+    """Sees at once that it is to stop; uvicorn looks ten times a second."""
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):  # noqa: ASYNC110 - what ends uvicorn is no event
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def running_gateway(
     redis_url: str,
@@ -129,7 +137,7 @@ async def running_gateway(
             **settings,
         )
     )
-    server = GatewayServer(gateway.node, gateway.app, listener, drain_seconds=drain)
+    server = PromptServer(gateway.node, gateway.app, listener, drain_seconds=drain)
     running = RunningGateway(server, gateway.node, listener.getsockname()[1], app)
     task = asyncio.create_task(server.run_until_stopped())
     try:

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from broadcaster.events.listening import listen, listen_to, listeners, queued, subscribe
     from broadcaster.events.naming import event
     from broadcaster.events.revocation import arevoke, revoke
-    from broadcaster.events.tracked_job import TrackedJob, ajob_status, job_status
+    from broadcaster.events.tracked_job import TrackedJob, ajob_status, job_status, status_body
     from broadcaster.events.users import (
         aonline,
         aonline_many,
@@ -144,6 +144,7 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "TrackedJob",
     "job_status",
     "ajob_status",
+    "status_body",
     "schedule",
     "provide",
     "current_job",
@@ -218,7 +219,7 @@ _HOMES = {
     "broadcaster.jobs.bus": ("Skipped",),
     "broadcaster.jobs.references": ("Ref",),
     "broadcaster.jobs.after_commit": ("after_commit",),
-    "broadcaster.events.tracked_job": ("TrackedJob", "job_status", "ajob_status"),
+    "broadcaster.events.tracked_job": ("TrackedJob", "job_status", "ajob_status", "status_body"),
     "broadcaster.jobs.injection": ("provide",),
     "broadcaster.jobs.running": ("current_job", "CurrentJob"),
     "broadcaster.scheduling.entries": ("schedule",),

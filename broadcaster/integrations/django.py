@@ -68,7 +68,7 @@ class DjangoModels:
         """See `ModelAdapter.reference`."""
         if not isinstance(instance, Model):
             return None
-        meta = _meta(type(instance))
+        meta = _meta(instance.__class__)  # of a lazy one too, as request.user is
         if instance.pk is None or instance._state.adding:  # noqa: SLF001 - Django's documented name
             raise InvalidJob(f"Ref: this {meta.label} was never saved; save it before it is queued")
         using = instance._state.db or _DEFAULT  # noqa: SLF001 - as above
@@ -166,7 +166,7 @@ def _meta(model: type) -> Any:
 
 def _key_of(instance: Any) -> Key:
     parts: list[int | str] = []
-    for field in _meta(type(instance)).pk_fields:
+    for field in _meta(instance.__class__).pk_fields:
         value = getattr(instance, field.attname)
         parts.append(value if isinstance(value, int | str) else field.value_to_string(instance))
     return parts[0] if len(parts) == 1 else list(parts)

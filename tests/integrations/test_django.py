@@ -26,6 +26,7 @@ from django.conf import LazySettings  # noqa: E402
 from django.db import connection, connections  # noqa: E402 - after it was set up
 from django.db import transaction as database  # noqa: E402
 from django.test import TestCase  # noqa: E402
+from django.utils.functional import SimpleLazyObject  # noqa: E402
 
 from broadcaster.integrations.django import (  # noqa: E402
     DjangoModels,
@@ -154,6 +155,13 @@ def test_row_35_a_row_is_named_by_model_key_and_database() -> None:
 
     assert Ref(order).reference == Reference("django:django_shop.Order", order.pk)
     assert Ref(old).reference == Reference("django:django_shop.Order", old.pk, "archive")
+
+
+def test_row_35_a_lazy_row_is_named_as_what_it_stands_for() -> None:
+    """As `request.user` is."""
+    order = Order.objects.create()
+
+    assert Ref(SimpleLazyObject(lambda: order)) == Ref(order)
 
 
 def test_a_row_is_read_again_from_its_database() -> None:

@@ -84,8 +84,8 @@ class TrackedJob(Job, name="broadcaster.TrackedJob"):
     def __init_subclass__(cls, **given: Unpack[ClassOptions]) -> None:
         """Make the class a job whose runs are written down."""
         super().__init_subclass__(**given)
-        middleware = (_Tracking(), *cls.options.middleware)
-        cls.options = dataclasses.replace(cls.options, middleware=middleware)
+        own = [each for each in cls.options.middleware if not isinstance(each, _Tracking)]
+        cls.options = dataclasses.replace(cls.options, middleware=(_Tracking(), *own))
         if "failed" in cls.__dict__:
             hook: Any = _telling(cls.__dict__["failed"])
             cls.failed = hook  # type: ignore[method-assign] # the same, and it is written down

@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from broadcaster.errors import InvalidJob
+from broadcaster.errors import InvalidJob, JobError
 from broadcaster.jobs import injection
 from broadcaster.jobs.middleware.contract import Surrounding
 from broadcaster.jobs.references import has_references, models, references_in
@@ -73,7 +73,8 @@ async def through(job: Job, innermost: Callable[[], Awaitable[None]]) -> None:
 
 async def arun(job: Job) -> None:
     """Run an async job in this event loop, inside of its middleware; see `through` and `acall`."""
-    if _is_plain(type(job)) and not all_middleware(job):
+    kind: Any = type(job)  # to type checkers a class is not hashable here
+    if _is_plain(kind) and not all_middleware(job):
         await job.handle()
     else:
         await through(job, partial(acall, job))
@@ -124,13 +125,27 @@ def call(job: Job) -> None:
     run()
 
 
+def crossing(handle: Callable[[], object]) -> None:
+    """
+    Call `handle` in a thread for which a coroutine waits.
+
+    Raises:
+        JobError: in place of what cannot cross a future and would leave the coroutine waiting
+            for ever (`StopIteration`), or close it (`GeneratorExit`).
+    """
+    try:
+        handle()
+    except (StopIteration, GeneratorExit) as error:
+        raise JobError(f"{type(error).__name__} was raised") from error
+
+
 @lru_cache(maxsize=4096)
 def _is_coroutine_function(handle: Callable[..., object]) -> bool:
     return inspect.iscoroutinefunction(handle)
 
 
 @lru_cache(maxsize=4096)
-def _is_plain(job: type[Job]) -> bool:
+def _is_plain(job: type[Any]) -> bool:
     """Whether `handle` takes nothing, and no field must be read first."""
     return not injection.takes_services(job) and not has_references(job)
 

@@ -12,13 +12,22 @@ import inspect
 import logging
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from broadcaster.contracts.batches import callbacks_due
 from broadcaster.contracts.settlements import BatchMark, Push
 from broadcaster.errors import JobFailed
 from broadcaster.jobs import bus
-from broadcaster.jobs.execution import acall, all_middleware, call, is_async, kind_of, through
+from broadcaster.jobs.execution import (
+    acall,
+    all_middleware,
+    call,
+    crossing,
+    is_async,
+    kind_of,
+    through,
+)
 from broadcaster.jobs.outcome import Failed, Finished, Limits, Past, Released, TryAgain, decide
 from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import CurrentJob, running
@@ -202,7 +211,7 @@ async def acall_failed(job: Job, error: BaseException) -> None:
         if inspect.iscoroutinefunction(job.failed):
             await job.failed(error)
         else:
-            await asyncio.to_thread(job.failed, error)
+            await asyncio.to_thread(crossing, partial(job.failed, error))
 
 
 class _logged:  # noqa: N801 - reads as a statement
@@ -269,7 +278,7 @@ async def _arun(
         if is_async(job):
             await acall(job)
         elif in_thread:
-            await asyncio.to_thread(call, job)
+            await asyncio.to_thread(crossing, partial(call, job))
         else:
             call(job)
 

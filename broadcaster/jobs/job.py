@@ -54,9 +54,10 @@ class Job:
     """
     Base of all job classes; see the head of this module.
 
-    Options are given in the class line (`broadcaster.jobs.options.ClassOptions`). Unknown ones
-    are refused there, and so is an option written as a class attribute, which would be
-    ignored in silence, and a field that would hide what every job can do.
+    Options are given in the class line (`broadcaster.jobs.options.ClassOptions`); a subclass has
+    those of its base that it does not give itself, but for `name`. Unknown ones are refused
+    there, and so is an option written as a class attribute, which would be ignored in silence,
+    and a field that would hide what every job can do.
     """
 
     options: ClassVar[JobOptions]
@@ -68,7 +69,9 @@ class Job:
         super().__init_subclass__()
         _check_body(cls, given)
         name = given.get("name") or cls.__name__
-        cls.options = with_options(JobOptions(name=name), given)
+        base: JobOptions | None = getattr(super(cls, cls), "options", None)
+        options = JobOptions(name=name) if base is None else dataclasses.replace(base, name=name)
+        cls.options = with_options(options, given)
         dataclasses.dataclass(frozen=True)(cls)
         fields = dataclasses.fields(cast("Any", cls))
         cls.field_names = dict.fromkeys(field.name for field in fields).keys()
@@ -228,7 +231,7 @@ class Job:
             raise InvalidJob(f"{cls.options.name} has no field {unknown!r}")
         try:
             return msgspec.convert(dict(data), cls, str_keys=True, dec_hook=decode_reference)
-        except (TypeError, ValueError, NameError, NotImplementedError, RecursionError) as error:
+        except (Exception, SystemExit) as error:  # also what a __post_init__ raises
             raise InvalidJob(f"{cls.options.name} does not fit its fields: {error}") from error
 
 
@@ -265,6 +268,12 @@ def _check_options(job: type[Job]) -> None:
     missing = [name for name in wanted if name not in names]
     if missing:
         raise TypeError(f"{job.__name__} has no field {missing[0]!r}, which its options name")
+    if options.unique and options.ordered_by and options.ordered_by not in options.unique:
+        raise TypeError(
+            f"{job.__name__} is unique by {', '.join(options.unique)}, and its order by "
+            f"{options.ordered_by} spreads it over lanes, each with locks of its own: name "
+            f"{options.ordered_by} in unique, too"
+        )
     if options.unique is None and "unique_id" in job.__dict__:
         raise TypeError(
             f"{job.__name__} defines unique_id(), and is not unique: add unique=True to its class line"

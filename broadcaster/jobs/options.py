@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -160,6 +161,12 @@ def with_options(options: JobOptions, given: Mapping[str, Any]) -> JobOptions:
             raise TypeError(f"{options.name} has no option {word!r}; there are {known}")
         if value is not None:
             changes |= read(options.name, value)
+    if given.get("tries") and given.get("retry_until") is not None:
+        warnings.warn(
+            f"{options.name}: tries={given['tries']} says nothing beside retry_until; "
+            "max_exceptions limits how often it may break",
+            stacklevel=3,
+        )
     return dataclasses.replace(options, **changes)
 
 

@@ -229,10 +229,14 @@ def _is_last(past: Past, limits: Limits, next_start: float) -> bool:
 def described(error: BaseException) -> str:
     """Return type and text of `error` as one line."""
     try:
-        text = " ".join(str(error).split())
+        text = str(error).strip()
     except Exception:  # noqa: BLE001 - the error's own __str__ may fail
         text = "(its text cannot be read)"
     name = type(error).__name__
-    line = f"{name}: {text}" if text else name
-    line = line.encode("utf-8", "backslashreplace").decode()
+    return one_line(f"{name}: {text}" if text else name)
+
+
+def one_line(text: str) -> str:
+    """Return `text` as one line of UTF-8, the beginning of a long one."""
+    line = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
     return line if len(line) <= _ERROR_LENGTH else line[:_ERROR_LENGTH] + "..."

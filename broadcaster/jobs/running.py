@@ -16,7 +16,7 @@ import msgspec
 from broadcaster.errors import NotRunning
 from broadcaster.jobs.backoff import delay_before_retry
 from broadcaster.jobs.delay import as_seconds
-from broadcaster.jobs.outcome import Deleted, Failed, Limits, Past, Released, described
+from broadcaster.jobs.outcome import Deleted, Failed, Limits, Past, Released, described, one_line
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -105,7 +105,8 @@ class CurrentJob(msgspec.Struct, kw_only=True):
 
     def fail(self, error: BaseException | str = "the job gave itself up") -> None:
         """Give the job up when this run has ended, whatever it says after."""
-        self.verdict = Failed(described(error) if isinstance(error, BaseException) else error)
+        said = described(error) if isinstance(error, BaseException) else one_line(error)
+        self.verdict = Failed(said)
 
     def delete(self) -> None:
         """Forget the job when this run has ended, as if it were done."""

@@ -24,7 +24,16 @@ import msgspec
 from broadcaster.contracts.settlements import MAX_TRACEBACK
 from broadcaster.errors import JobError
 from broadcaster.jobs.execution import call
-from broadcaster.jobs.outcome import Deleted, Failed, Limits, Past, Released, Verdict, described
+from broadcaster.jobs.outcome import (
+    Deleted,
+    Failed,
+    Limits,
+    Past,
+    Released,
+    Verdict,
+    described,
+    one_line,
+)
 from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.protocol.payload import decode_payload
@@ -160,7 +169,7 @@ def run(order: Order) -> Report:
             call(job)
     except BaseException as error:  # noqa: BLE001 - user code; the worker decides what it means
         known = isinstance(error, JobError)
-        line = str(error) if known else described(error)
+        line = one_line(str(error)) if known else described(error)
         text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
         report = Report(
             line, error.code if isinstance(error, JobError) else "", text[-MAX_TRACEBACK:]

@@ -25,9 +25,14 @@ running_job: ContextVar[str | None] = ContextVar("running_job", default=None)
 """The id of the job whose code runs here; tasks inherit it."""
 
 
-def new_task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+def asked_to_cancel() -> bool:
+    """Whether this task was cancelled by somebody; else user code raised it by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def new_task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Return a task of a worker's own code, which needs no watching."""
-    loop = asyncio.get_running_loop()
     if loop.get_task_factory() is _new_task:
         return asyncio.Task(work, loop=loop)
     return loop.create_task(work)

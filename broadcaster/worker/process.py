@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["STARTUP_SECONDS", "Order", "run_in_process"]
 
 STARTUP_SECONDS = 30.0
+MAX_REPORT = 1_048_576
+"""Bytes; a report has a traceback of `MAX_TRACEBACK` characters of up to six bytes each."""
 
 _BY_CODE: dict[str, Callable[[str], JobError]] = {
     **{error.code: error for error in (InvalidJob, JobFailed, UnknownJob)},
@@ -58,6 +60,7 @@ async def run_in_process(order: Order, *, limit: float, modules: Sequence[str]) 
         *modules,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        limit=MAX_REPORT,
         start_new_session=True,
     )
     try:

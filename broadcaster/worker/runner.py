@@ -22,18 +22,17 @@ from broadcaster.errors import (
     DriverRefused,
     DriverUnavailable,
     InvalidJob,
-    JobError,
     JobTimedOut,
     UnknownJob,
 )
-from broadcaster.jobs.execution import arun, call, is_async, through
+from broadcaster.jobs.execution import arun, call, crossing, is_async, through
 from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, decide, refuse_start
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
 from broadcaster.protocol.fact_jobs import EVENT_JOB
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.worker.broadcasts import Broadcast, read_publication
-from broadcaster.worker.containment import running_job
+from broadcaster.worker.containment import asked_to_cancel, running_job
 from broadcaster.worker.deadlines import Deadlines
 from broadcaster.worker.journal import Journal
 from broadcaster.worker.process import STARTUP_SECONDS, Order, run_in_process
@@ -60,6 +59,8 @@ DEADLINE_MARGIN = STARTUP_SECONDS + 5.0
 Seconds past its timeout that a job with a process of its own may take: the process needs
 time to start, and whatever ends must be settled.
 """
+
+_FINISHED = Finished()
 
 
 class JobRunner:
@@ -192,7 +193,7 @@ class JobRunner:
             with running(task.current):
                 await self._call(task)
         except asyncio.CancelledError as cancelled:
-            if _asked_to_cancel():
+            if asked_to_cancel():
                 raise
             error = cancelled  # user code raised it by itself
         except BaseException as raised:  # noqa: BLE001 - user code must not take the worker down
@@ -233,9 +234,8 @@ class JobRunner:
         self, task: Try, hold: HeldJob, error: BaseException | None, started: float
     ) -> Settlement:
         if error is None and task.current.verdict is None:
-            done = Finished()
-            self._journal.ended(task, done, None, time.monotonic() - started)
-            return settlement(task, done, None, now=time.time())
+            self._journal.ended(task, _FINISHED, None, time.monotonic() - started)
+            return settlement(task, _FINISHED, None, now=time.time())
         now = time.time()
         outcome = decide(
             past=task.current.past,
@@ -318,9 +318,7 @@ class JobRunner:
         def call() -> None:
             self._in_threads.add(call)
             try:
-                context.run(handle)
-            except StopIteration as error:  # cannot cross a future
-                raise JobError("StopIteration was raised") from error
+                context.run(crossing, handle)
             finally:
                 self._in_threads.discard(call)
 
@@ -329,8 +327,3 @@ class JobRunner:
 
 def _ended(settlements: Sequence[Settlement]) -> bool:
     return bool(settlements) and not isinstance(settlements[-1], Done | Fail)
-
-
-def _asked_to_cancel() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from broadcaster.jobs.lifecycle import TakenJob
 from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, PutOff, TryAgain
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
+from broadcaster.worker.containment import asked_to_cancel, running_job
 from broadcaster.worker.options import ASYNC_TIMEOUT
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from broadcaster.jobs.outcome import Outcome
     from broadcaster.protocol.payload import Payload
     from broadcaster.worker.options import WorkerOptions
+
+
+_log = logging.getLogger("broadcaster.worker")
 
 
 class Try(msgspec.Struct, frozen=True):
@@ -151,15 +156,28 @@ def settlement(
 def failed_hook(
     job: Job, outcome: GiveUp, error: BaseException | None, current: CurrentJob
 ) -> Callable[[], Coroutine[Any, Any, None]]:
-    """Return what calls the hook of a job that was given up; it is still `current_job` there."""
+    """
+    Return what calls the hook of a job that was given up; it is still `current_job` there.
+
+    Whatever the hook raises is logged and goes no further.
+    """
     failure = error or JobFailed(outcome.error, code=outcome.reason)
     return partial(_call_hook, job, failure, current)
 
 
 async def _call_hook(job: Job, error: BaseException, current: CurrentJob) -> None:
-    with running(current):
-        async with asyncio.timeout(ASYNC_TIMEOUT):
-            await acall_failed(job, error)
+    mine = running_job.set(current.id)
+    try:
+        with running(current):
+            async with asyncio.timeout(ASYNC_TIMEOUT):
+                await acall_failed(job, error)
+    except BaseException as raised:
+        if isinstance(raised, asyncio.CancelledError) and asked_to_cancel():
+            raise
+        fields = {"event": "hook_failed", "job": current.name, "job_id": current.id}
+        _log.error("the failed() of %s failed", current.name, exc_info=raised, extra=fields)
+    finally:
+        running_job.reset(mine)
 
 
 def exception_name(error: BaseException | None) -> str:

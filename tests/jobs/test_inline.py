@@ -10,7 +10,7 @@ import pytest
 from broadcaster import current
 from broadcaster.drivers.sync import SyncQueue
 from broadcaster.drivers.sync_batches import SyncBatches
-from broadcaster.errors import InvalidJob, JobFailed, ModelMissing, UnknownJob
+from broadcaster.errors import InvalidJob, JobError, JobFailed, ModelMissing, UnknownJob
 from broadcaster.jobs.batch import afind_batch, find_batch
 from broadcaster.jobs.bus import new_job
 from broadcaster.jobs.chain import chain
@@ -305,3 +305,23 @@ async def test_jobs_without_a_class_are_run_by_what_is_built_in() -> None:
     await runner.arun(new)
 
     assert ran == [("sync", "broadcaster.broadcast"), ("async", "broadcaster.broadcast")]
+
+
+@pytest.mark.parametrize("error", [StopIteration, GeneratorExit])
+async def test_what_cannot_cross_a_thread_is_raised_all_the_same(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """`next()` of something empty would have a coroutine wait for ever."""
+
+    class Odd(Job, name="inline.Odd"):
+        def handle(self) -> None:
+            raise error
+
+        def failed(self, error_: BaseException) -> None:
+            raise error
+
+    async with asyncio.timeout(10):
+        with pytest.raises(JobError, match=f"{error.__name__} was raised"):
+            await Odd().arun_now()
+
+    assert "the failed() of inline.Odd failed" in caplog.text

@@ -104,3 +104,49 @@ def test_unique_id_on_a_class_that_is_not_unique_is_refused() -> None:
 def test_a_field_that_would_hide_what_every_job_has_is_refused(field: str) -> None:
     with pytest.raises(TypeError, match=f"{field} hides what every job has"):
         type("Hiding", (Job,), {"__annotations__": {field: int}, "__module__": __name__})
+
+
+def test_a_subclass_has_the_options_of_its_base_but_for_its_name() -> None:
+    class Base(Job, name="options.Base", queue="mail", tries=3, unique=True):
+        account: int
+
+        def handle(self) -> None: ...
+
+    class Welcome(Base, tries=5):
+        text: str = ""
+
+    class Loose(Welcome, name="options.Loose", unique=False):
+        def handle(self) -> None: ...
+
+    assert (Welcome.options.queue, Welcome.options.tries, Welcome.options.unique) == ("mail", 5, ())
+    assert (Welcome.options.name, Loose.options.name) == ("Welcome", "options.Loose")
+    assert (Loose.options.tries, Loose.options.unique) == (5, None)
+    assert list(Loose.field_names) == ["account", "text"]
+
+
+def test_row_8_tries_beside_a_time_for_tries_are_warned_of() -> None:
+    """They say nothing there."""
+    with pytest.warns(UserWarning, match=r"Mail: tries=3 says nothing beside retry_until") as seen:
+        with_options(PLAIN, {"tries": 3, "retry_until": 60})
+
+    assert len(seen) == 1
+    assert with_options(PLAIN, {"tries": 0, "retry_until": 60}).retry_for == 60.0
+    other = with_options(JobOptions(name="Mail", tries=3), {"retry_until": 60})
+    assert (other.tries, other.retry_for) == (3, 60.0)
+
+
+def test_an_order_must_not_take_jobs_that_are_unique_apart() -> None:
+    """A unique lock is one of its lane, as of any queue."""
+    with pytest.raises(TypeError, match="name account in unique, too"):
+
+        class Apart(Job, unique="url", ordered_by="account"):
+            url: str
+            account: int
+
+    class Together(Job, name="options.Together", unique=["url", "account"], ordered_by="account"):
+        url: str
+        account: int
+
+        def handle(self) -> None: ...
+
+    assert Together.options.ordered_by == "account"

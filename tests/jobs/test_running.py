@@ -52,7 +52,12 @@ def test_a_job_can_put_itself_back() -> None:
 
 @pytest.mark.parametrize(
     ("said", "error"),
-    [(ValueError("no\nroom"), "ValueError: no room"), ("no room", "no room")],
+    [
+        (ValueError("no\nroom"), "ValueError: no room"),
+        ("no\nroom", "no room"),
+        ("x" * 10_000, "x" * 500 + "..."),
+        ("\ud800", "\\ud800"),
+    ],
 )
 def test_a_job_can_give_itself_up_and_that_is_its_last_word(
     said: Exception | str, error: str

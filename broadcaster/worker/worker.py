@@ -103,6 +103,7 @@ class Worker:
         self._effects = Effects(queue, self._look_again, after_crash)
         self._reports = Reports(name, options)
         self._started_at = self._empty_since = time.monotonic()
+        self._emptied_at = 0
         self.running = Running(runner, heartbeat, options, self._wake.set)
         self.losses = Losses(continuity)
         self._steps = Steps(
@@ -335,6 +336,11 @@ class Worker:
     def _reason_to_stop(self) -> ExitReason | None:
         now = time.monotonic()
         busy = self.running.any or self._effects.busy or self._idle_by_choice()
+        leaves = self.options.stop_when_empty or self.options.stop_when_empty_for is not None
+        if leaves and not busy and self._emptied_at != self.running.started:
+            # What ran may have queued something where nothing was at the last look.
+            self._emptied_at = self.running.started
+            self._look_again()
         if busy or self._outages.failures or not all(each.empty for each in self._sources):
             self._empty_since = now
             empty = None

@@ -93,6 +93,11 @@ class Layer:
         return cls(where, values, {where: own} if own else {})
 
 
+def wants_colours() -> bool:
+    """Return whether the environment leaves a terminal its colours; see https://no-color.org."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def environment_name(path: str) -> str:
     """Return the native environment name of a setting."""
     if path in (*CREDENTIALS, *COMPANIONS, "app.jwks_url"):

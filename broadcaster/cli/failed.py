@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from broadcaster.cli.failed_details import payload_of, read_moment, summary
-from broadcaster.cli.queue_screen import plain
+from broadcaster.cli.table import plain
 from broadcaster.contracts.stores import FailedFilter
 
 if TYPE_CHECKING:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from broadcaster.cli.queue_screen import plain, status_lines, worker_json
+from broadcaster.cli.queue_screen import counted, status_lines, worker_json
+from broadcaster.cli.table import plain
+from broadcaster.cli.watching import style_of_output, watched
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from broadcaster.cli.table import Style
     from broadcaster.wiring.operations import Operations
 
 _connection = click.option(
@@ -47,34 +50,41 @@ def status(
     Per queue: jobs that are ready, delayed, held by workers and failed, the age of the oldest
     ready one, the wait that a new one would have, and what came and ended per minute. Per
     job class: how long it takes, half of them and 95 of 100. Per worker: its current jobs.
+    In a narrow terminal columns are left out; --json has everything.
     """
     with _open(connection) as operations:
-        while True:
-            text = _status_text(operations, names, as_json=as_json, one_line=watch)
-            if watch and not as_json:
-                click.clear()
-            click.echo(text)
-            if not watch:
-                return
-            time.sleep(every)
+        if watch:
+            look = _json_line if as_json else _screen
+            watched(lambda style: look(operations, names, style), every, lines=as_json)
+            return
+        if as_json:
+            click.echo(json.dumps(_document(operations, names), indent=2))
+        else:
+            click.echo("\n".join(_screen(operations, names, style_of_output())))
 
 
-def _status_text(
-    operations: Operations, names: tuple[str, ...], *, as_json: bool, one_line: bool
-) -> str:
+def _screen(operations: Operations, names: tuple[str, ...], style: Style) -> list[str]:
+    workers = operations.fleet.workers()
+    queues = operations.backlogs(names, workers, archived=True)
+    return status_lines(queues, workers, time.time(), style)
+
+
+def _json_line(operations: Operations, names: tuple[str, ...], style: Style) -> list[str]:
+    del style
+    return [json.dumps(_document(operations, names))]
+
+
+def _document(operations: Operations, names: tuple[str, ...]) -> dict[str, object]:
     from broadcaster.supervisor.backlog import as_json as queue_json
 
     workers = operations.fleet.workers()
     queues = operations.backlogs(names, workers, archived=True)
     now = time.time()
-    if not as_json:
-        return "\n".join(status_lines(queues, workers, now))
-    document = {
+    return {
         "at": now,
         "queues": [queue_json(each) for each in queues],
         "workers": [worker_json(worker, now) for worker in workers],
     }
-    return json.dumps(document, indent=None if one_line else 2)
 
 
 @queue.command()
@@ -109,6 +119,8 @@ def monitor(
     """
     from broadcaster.jobs.announcing import announce
     from broadcaster.jobs.lifecycle import QueueBusy
+    from broadcaster.protocol.lanes import split_lane
+    from broadcaster.protocol.suggestion import did_you_mean
     from broadcaster.settings import load_settings
     from broadcaster.supervisor.backlog import Bounds, problems
     from broadcaster.supervisor.backlog import as_json as queue_json
@@ -119,7 +131,11 @@ def monitor(
         raise click.UsageError("name at least one queue: mail,default")
     import_jobs(tuple(dict.fromkeys((*load_settings().imports, *modules))))
     with _open(connection) as operations:
+        known = {split_lane(name)[0] for name in operations.queue.queues()}
         found = operations.backlogs(wanted)
+    for name in sorted({split_lane(name)[0] for name in wanted} - known):
+        hint = did_you_mean(name, known)
+        click.echo(f"note: nothing was ever pushed to a queue {plain(name)}{hint}", err=True)
     busy = {each.queue: problems(each, Bounds(most, max_wait)) for each in found}
     for each in found:
         if busy[each.queue]:
@@ -131,7 +147,7 @@ def monitor(
         click.echo(json.dumps(shown, indent=2))
     else:
         for each in found:
-            said = "; ".join(busy[each.queue]) or f"{each.size} jobs"
+            said = "; ".join(busy[each.queue]) or counted(each.size, "job")
             click.echo(f"{plain(each.queue)}: {'BUSY' if busy[each.queue] else 'ok'}: {said}")
     sys.exit(1 if any(busy.values()) else 0)
 
@@ -187,9 +203,11 @@ def clear(name: str, connection: str, *, yes: bool) -> None:
         if not yes:
             sizes = [operations.queue.sizes(part) for part in parts]
             waiting = sum(size.ready + size.delayed for size in sizes)
-            click.confirm(f"forget {waiting} jobs of {plain(name)} for good?", abort=True)
+            click.confirm(
+                f"forget {counted(waiting, 'job')} of {plain(name)} for good?", abort=True
+            )
         count = sum(operations.admin.clear(part) for part in parts)
-    click.echo(f"forgot {count} jobs of {plain(name)}")
+    click.echo(f"forgot {counted(count, 'job')} of {plain(name)}")
 
 
 @queue.command()
@@ -200,7 +218,7 @@ def restart(connection: str) -> None:
         count = len(operations.fleet.workers())
         operations.fleet.restart()
     click.echo(
-        f"asked {count} workers to stop when their jobs are done; "
+        f"asked {counted(count, 'worker')} to stop when their jobs are done; "
         "what keeps them running starts them again"
     )
 

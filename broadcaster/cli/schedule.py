@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from broadcaster.cli.queue_screen import plain
+from broadcaster.cli.table import plain
 
 if TYPE_CHECKING:
     from broadcaster.contracts.application import Application

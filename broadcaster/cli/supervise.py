@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from broadcaster.cli.queue_screen import plain, shown_seconds
+from broadcaster.cli.queue_screen import shown_seconds
+from broadcaster.cli.table import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

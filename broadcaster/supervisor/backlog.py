@@ -49,6 +49,7 @@ class Backlog:
         rates: over the last 1, 5 and 15 minutes.
         runtimes: per job class, the most frequent first.
         pause: since when, until when, by whom; None: it is not paused.
+        paused_lanes: lanes that are paused.
     """
 
     queue: str
@@ -64,6 +65,7 @@ class Backlog:
     rates: Sequence[Rate] = ()
     runtimes: Sequence[Runtime] = ()
     pause: Pause | None = None
+    paused_lanes: int = 0
 
     @property
     def size(self) -> int:
@@ -116,7 +118,8 @@ def backlog(queue: str, parts: Sequence[Reading], workers: Sequence[WorkerRecord
         workers=len(serving),
         rates=rates,
         runtimes=runtimes,
-        pause=next((part.pause for part in parts if part.pause is not None), None),
+        pause=next((part.pause for part in parts if part.name == queue), None),
+        paused_lanes=sum(part.pause is not None for part in parts if part.name != queue),
     )
 
 
@@ -227,6 +230,7 @@ def as_json(queue: Backlog) -> Mapping[str, object]:
         "workers": queue.workers,
         "rates": [rate._asdict() for rate in queue.rates],
         "runtimes": [runtime._asdict() for runtime in queue.runtimes],
+        "paused_lanes": queue.paused_lanes,
         "paused": None
         if pause is None
         else {"since": pause.since, "until": pause.until, "by": pause.by},

@@ -10,9 +10,11 @@ from click.testing import CliRunner
 from broadcaster.cli.queue import queue
 from broadcaster.contracts.fleet import CurrentJob, WorkerRecord
 from broadcaster.contracts.queue import NewJob, StepRequest
+from broadcaster.contracts.queue_admin import bin_of
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.lifecycle import LifecycleEvent, QueueBusy, QueuePaused, QueueResumed
 from tests.cli.surroundings import surround
@@ -89,6 +91,19 @@ def beat(redis_url: str, prefix: str, record: WorkerRecord) -> None:
     asyncio.run(tell())
 
 
+def took(redis_url: str, prefix: str, queue: str, seconds: float) -> None:
+    """Tell that jobs of `queue` take so long."""
+
+    async def tell() -> None:
+        clients = RedisClients(redis_url, prefix)
+        try:
+            await RedisQueueAdmin(clients).tell(queue, {("shop.Mail", bin_of(seconds)): 1})
+        finally:
+            await clients.aclose()
+
+    asyncio.run(tell())
+
+
 def test_row_44_status_shows_queues_with_their_lanes_and_workers_with_their_jobs(
     store: RedisClients, redis_url: str, prefix: str
 ) -> None:
@@ -129,9 +144,30 @@ def test_row_44_a_busy_queue_is_told_and_ends_the_monitor_with_1(
     text = run("monitor", "mail,calm", "--max", "3", code=1)
 
     assert "mail: BUSY: 3 jobs" in text
-    assert "calm: ok: 1 jobs" in text
+    assert "calm: ok: 1 job\n" in text
     assert heard == [QueueBusy(connection_name="default", queue="mail", size=3)]
     assert loaded("monitor", "calm", "--max", "3", "--json")[0]["busy"] == []
+
+
+def test_row_44_a_queue_is_busy_when_a_new_job_would_wait_too_long(
+    store: RedisClients, redis_url: str, prefix: str
+) -> None:
+    push(store, "mail", "mail", "mail")
+    beat(redis_url, prefix, WorkerRecord(id="w", queues=("mail",), slots=1))
+    took(redis_url, prefix, "mail", 100.0)
+
+    assert "mail: ok" in run("monitor", "mail", "--max-wait", "1000")
+    assert "mail: BUSY: a new job would wait" in run("monitor", "mail", "--max-wait", "60", code=1)
+    (mail,) = loaded("monitor", "mail", "--max-wait", "60", "--json", code=1)
+    assert mail["expected_wait"] == pytest.approx(300, rel=0.25)
+
+
+def test_a_monitor_of_a_queue_that_there_never_was_says_so(store: RedisClients) -> None:
+    push(store, "mail")
+
+    text = run("monitor", "mial")
+
+    assert "nothing was ever pushed to a queue mial - did you mean 'mail'?" in text
 
 
 def test_a_monitor_needs_a_queue() -> None:
@@ -167,6 +203,27 @@ def test_row_45_a_pause_may_end_by_itself(store: RedisClients) -> None:
     assert "left" in run("status")
 
 
+def test_row_45_a_pause_holds_lanes_that_the_queue_had_once(
+    store: RedisClients, redis_url: str, prefix: str
+) -> None:
+    push(store, "mail#200")
+
+    run("pause", "mail")
+
+    assert reserved(redis_url, prefix, "mail#200") == 0
+    run("resume", "mail")
+    assert reserved(redis_url, prefix, "mail#200") == 1
+
+
+def test_a_paused_lane_is_not_a_paused_queue(store: RedisClients) -> None:
+    push(store, "mail#2", "mail")
+
+    run("pause", "mail#2")
+
+    (mail,) = loaded("status", "--json")["queues"]
+    assert (mail["paused"], mail["paused_lanes"]) == (None, 1)
+
+
 def test_clearing_asks_first_and_forgets_lanes_and_delayed_jobs(store: RedisClients) -> None:
     push(store, "mail", "mail#1", "other")
     RedisQueue(store).push([NewJob(id="f" * 32, queue="mail", body=b"{}", delay=60)])
@@ -180,4 +237,4 @@ def test_clearing_asks_first_and_forgets_lanes_and_delayed_jobs(store: RedisClie
 def test_a_restart_is_told_to_all_workers(redis_url: str, prefix: str) -> None:
     beat(redis_url, prefix, WorkerRecord(id="w1"))
 
-    assert "asked 1 workers" in run("restart")
+    assert "asked 1 worker " in run("restart")

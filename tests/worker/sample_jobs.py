@@ -22,6 +22,11 @@ gates: dict[str, asyncio.Event] = {}
 """Events that jobs wait for."""
 
 
+def gate(name: str) -> asyncio.Event:
+    """Return the event that jobs with this `gate` wait for."""
+    return gates.setdefault(name, asyncio.Event())
+
+
 class Note(Job):
     text: str
 

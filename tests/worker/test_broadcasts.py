@@ -24,21 +24,13 @@ from tests.worker.sample_jobs import Note, Waiting
 from tests.worker.worker_world import WorkerWorld, broadcast_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from broadcaster.contracts.publisher import Publication
     from broadcaster.contracts.queue import NewJob
     from tests.faults import FaultyServer
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture(autouse=True)
-def seen() -> Iterator[list[str]]:
-    sample_jobs.seen.clear()
-    sample_jobs.gates.clear()
-    yield sample_jobs.seen
-    sample_jobs.seen.clear()
 
 
 def refusing(name: str, error: Exception) -> Callable[[Sequence[Publication]], None]:

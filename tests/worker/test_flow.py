@@ -21,30 +21,15 @@ from broadcaster.protocol.payload import ChainPlace, NextJob, decode_payload, en
 from broadcaster.worker.options import ExitReason
 from broadcaster.worker.pulse import Pulse, described
 from tests.polling import eventually, eventually_async
-from tests.worker import sample_jobs
-from tests.worker.sample_jobs import Note, Waiting
+from tests.worker.sample_jobs import Note, Waiting, gate
 from tests.worker.worker_world import broadcast_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from broadcaster.contracts.fleet import WorkerRecord
     from broadcaster.worker.worker import Worker
     from tests.worker.worker_world import WorkerWorld
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture(autouse=True)
-def seen() -> Iterator[list[str]]:
-    sample_jobs.seen.clear()
-    sample_jobs.gates.clear()
-    yield sample_jobs.seen
-    sample_jobs.seen.clear()
-
-
-def gate(name: str) -> asyncio.Event:
-    return sample_jobs.gates.setdefault(name, asyncio.Event())
 
 
 async def test_a_paused_worker_finishes_and_takes_nothing_new_until_it_resumes_row_42(

@@ -22,7 +22,6 @@ from broadcaster.jobs.lifecycle import (
 )
 from broadcaster.worker.options import ExitReason
 from tests.polling import eventually
-from tests.worker import sample_jobs
 from tests.worker.sample_jobs import FailingOnce, Note, TooLong, Touchy, TouchyInThread
 
 if TYPE_CHECKING:
@@ -31,13 +30,6 @@ if TYPE_CHECKING:
     from tests.worker.worker_world import WorkerWorld
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture(autouse=True)
-def seen() -> Iterator[list[str]]:
-    sample_jobs.seen.clear()
-    yield sample_jobs.seen
-    sample_jobs.seen.clear()
 
 
 @pytest.fixture

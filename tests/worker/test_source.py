@@ -15,24 +15,16 @@ from broadcaster.protocol.lanes import LANES, lane_name, lane_names, ordered_que
 from broadcaster.worker.options import ExitReason
 from broadcaster.worker.source import Source
 from tests.polling import eventually
-from tests.worker import sample_jobs
 from tests.worker.sample_jobs import Note
 from tests.worker.worker_world import WorkerWorld, broadcast_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from broadcaster.contracts.publisher import Publication
     from broadcaster.contracts.queue import NewJob
 
 redis = pytest.mark.redis
-
-
-@pytest.fixture(autouse=True)
-def seen() -> Iterator[list[str]]:
-    sample_jobs.seen.clear()
-    yield sample_jobs.seen
-    sample_jobs.seen.clear()
 
 
 def on_channel(channel: str, number: int) -> NewJob:

@@ -17,18 +17,8 @@ from tests.worker import sample_jobs
 from tests.worker.sample_jobs import Deaf, Note, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from broadcaster.contracts.queue import StepReply, StepRequest
     from tests.worker.worker_world import WorkerWorld
-
-
-@pytest.fixture(autouse=True)
-def seen() -> Iterator[list[str]]:
-    sample_jobs.seen.clear()
-    sample_jobs.gates.clear()
-    yield sample_jobs.seen
-    sample_jobs.seen.clear()
 
 
 @pytest.mark.parametrize(

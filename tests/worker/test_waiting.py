@@ -17,17 +17,7 @@ from tests.worker import sample_jobs
 from tests.worker.sample_jobs import Note, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.worker.worker_world import WorkerWorld
-
-
-@pytest.fixture(autouse=True)
-def seen() -> Iterator[list[str]]:
-    sample_jobs.seen.clear()
-    sample_jobs.gates.clear()
-    yield sample_jobs.seen
-    sample_jobs.seen.clear()
 
 
 def added(waiting: WaitingJobs, job_id: str, rank: int, now: float = 0.0) -> None:

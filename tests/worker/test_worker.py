@@ -14,7 +14,6 @@ from broadcaster.errors import DriverUnavailable
 from broadcaster.protocol.payload import Payload, encode_payload
 from broadcaster.worker.options import ExitReason
 from tests.polling import eventually
-from tests.worker import sample_jobs
 from tests.worker.sample_jobs import (
     Blocking,
     Cancelling,
@@ -28,27 +27,14 @@ from tests.worker.sample_jobs import (
     NoteInThread,
     TooLong,
     Waiting,
+    gate,
 )
 from tests.worker.worker_world import WorkerWorld, broadcast_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.faults import FaultyServer
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture(autouse=True)
-def seen() -> Iterator[list[str]]:
-    sample_jobs.seen.clear()
-    sample_jobs.gates.clear()
-    yield sample_jobs.seen
-    sample_jobs.seen.clear()
-
-
-def gate(name: str) -> asyncio.Event:
-    return sample_jobs.gates.setdefault(name, asyncio.Event())
 
 
 async def test_async_and_sync_jobs_are_run(world: WorkerWorld, seen: list[str]) -> None:

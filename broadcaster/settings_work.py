@@ -118,7 +118,7 @@ class WorkerSettings:
     weights: bool = False
     concurrency: int = 10
     processes: int = 1
-    reserve_ahead: int = 100
+    reserve_ahead: int = 300
     tries: int = 1
     timeout: float | None = None
     backoff: tuple[float, ...] = ()

@@ -21,6 +21,7 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._rows: dict[float, _Row] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def limits(self) -> int:
@@ -31,7 +32,8 @@ class Deadlines:
         """Return a block for ``with`` that may take so long; see `Deadline`."""
         row = self._rows.get(seconds)
         if row is None:
-            row = self._rows[seconds] = _Row(seconds, self._rows)
+            self._loop = self._loop or asyncio.get_running_loop()
+            row = self._rows[seconds] = _Row(seconds, self._loop, self._rows)
         return Deadline(row)
 
     def close(self) -> None:
@@ -62,7 +64,7 @@ class Deadline:
         self.expired = False
 
     def __enter__(self) -> Self:
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._row.loop))
         self._cancelling = self._task.cancelling()
         self._row.add(self)
         return self
@@ -94,20 +96,22 @@ class _Row:
         rows: where it stands, and takes itself away when it is empty.
     """
 
-    __slots__ = ("_rows", "_seconds", "_timer", "_waiting")
+    __slots__ = ("_rows", "_seconds", "_timer", "_waiting", "loop")
 
-    def __init__(self, seconds: float, rows: dict[float, _Row]) -> None:
+    def __init__(
+        self, seconds: float, loop: asyncio.AbstractEventLoop, rows: dict[float, _Row]
+    ) -> None:
+        self.loop = loop
         self._seconds = seconds
         self._rows = rows
         self._waiting: dict[Deadline, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, block: Deadline) -> None:
-        loop = asyncio.get_running_loop()
-        block.at = loop.time() + self._seconds
+        block.at = self.loop.time() + self._seconds
         self._waiting[block] = None
         if self._timer is None:
-            self._timer = loop.call_at(block.at, self._look)
+            self._timer = self.loop.call_at(block.at, self._look)
 
     def drop(self, block: Deadline) -> None:
         self._waiting.pop(block, None)
@@ -120,12 +124,11 @@ class _Row:
 
     def _look(self) -> None:
         self._timer = None
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self.loop.time()
         over: list[Deadline] = []
         for block in self._waiting:
             if block.at > now:
-                self._timer = loop.call_at(block.at, self._look)
+                self._timer = self.loop.call_at(block.at, self._look)
                 break
             over.append(block)
         for block in over:

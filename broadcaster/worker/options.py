@@ -107,7 +107,7 @@ class WorkerOptions:
     stop_when_empty_for: float | None = None
     weights: Mapping[str, int] | None = None
     lanes: int = LANES
-    reserve_ahead: int = 100
+    reserve_ahead: int = 300
     rest: float = 0.0
     sleep: float = 2.0
     linger: float = 5.0

@@ -66,6 +66,7 @@ class Running:
         self._resting = 0
         self._checked = 0.0
         self._in_slots = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.plain: dict[asyncio.Task[Settlement], tuple[Line, HeldJob]] = {}
         self.lanes: set[asyncio.Task[list[Settlement]]] = set()
         self.ahead = WaitingJobs(0 if options.rest else options.reserve_ahead)
@@ -219,7 +220,7 @@ class Running:
     def _start(self, line: Line, reserved: Reserved, hold: HeldJob) -> None:
         hold.started = time.monotonic()
         self.started += 1
-        task = new_task(self._runner.run(line.name, reserved, hold))
+        task = new_task(self._own_loop(), self._runner.run(line.name, reserved, hold))
         self._renew(hold, task)
         self.plain[task] = (line, hold)
         if reserved.alone and not self._options.trusted:
@@ -242,6 +243,12 @@ class Running:
             self._settles(line, task.result())
             self._wake()
         self._fill()
+
+    def _own_loop(self) -> asyncio.AbstractEventLoop:
+        # Asking asyncio takes a system call on Python 3.11.
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def _freed(self) -> None:
         if not self.plain:
@@ -287,7 +294,7 @@ class Running:
         return hold
 
     def _renew(self, hold: HeldJob, task: asyncio.Task[Any]) -> None:
-        hold.on_lost = partial(_cancel_soon, asyncio.get_running_loop(), task)
+        hold.on_lost = partial(_cancel_soon, self._own_loop(), task)
         self._heartbeat.add(hold)
 
     def _ended(

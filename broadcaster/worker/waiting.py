@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from broadcaster.contracts.queue import Reserved
@@ -22,7 +24,7 @@ REST_SECONDS = 2.0
 _WEIGHT = 0.1
 
 
-class Waiting(NamedTuple):
+class Waiting(msgspec.Struct, frozen=True):
     """A job that is held and has not begun."""
 
     number: int

@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import broadcaster.jobs.nested_batch  # noqa: F401
 from broadcaster import current
 from broadcaster.contracts.connections import QueueConnection
+from broadcaster.drivers.redis.batches import RedisBatches
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.continuity import RedisContinuity
 from broadcaster.drivers.redis.fleet import RedisFleet
@@ -87,7 +89,7 @@ class OpenWorker(NamedTuple):
         await current.application().aclose()
         await self.clients.aclose()
         self.heartbeat_clients.close()
-        self.lock_clients.close()
+        await self.lock_clients.aclose()
 
 
 def open_worker(
@@ -114,19 +116,21 @@ def open_worker(
     application = current.configure(settings)
     clients = RedisClients(url, settings.prefix)
     heartbeat_clients = RedisClients(url, settings.prefix)
-    # Locks are shared by all connections, so they are on the server of the settings.
-    lock_clients = RedisClients(settings.redis_url or url, settings.prefix)
+    # Locks and batches are shared by all connections: they are on the server of the settings.
+    shared = settings.redis_url or url
+    lock_clients = RedisClients(shared, settings.prefix)
+    batches = RedisBatches(clients if shared == url else lock_clients)
     stopping = asyncio.Event()
     runtimes = Runtimes(RedisQueueAdmin(clients))
     journal = OwnJobsJournal(options.connection, runtimes)
     broadcasts = BroadcastPublisher(application.publisher(), stopping, journal)
-    queue = RedisQueue(clients)
+    queue = RedisQueue(clients, batches=batches)
     facts = FactSpreader(
         QueueConnection(name=name, queue=queue, default_queue=connection.default),
         partial(listener_jobs, default_queue=connection.default),
         journal,
     )
-    stores = QueueStores(queue, application.batches)
+    stores = QueueStores(queue, batches)
     runner = JobRunner(registry, options, broadcasts, facts, stores, runtimes)
     _warn_of_deaf_listeners(settings)
     _warn_of_missing_services()

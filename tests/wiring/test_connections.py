@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from broadcaster import Job, current
+from broadcaster import Job, batch, chain, current
 from broadcaster.drivers.null import NullQueue
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import NotConfigured
@@ -19,6 +19,7 @@ from broadcaster.settings import ConnectionSettings, QueueSettings, Settings, Wo
 from broadcaster.wiring.connections import QueueConnections
 from broadcaster.wiring.worker import open_worker
 from broadcaster.wiring.worker_options import worker_options
+from tests.polling import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -169,3 +170,33 @@ async def test_row_16_a_worker_of_a_connection_runs_its_jobs(redis_url: str, pre
     current.reset()
 
     assert noted == ["for long"]
+
+
+async def test_a_batch_on_a_server_of_its_own_is_found_and_finished(
+    redis_url: str, prefix: str
+) -> None:
+    """Whoever asks for a batch does not know which connection its jobs are on."""
+    noted.clear()
+    elsewhere = redis_url.replace("db=0", "db=3")
+    settings = Settings(
+        redis_url=redis_url,
+        prefix=prefix,
+        queues={"long": ConnectionSettings(redis_url=elsewhere, default="slow")},
+    )
+    current.configure(settings)
+    parts = batch([Note(text="a"), Note(text="b")]).then(Note(text="then"))
+    await chain([Note(text="first"), parts, Note(text="last")]).adispatch()
+    await current.application().aclose()
+    said = WorkerSettings(connection="long")
+    opened = open_worker(settings, worker_options(settings, said))
+    running = asyncio.create_task(opened.worker.run())
+
+    await eventually(lambda: {"then", "last"} <= set(noted))
+
+    (record,) = await asyncio.to_thread(current.application().batches.newest)
+    opened.worker.stop()
+    async with asyncio.timeout(30):
+        await running
+    await opened.aclose()
+    current.reset()
+    assert (record.total, record.pending, record.finished) == (2, 0, True)

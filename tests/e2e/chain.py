@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 from broadcaster import PrivateChannel, ShouldBroadcast
 from broadcaster.settings import Settings
 from broadcaster.wiring.backend import open_backend
-from tests.gateway.processes import environment
+from tests.gateway.processes import environment, serve_process
 from tests.gateway.world import APP
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from broadcaster.testing.client import PusherClient
     from broadcaster.wiring.backend import Backend
+
+CHANNEL = "private-orders.7"
 
 
 @dataclass
@@ -68,6 +71,32 @@ async def backend(redis_url: str, prefix: str) -> AsyncIterator[Backend]:
         current.reset()
 
 
+@asynccontextmanager
+async def subscriber(
+    redis_url: str, prefix: str, *, lease: float = 2.0
+) -> AsyncIterator[PusherClient]:
+    """Run a gateway, be the application, and subscribe to what is told of orders."""
+    async with (
+        serve_process(redis_url, prefix, lease=lease) as gateway,
+        backend(redis_url, prefix),
+        gateway.connect() as client,
+    ):
+        await client.subscribe(CHANNEL)
+        yield client
+
+
 def kill(process: asyncio.subprocess.Process) -> None:
     """End a process as a crash would."""
     os.kill(process.pid, signal.SIGKILL)
+
+
+def numbers(client: PusherClient) -> list[int]:
+    """Return the numbers of the orders that it was told of."""
+    return [data["number"] for data in client.received("App\\Events\\OrderShipped")]
+
+
+async def until(client: PusherClient, count: int, within: float) -> None:
+    """Wait until it was told of `count` orders."""
+    async with asyncio.timeout(within):
+        while len(numbers(client)) < count:
+            await client.next("App\\Events\\OrderShipped", within=within)

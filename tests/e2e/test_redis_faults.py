@@ -10,11 +10,7 @@ import pytest
 
 from broadcaster import abroadcast, broadcast
 from broadcaster.errors import DriverUnavailable
-from broadcaster.testing.client import connected
-from tests.e2e.chain import OrderShipped, backend, work_process
-from tests.e2e.test_crashes import CHANNEL, numbers, until
-from tests.gateway.processes import serve_process
-from tests.gateway.world import APP
+from tests.e2e.chain import OrderShipped, numbers, subscriber, until, work_process
 
 if TYPE_CHECKING:
     from tests.faults import FaultyServer
@@ -38,13 +34,7 @@ async def test_a_freeze_is_said_within_two_seconds_and_nothing_accepted_is_lost(
     redis_server: FaultyServer,
 ) -> None:
     url, prefix = redis_server.url, "freeze"
-    async with (
-        serve_process(url, prefix, lease=15) as gateway,
-        backend(url, prefix),
-        work_process(url, prefix),
-        connected(f"ws://127.0.0.1:{gateway.port}", APP) as client,
-    ):
-        await client.subscribe(CHANNEL)
+    async with subscriber(url, prefix, lease=15) as client, work_process(url, prefix):
         taken = await accepted_of(5, 0)
         await until(client, 5, 20)
         # More than a worker can have finished when the server freezes.
@@ -81,12 +71,7 @@ async def test_a_restart_with_its_file_loses_nothing_of_the_queue(
     redis_server: FaultyServer,
 ) -> None:
     url, prefix = redis_server.url, "restart"
-    async with (
-        serve_process(url, prefix, lease=15) as gateway,
-        backend(url, prefix),
-        connected(f"ws://127.0.0.1:{gateway.port}", APP) as client,
-    ):
-        await client.subscribe(CHANNEL)
+    async with subscriber(url, prefix, lease=15) as client:
         taken = await accepted_of(20, 0)
         async with work_process(url, prefix):
             redis_server.restart(keep_data=True)
@@ -100,13 +85,7 @@ async def test_a_restart_with_its_file_loses_nothing_of_the_queue(
 
 async def test_everything_works_again_after_a_restart_empty(redis_server: FaultyServer) -> None:
     url, prefix = redis_server.url, "emptied"
-    async with (
-        serve_process(url, prefix, lease=15) as gateway,
-        backend(url, prefix),
-        work_process(url, prefix),
-        connected(f"ws://127.0.0.1:{gateway.port}", APP) as client,
-    ):
-        await client.subscribe(CHANNEL)
+    async with subscriber(url, prefix, lease=15) as client, work_process(url, prefix):
         await accepted_of(3, 0)
         await until(client, 3, 20)
 

@@ -38,6 +38,7 @@ class User:
     id: int
     name: str
     email: str
+    phone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class Order:
 
 
 USERS = {
-    "ada-token": User(1, "Ada", "ada@example.com"),
-    "grace-token": User(2, "Grace", "grace@example.com"),
+    "ada-token": User(1, "Ada", "ada@example.com", "+20 100"),
+    "grace-token": User(2, "Grace", "grace@example.com", "+20 200"),
 }
 ORDERS: dict[int, Order] = {}
 _ids = itertools.count(1)
@@ -75,14 +76,20 @@ class OrderShipped(ShouldBroadcast):
         }
 
 
-class SendOrderNotification(Job, tries=3, backoff=[1, 5]):
+class SendOrderNotification(Job, tries=3, timeout=120, backoff=[1, 5]):
     """Carries what it needs: the worker is another process, and runs it later."""
 
     order_id: int
     email: str
+    phone: str
 
     async def handle(self) -> None:
         log.info("mail to %s: order #%d placed successfully", self.email, self.order_id)
+        log.info("text to %s: order #%d placed successfully", self.phone, self.order_id)
+
+    async def failed(self, error: BaseException) -> None:
+        """When the last try has failed."""
+        log.error("nobody was told of order #%d: %s", self.order_id, error)
 
 
 # Who may listen: every user to the orders of their own.
@@ -108,7 +115,8 @@ async def submit_order(request: Request) -> Response:
     order = Order(next(_ids), user.id, amount, "pending")
     ORDERS[order.id] = order
 
-    await SendOrderNotification(order_id=order.id, email=user.email).adispatch()
+    told = SendOrderNotification(order_id=order.id, email=user.email, phone=user.phone)
+    await told.adispatch()
     await abroadcast(OrderShipped(order))
 
     return JSONResponse({"success": True, "order_id": order.id}, HTTPStatus.CREATED)

@@ -33,6 +33,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     module = import_example("checkout", "checkout")
     module.setup(models=module.Base, sessions=module.sessions)
     module.connect(url)
+    module.stock("book", 10)
+    module.SENT.clear()
+    module.SALES.clear()
     yield module
     module.sessions.kw["bind"].dispose()
 
@@ -42,41 +45,80 @@ def history(checkout: Any, order_id: int) -> str:
         return str(session.get(checkout.Order, order_id).history)
 
 
+def left(checkout: Any) -> int:
+    with checkout.sessions() as session:
+        return int(session.get(checkout.Product, "book").stock)
+
+
 @pytest.mark.parametrize(
     ("ships", "steps"),
-    [(True, "paid reserved labelled confirmed"), (False, "paid reserved confirmed")],
+    [(True, "reserved paid labelled confirmed"), (False, "reserved paid confirmed")],
 )
 async def test_an_order_goes_through_its_chain(
     checkout: Any, settings: Settings, *, ships: bool, steps: str
 ) -> None:
-    order_id = checkout.place_order(1, 4_200, ships=ships)
+    order_id = checkout.place_order(1, "book", 4_200, quantity=2, ships=ships)
 
     await work_until(
         lambda: "confirmed" in history(checkout, order_id), settings, "default", "mail"
     )
 
-    assert history(checkout, order_id) == steps
+    assert (history(checkout, order_id), left(checkout)) == (steps, 8)
+
+
+async def test_row_53_a_confirmed_order_is_told_by_mail_text_and_on_two_channels(
+    checkout: Any, settings: Settings
+) -> None:
+    order_id = checkout.place_order(7, "book", 4_200, phone="+20 100")
+    assert broadcasts() == 2  # one for each channel's lane
+
+    await work_until(
+        lambda: len(checkout.SENT) == 2 and checkout.SALES,
+        settings, "default", "mail", "sms", "analytics",
+    )  # fmt: skip
+
+    mail, text = checkout.SENT
+    assert mail == f"mail to user 7: order {order_id} is confirmed"
+    assert text == f"text to +20 100: Your order #{order_id} is confirmed!"
+    assert checkout.SALES == {"book": 4_200}
 
 
 async def test_a_payment_that_fails_cancels_the_order(checkout: Any, settings: Settings) -> None:
-    order_id = checkout.place_order(1, 4_200_000, ships=True)
+    order_id = checkout.place_order(1, "book", 4_200_000)
+
+    await work_until(
+        lambda: "cancelled" in history(checkout, order_id), settings, "default", "mail"
+    )
+
+    assert (history(checkout, order_id), left(checkout)) == ("reserved cancelled", 10)
+
+
+async def test_an_order_of_more_than_there_is_is_cancelled_at_once(
+    checkout: Any, settings: Settings
+) -> None:
+    order_id = checkout.place_order(1, "book", 4_200, quantity=11)
 
     await work_until(lambda: history(checkout, order_id), settings, "default", "mail")
 
-    assert history(checkout, order_id) == "cancelled"
+    (failed,) = current.application().failed_jobs.find()
+    assert (history(checkout, order_id), failed.attempts) == ("cancelled", 1)
+    assert "only 10 of book are left" in failed.error
 
 
 async def test_an_order_that_is_rolled_back_queues_nothing(
     checkout: Any, settings: Settings
 ) -> None:
     with suppress(ZeroDivisionError), checkout.sessions() as session, session.begin():
-        order = checkout.Order(user_id=1, amount=1)
+        order = checkout.Order(user_id=1, sku="book", amount=1)
         session.add(order)
         session.flush()
         checkout.ProcessPayment(order=checkout.Ref(order)).dispatch(after_commit=True)
+        checkout.emit(checkout.OrderPlaced(order.id, 1, "book", 1), after_commit=True)
         raise ZeroDivisionError
 
     assert current.application().queue.sizes("default").ready == 0
+    assert current.application().queue.sizes("analytics").ready == 0
+    assert broadcasts() == 0
 
 
 @pytest.fixture
@@ -323,7 +365,7 @@ async def test_the_provider_gets_no_more_mails_than_it_takes(
 def test_payloads_of_examples_hold_no_rows(checkout: Any, settings: Settings) -> None:
     """What is queued refers to rows; a worker reads them again."""
     with checkout.sessions() as session, session.begin():
-        order = checkout.Order(user_id=1, amount=4_200)
+        order = checkout.Order(user_id=1, sku="book", amount=4_200)
         session.add(order)
         session.flush()
         payload = checkout.ProcessPayment(order=checkout.Ref(order)).encode_fields()

@@ -83,13 +83,26 @@ class Case:
         return {event.key for event in self.history if event.what == "skipped"}
 
     @cached_property
+    def uncertain(self) -> set[str]:
+        """Keys of what was dispatched more than once, since the first call had no answer."""
+        repeated = {event.key for event in self.history if event.what == "uncertain"}
+        return {
+            task.key
+            for op in self.plan.ops
+            if not isinstance(op, Beat) and op.key in repeated
+            for task in tasks_of(op)
+        }
+
+    @cached_property
     def due(self) -> dict[str, str]:
         """What must have become of each task: the `End`, "never", or "maybe"."""
         due: dict[str, str] = {}
         for op in self.plan.ops:
             match op:
                 case Task():
-                    due[op.key] = "never" if op.key in self.skipped else op.end
+                    due[op.key] = op.end
+                    if op.key in self.skipped:
+                        due[op.key] = "maybe" if op.key in self.uncertain else "never"
                 case Chain():
                     due |= {link.key: link.end for link in op.links}
                     due[op.catch.key] = "done" if chain_breaks(op) else "never"
@@ -177,12 +190,14 @@ def _nothing_is_doubled(case: Case) -> Iterator[Finding]:
     for key, found in ids.items():
         if key not in case.tasks:
             yield Finding("stray job", key, "nobody has planned it")
-        elif len(found) > 1:
+        elif len(found) > 1 and key not in case.uncertain:
             yield Finding("doubled job", key, f"it was queued as {', '.join(sorted(found))}")
 
 
 def _runs_follow_from_each_other(case: Case) -> Iterator[Finding]:
     for key, runs in case.by_key.items():
+        if key in case.uncertain:
+            continue
         task = case.tasks.get(key)
         mends = task is not None and task.mendable
         for before, run in pairwise(runs):
@@ -270,8 +285,9 @@ def _unique_jobs_are_alone(case: Case) -> Iterator[Finding]:
 
 def _skipped_jobs_had_an_owner(case: Case) -> Iterator[Finding]:
     queued = {event.job_id: event for event in case.history if event.what == "queued"}
+    unsure = {case.tasks[key].group for key in case.uncertain}
     for event in case.history:
-        if event.what == "skipped":
+        if event.what == "skipped" and event.group not in unsure:
             owner = queued.get(event.job_id)
             if owner is None or owner.group != event.group:
                 yield Finding("unique", event.key, f"skipped for {event.job_id}, which has no lock")
@@ -335,10 +351,15 @@ def _settlements_count(case: Case) -> Iterator[Finding]:
     done += sum(case.done(key) and key not in case.failed for key in case.due)
     done += sum(_skipped_in(case, op) for op in case.plan.ops if isinstance(op, Batch))
     failed = len(case.state.failed)
-    if case.state.settled != (done, failed):
+    spare = sum(event.what == "uncertain" for event in case.history)
+    if not _between(case.state.settled, (done, failed), spare):
         text = f"{done} jobs were done and {failed} failed; the queues have settled "
         text += f"{case.state.settled[0]} and {case.state.settled[1]}"
         yield Finding("settlements", "all", text)
+
+
+def _between(settled: tuple[int, int], least: tuple[int, int], spare: int) -> bool:
+    return all(low <= number <= low + spare for number, low in zip(settled, least, strict=True))
 
 
 def _skipped_in(case: Case, batch: Batch) -> int:

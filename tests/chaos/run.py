@@ -136,7 +136,7 @@ class _Show:
         self.fleet = RedisFleet(clients)
         self.dispatcher = Dispatcher(record)
         self.listener = Listener(clients.blocking(), f"{PREFIX}:{{1:chaos-*}}")
-        self.struck = 0
+        self.struck = self.restarts = 0
         self.calm = False
 
     @classmethod
@@ -165,8 +165,9 @@ class _Show:
     def beside(self, say: Callable[[str], None]) -> list[Coroutine[object, object, None]]:
         """What goes on while the run is played."""
         servers = [] if self.options.restart_redis is None else [self._strike_server()]
+        servers = servers or [self.listener.listen()]  # which ends with the server
         seats = [self.plant.keep(seat) for seat in self.plant.seats]
-        return [*seats, self.listener.listen(), self._strike(), self._tell(say), *servers]
+        return [*seats, self._strike(), self._tell(say), *servers]
 
     async def play(self, say: Callable[[str], None]) -> State:
         """Dispatch everything, wait until it is over, and return what is left."""
@@ -204,16 +205,24 @@ class _Show:
         self.record.mend()
         for op in self.plan.ops:
             if isinstance(op, Batch) and op.mendable:
-                found = await afind_batch(self.dispatcher.batches[op.key])
-                if found is not None:
-                    await found.aretry_failed()
+                await eventually_async(partial(self._retry, op), within=self.options.patience)
+
+    async def _retry(self, op: Batch) -> bool:
+        try:
+            found = await afind_batch(self.dispatcher.batches[op.key])
+            if found is not None:
+                await found.aretry_failed()
+        except DriverUnavailable:  # safe to repeat
+            return False
+        return True
 
     async def _over(self) -> bool:
         """Wait until no job is left; False if that takes too long."""
         deadline = time.monotonic() + self.options.patience
         while time.monotonic() < deadline:
-            if await asyncio.to_thread(self.remains.are_nothing):
-                return True
+            with suppress(DriverUnavailable):
+                if await asyncio.to_thread(self.remains.are_nothing):
+                    return True
             await asyncio.sleep(POLL)
         return False
 
@@ -256,16 +265,22 @@ class _Show:
                 return
             with suppress(FileNotFoundError, ProcessLookupError, ValueError):
                 os.kill(self.server.pid, signal.SIGKILL)
+                self.restarts += 1
+
+    async def _waiting(self) -> str:
+        try:
+            return f"{len(await asyncio.to_thread(self.remains.bodies))} jobs"
+        except DriverUnavailable:
+            return "unknown"
 
     async def _tell(self, say: Callable[[str], None]) -> None:
         started = time.monotonic()
         while not self.calm:
-            bodies = await asyncio.to_thread(self.remains.bodies)
             events = await asyncio.to_thread(self.record.count)
             say(
                 f"{time.monotonic() - started:5.0f} s: {self.dispatcher.done} of "
-                f"{len(self.plan.ops)} dispatched, {len(bodies)} jobs in queues, "
-                f"{events} events, {self.struck} strikes"
+                f"{len(self.plan.ops)} dispatched, {await self._waiting()} in queues, "
+                f"{events} events, {self.struck} strikes, {self.restarts} restarts of the server"
             )
             await asyncio.sleep(5.0)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from broadcaster.drivers.redis.client import translated
 from broadcaster.protocol.lanes import LANES, lane_names
 from broadcaster.protocol.payload import decode_payload
 from tests.chaos.history import BatchState, FailedState, KeyState
@@ -45,12 +46,12 @@ class Remains:
 
     def are_nothing(self) -> bool:
         """Whether no job and no effect is left; all of it is looked at in one moment."""
-        pipeline = self._clients.sync.pipeline(transaction=True)
-        for line in self._lines:
-            pipeline.exists(
-                self._clients.keys.queue(line, "jobs"), self._clients.keys.queue(line, "outbox")
-            )
-        return not any(pipeline.execute())
+        with translated(self._clients.sync):
+            pipeline = self._clients.sync.pipeline(transaction=True)
+            for line in self._lines:
+                names = [self._clients.keys.queue(line, suffix) for suffix in ("jobs", "outbox")]
+                pipeline.exists(*names)
+            return not any(pipeline.execute())
 
     def settled(self) -> tuple[int, int]:
         """Return how many jobs all queues have settled as done and as failed, in an hour."""
@@ -78,7 +79,8 @@ class Remains:
         return KeyState(shown, kind, None if expires < 0 else expires / 1000, size)
 
     def _read(self, *command: Any) -> Any:
-        return self._clients.sync.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py
+        with translated(self._clients.sync):
+            return self._clients.sync.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py
 
 
 _SIZES = {"hash": "HLEN", "list": "LLEN", "set": "SCARD", "zset": "ZCARD", "string": "STRLEN"}

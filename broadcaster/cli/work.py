@@ -69,15 +69,23 @@ _OPTIONS = (
         type=click.FloatRange(0.05, 60),
         help="Longest time between two looks at an empty queue; jobs wake it. Default: 2.",
     ),
-    click.option("--max-jobs", type=click.IntRange(min=1), help="Stop after this many jobs."),
-    click.option("--max-time", type=click.FloatRange(min=0), help="Stop after this many seconds."),
     click.option(
-        "--memory", type=click.IntRange(min=1), help="Stop when it takes more MB of RAM than this."
+        "--max-jobs", type=click.IntRange(min=0), help="Stop after this many jobs; 0 is no limit."
+    ),
+    click.option(
+        "--max-time",
+        type=click.FloatRange(min=0),
+        help="Stop after this many seconds; 0 is no limit.",
+    ),
+    click.option(
+        "--memory",
+        type=click.IntRange(min=0),
+        help="Stop when it takes more MB of RAM than this; 0 is no limit.",
     ),
     click.option(
         "--max-away",
         type=click.FloatRange(min=0),
-        help="Stop when the queue cannot be reached for this many seconds.",
+        help="Stop when the queue cannot be reached for this many seconds; 0 is never.",
     ),
     click.option("--once", is_flag=True, help="Run one job, if there is one, and stop."),
     click.option("--stop-when-empty", is_flag=True, help="Stop when no job is ready."),
@@ -89,7 +97,11 @@ _OPTIONS = (
     click.option("--force", is_flag=True, help="Take jobs of paused queues too."),
     click.option("--name", help="What monitors call it."),
     click.option("--connection", help="Queue connection to serve. Default: that of [queue]."),
-    click.option("--health-port", type=click.IntRange(1, 65_535), help="Port of /healthz, /ready."),
+    click.option(
+        "--health-port",
+        type=click.IntRange(0, 65_535),
+        help="Port of /healthz and /ready on 127.0.0.1; 0 is none.",
+    ),
     click.option("--health-socket", help="Path of a Unix socket for the same."),
     click.option("--json", is_flag=True, help="Log one JSON object per line."),
 )

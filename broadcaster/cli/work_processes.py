@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("broadcaster.worker")
 
-FIRST_PAUSE, LONGEST_PAUSE, LONG_LIFE = 0.5, 10.0, 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+SHORT_LIFE, LONG_LIFE = 1.0, 10.0
 # A worker that ends with one of these would end so again.
 _HOPELESS = frozenset({2, 78})
+# Done as told, or over its memory: what somebody wanted. Any other is an error.
+_LEVELS = {0: logging.INFO, 12: logging.WARNING}
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _PASSED_ON = (signal.SIGUSR2, signal.SIGCONT)
 
@@ -35,7 +38,46 @@ def run_processes(arguments: Sequence[str], said: WorkerSettings) -> int:
     """
     command = [sys.executable, "-m", "broadcaster", *arguments, "--tethered"]
     ends = said.once or said.stop_when_empty or said.stop_when_empty_for > 0
-    return asyncio.run(WorkerProcesses(command, said.processes, said.health_port, ends=ends).run())
+    health = Health(said.health_port, said.health_socket)
+    return asyncio.run(WorkerProcesses(command, said.processes, health, ends=ends).run())
+
+
+class Health(NamedTuple):
+    """
+    Where the first of several workers answers for its health; the others do beside it.
+
+    Attributes:
+        port: that of the next worker is the next one; 0 is none.
+        path: of a Unix socket; that of the second worker ends with ``.1``. Empty is none.
+    """
+
+    port: int = 0
+    path: str = ""
+
+    def options(self, index: int) -> list[str]:
+        """Return the options of the worker with this number, from 0."""
+        port = ["--health-port", str(self.port + index)] if self.port else []
+        own = f"{self.path}.{index}" if index else self.path
+        return [*port, "--health-socket", own] if self.path else port
+
+
+def pause_after(code: int, lived: float, before: float) -> float:
+    """
+    Return the seconds before a worker that has ended is started again. Pure.
+
+    One that has done what it should (its jobs, its time) goes on at once; one that dies young
+    waits longer each time.
+
+    Args:
+        code: what it ended with.
+        lived: seconds.
+        before: the pause before this start.
+    """
+    if code == 0 and lived >= SHORT_LIFE:
+        return 0.0
+    if code == 0 or lived >= LONG_LIFE:
+        return FIRST_PAUSE
+    return min(max(before, FIRST_PAUSE / 2) * 2, LONGEST_PAUSE)
 
 
 class Tether:
@@ -82,6 +124,9 @@ class Tether:
                     self._resize(self._slots)
 
 
+_NO_HEALTH = Health()
+
+
 class WorkerProcesses:
     """
     Starts workers, starts those again that end, and passes signals on.
@@ -89,17 +134,19 @@ class WorkerProcesses:
     Args:
         command: what each is started with.
         count: how many.
-        health_port: of the first one; the others have the next ones. 0 is none.
+        health: where the first one answers for its health.
         ends: a worker that has ended in good order is not started again.
 
     Attributes:
         processes: those that run.
     """
 
-    def __init__(self, command: list[str], count: int, health_port: int = 0, *, ends: bool) -> None:
+    def __init__(
+        self, command: list[str], count: int, health: Health = _NO_HEALTH, *, ends: bool
+    ) -> None:
         self._command = command
         self._count = count
-        self._health_port = health_port
+        self._health = health
         self._ends = ends
         self._stopping = asyncio.Event()
         self.processes: set[asyncio.subprocess.Process] = set()
@@ -128,7 +175,7 @@ class WorkerProcesses:
     async def _keep(self, index: int) -> None:
         """Keep one worker running, with a pause that grows while it dies young."""
         loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE
+        pause = 0.0
         while True:
             started = loop.time()
             code = await self._run_one(index)
@@ -137,9 +184,8 @@ class WorkerProcesses:
                 if code in _HOPELESS:
                     self.stop()
                 return
-            lived = loop.time() - started
-            pause = FIRST_PAUSE if lived > LONG_LIFE else min(pause * 2, LONGEST_PAUSE)
-            level = logging.INFO if code == 0 else logging.ERROR
+            pause = pause_after(code, loop.time() - started, pause)
+            level = _LEVELS.get(code, logging.ERROR)
             fields = {"event": "worker_ended", "code": code}
             text = "worker %d ended with %d; it starts again in %g s"
             _log.log(level, text, index, code, pause, extra=fields)
@@ -150,9 +196,7 @@ class WorkerProcesses:
                 return
 
     async def _run_one(self, index: int) -> int:
-        command = [*self._command]
-        if self._health_port:
-            command += ["--health-port", str(self._health_port + index)]
+        command = [*self._command, *self._health.options(index)]
         # The worker stops when this pipe closes, so ours may be killed without leaving it.
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, start_new_session=True

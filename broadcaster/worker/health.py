@@ -12,13 +12,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from broadcaster.errors import ConfigurationError
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
     from broadcaster.worker.worker import Worker
 
@@ -67,22 +69,37 @@ async def serving_health(worker: Worker, port: int, path: str) -> AsyncGenerator
         path: of a Unix socket; empty is none.
 
     Raises:
-        OSError: the port is taken, or the socket cannot be made.
+        ConfigurationError: the port is taken, or the socket cannot be made.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _serve(worker, reader, writer)
 
     servers: list[asyncio.Server] = []
-    if port:
-        servers.append(await asyncio.start_server(serve, "127.0.0.1", port, limit=MAX_HEAD))
-    if path:
-        servers.append(await asyncio.start_unix_server(serve, path, limit=MAX_HEAD))
     try:
+        if port:
+            with _refused("worker.health_port", str(port)):
+                server = await asyncio.start_server(serve, "127.0.0.1", port, limit=MAX_HEAD)
+            servers.append(server)
+        if path:
+            with _refused("worker.health_socket", path):
+                server = await asyncio.start_unix_server(serve, path, limit=MAX_HEAD)
+            servers.append(server)
         yield
     finally:
         for server in servers:
             server.close()
+
+
+@contextmanager
+def _refused(setting: str, value: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"{setting} {value} cannot be listened on ({error.strerror or error}): choose another, "
+            "or end what has it"
+        ) from error
 
 
 async def _serve(

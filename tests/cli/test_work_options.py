@@ -30,6 +30,8 @@ FLAGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--max-jobs", "5"), {"max_jobs": 5}),
     (("--max-time", "60"), {"max_time": 60.0}),
     (("--memory", "256"), {"memory": 256_000_000}),
+    (("--memory", "0"), {"memory": None}),
+    (("--max-jobs", "0", "--max-time", "0"), {"max_jobs": None, "max_time": None}),
     (("--max-away", "30"), {"max_away": 30.0}),
     (("--once",), {"max_jobs": 1, "stop_when_empty": True}),
     (("--stop-when-empty",), {"stop_when_empty": True}),
@@ -101,6 +103,17 @@ def test_the_command_line_wins_over_the_pool_and_the_pool_over_the_rest(tmp_path
 
     assert (made.tries, made.grace, made.rest) == (4, 6.0, 1.0)
     assert (made.queues, made.pool) == (("a", "b"), "emails")
+
+
+def test_0_takes_back_what_the_settings_limit_row_41(tmp_path: Path) -> None:
+    (tmp_path / "broadcaster.toml").write_text(
+        "[worker]\nmemory = 128\nmax_jobs = 9\n[workers.emails]\nqueue = ['a']\nmemory = 0\n",
+        encoding="utf-8",
+    )
+
+    assert options(tmp_path, "--max-jobs", "0").max_jobs is None
+    assert options(tmp_path).memory == 128_000_000
+    assert options(tmp_path, pool="emails").memory is None
 
 
 def test_without_options_it_serves_broadcasts_and_the_default_queue(tmp_path: Path) -> None:

@@ -82,14 +82,19 @@ class QueueAdmin(Protocol):
         ...
 
     def clear(self, queue: str) -> int:
-        """Forget all jobs that wait, delayed ones too; return their number."""
+        """
+        Forget all jobs that wait, delayed ones too; return their number.
+
+        Those of batches and chains have failed there, as if they were cancelled one by one.
+        """
         ...
 
     def cancel(self, queue: str, job_ids: Sequence[str]) -> int:
         """
         Forget these jobs; return how many there were.
 
-        One that runs ends in peace but is not tried again.
+        One that runs ends in peace but is not tried again. In its batch it has failed, its
+        chain breaks, and a worker calls its `failed` hook; it is not kept with the failed ones.
         """
         ...
 

@@ -7,7 +7,7 @@ The states and guarantees are those of `broadcaster.contracts.queue`, which has 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -228,6 +228,10 @@ class Fail(NamedTuple):
 Settlement = Done | Retry | Release | Postpone | Fail
 
 
+GivenUp = Literal["crashed", "cancelled"]
+"""Why a store gives a job up by itself."""
+
+
 class Owed(NamedTuple):
     """
     What still has to be done after a job was settled, by whoever holds this.
@@ -236,14 +240,16 @@ class Owed(NamedTuple):
         id: of the job; hand it back to `Queue.apply` with the effects that were meant.
         key: names the entry.
         effects: what to do.
-        crashed: the body of a job that the store failed by itself, as `reason` says; what
-            follows from that (its batch, the end of its chain, its failed hook) is for the
-            worker to find out, who then passes the effects on.
-        attempts: tries that were used up, if it crashed.
+        given_up: the body of a job that the store gave up by itself; what follows from that
+            (its batch, the end of its chain, its failed hook) is for the worker to find out,
+            who then passes the effects on.
+        attempts: tries that were used up, if it was given up.
+        reason: why: it took its worker down too often, or was cancelled.
     """
 
     key: str
     effects: tuple[Effect, ...] = ()
     id: str = ""
-    crashed: bytes | None = None
+    given_up: bytes | None = None
     attempts: int = 0
+    reason: GivenUp = "crashed"

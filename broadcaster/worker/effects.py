@@ -76,6 +76,6 @@ class Effects:
             self._done()
 
     async def _known(self, queue: str, owed: Owed) -> Owed:
-        if owed.crashed is None or self._after_crash is None:
+        if owed.given_up is None or self._after_crash is None:
             return owed
         return await self._after_crash(queue, owed)

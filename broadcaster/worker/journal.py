@@ -103,8 +103,8 @@ class Journal:
             announce(JobPopped(connection_name=self._connection, job=taken))
         self.failed(taken, error.code, error)
 
-    def crashed(self, queue: str, owed: Owed, payload: Payload, job: Job) -> None:
-        """The queue has given it up, because it took its worker down too often."""
+    def given_up(self, queue: str, owed: Owed, payload: Payload, job: Job) -> None:
+        """The queue has given it up by itself, or because somebody cancelled it."""
         taken = TakenJob(
             id=payload.id,
             name=payload.job,
@@ -113,7 +113,7 @@ class Journal:
             payload=payload,
             job=job,
         )
-        self.failed(taken, "crashed", None)
+        self.failed(taken, owed.reason, None)
 
     def failed(self, taken: TakenJob, reason: str, error: BaseException | None) -> None:
         """A job was given up."""

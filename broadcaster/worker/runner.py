@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from broadcaster.worker.stores import JobStores
     from broadcaster.worker.tries import Try
 
+_GIVEN_UP = {"crashed": "it took its worker down too often", "cancelled": "it was cancelled"}
+
 DEADLINE_MARGIN = STARTUP_SECONDS + 5.0
 """
 Seconds past its timeout that a job with a process of its own may take: the process needs
@@ -158,24 +160,24 @@ class JobRunner:
         return settlements + await self._broadcasts.publish(queue, broadcasts)
 
     async def after_crash(self, queue: str, owed: Owed) -> Owed:
-        """Return `owed` with what follows from a job that the queue has failed by itself."""
-        outcome = GiveUp("crashed", "it took its worker down too often")
+        """Return `owed` with what follows from a job that the queue has given up by itself."""
+        outcome = GiveUp(owed.reason, _GIVEN_UP[owed.reason])
         try:
-            payload = decode_payload(owed.crashed or b"")
+            payload = decode_payload(owed.given_up or b"")
         except InvalidJob:
-            return owed._replace(crashed=None)
+            return owed._replace(given_up=None)
         effects = sequels(payload, outcome, now=time.time())
         try:
             job = self._registry.find(payload.job).decode_fields(payload.data)
         except (InvalidJob, UnknownJob):
             pass
         else:
-            self._journal.crashed(queue, owed, payload, job)
+            self._journal.given_up(queue, owed, payload, job)
             current = CurrentJob(
                 payload=payload, queue=queue, limits=Limits(), past=Past(attempts=owed.attempts)
             )
             await failed_hook(job, outcome, None, current)()
-        return owed._replace(effects=effects, crashed=None)
+        return owed._replace(effects=effects, given_up=None)
 
     async def _run(self, task: Try, hold: HeldJob) -> Settlement:
         try:

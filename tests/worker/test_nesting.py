@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broadcaster import Batch, Job, batch, chain, current
 from broadcaster.contracts.queue import NewJob
+from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.errors import ModelMissing
+from broadcaster.jobs.batch_jobs import job_id
 from broadcaster.jobs.running import require_current_job
 from broadcaster.protocol.payload import BATCH_JOB, decode_payload
 from broadcaster.settings import Settings
 from broadcaster.wiring.backend import Backend
-from tests.polling import eventually_async
+from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -229,3 +232,42 @@ async def test_row_26_a_chain_is_added_to_a_batch_that_runs(world: WorkerWorld) 
 
     assert sorted(seen) == ["added 1", "added 2", "finally "]
     assert (await made.afresh()).total_jobs == 3
+
+
+class Waits(Job, name="nesting.Waits"):
+    """Is in a queue that no worker of these tests serves."""
+
+    word: str
+
+    async def handle(self) -> None:
+        seen.append(self.word)
+
+    def failed(self, error: BaseException) -> None:
+        seen.append(f"{self.word}: {error}")
+
+
+@pytest.mark.parametrize("how", ["cancel", "clear"])
+async def test_a_job_that_is_taken_out_of_its_queue_has_failed_in_its_batch(
+    world: WorkerWorld, how: str
+) -> None:
+    """Or the batch would wait for it for ever."""
+    links = chain([Waits("x").with_options(queue="later"), Step("never")]).catch(Tell("catch"))
+    pending = batch([Step("a"), links]).allow_failures()
+    made = await pending.catch(Tell("failed")).finally_(Tell("finally")).adispatch()
+    await world.push(Waits("plain"), queue="later")
+    admin = RedisQueueAdmin(world.clients)
+    if how == "clear":
+        assert await asyncio.to_thread(admin.clear, "later") == 2
+    else:
+        assert await asyncio.to_thread(admin.cancel, "later", [job_id(made.id, 1), "0" * 32]) == 1
+
+    async with world.running(queues=("default", "later")):
+        expected = {"finally ", "failed ", "catch", *(["plain"] if how == "cancel" else [])}
+        await eventually(lambda: expected <= set(seen))
+
+    after = await made.afresh()
+    assert (after.pending_jobs, after.failed_jobs, after.finished) == (2, 2, True)
+    assert "x: it was cancelled" in seen
+    assert ("nesting.Waits", "it was cancelled", "") in causes
+    assert ("plain" in seen) == (how == "cancel")
+    assert "never" not in seen

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from broadcaster.contracts.queue import Effect
+    from broadcaster.contracts.settlements import GivenUp
 
 
 class _Job(msgspec.Struct, tag="push", omit_defaults=True, frozen=True):
@@ -35,6 +36,8 @@ class _Mark(msgspec.Struct, tag="mark", omit_defaults=True, frozen=True):
     failed: bool = False
     culprit: Culprit | None = None
 
+
+_GIVEN_UP: dict[bytes, GivenUp] = {b"c": "crashed", b"x": "cancelled"}
 
 _jobs = msgspec.json.Decoder(list[_Job])
 _effects = msgspec.json.Decoder(list[_Job | _Mark])
@@ -65,9 +68,10 @@ def decode_owed(entry: str, value: bytes) -> Owed:
     Anything that was not written here owes nothing, and is forgotten when that is done.
     """
     job_id = entry.partition(":")[0]
-    if value[:1] == b"c":
+    if value[:1] in _GIVEN_UP:
         tries, _, body = value[1:].partition(b":")
-        return Owed(entry, (), job_id, body, int(tries) if tries.isdigit() else 0)
+        attempts = int(tries) if tries.isdigit() else 0
+        return Owed(entry, (), job_id, body, attempts, _GIVEN_UP[value[:1]])
     try:
         read = _effects.decode(value[1:])
     except (ValueError, RecursionError):

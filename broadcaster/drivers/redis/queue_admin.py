@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from broadcaster.contracts.queue_admin import MAX_CLASSES, Pause, QueueStats
 from broadcaster.drivers.redis.queue_stats import fields_of, rates, runtimes, seconds_of
 from broadcaster.drivers.redis.queue_wire import Argument, hint_of, queue_keys, to_ms
-from broadcaster.drivers.redis.scripts_loader import arun, load_script, read, run
+from broadcaster.drivers.redis.scripts_loader import arun, load_behind, load_script, read, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from broadcaster.drivers.redis.client import RedisClients
 
 _PAUSE_KEYS = ["meta", "ready", "suspects", "notify"]
-_CLEAR_KEYS = ["jobs", "ready", "delayed", "suspects", "attempts", "crashes"]
-_CANCEL_KEYS = [*_CLEAR_KEYS, "reserved", "held"]
+_DROP_KEYS = ["jobs", "ready", "delayed", "suspects", "attempts", "crashes", "reserved", "held"]
+_DROP_KEYS += ["meta", "outbox", "outbox_due", "notify"]
 _TELL_KEYS = ["runtimes:0", "runtimes:1"]
 _CANCEL_PAGE = 100
 
@@ -50,14 +50,14 @@ class RedisQueueAdmin:
         """See `QueueAdmin.clear`."""
         total, more = 0, 1
         while more:
-            count, more = self._run("clear", queue, _CLEAR_KEYS)
+            count, more = self._drop("clear", queue)
             total += int(count)
         return total
 
     def cancel(self, queue: str, job_ids: Sequence[str]) -> int:
         """See `QueueAdmin.cancel`. One that waits in a long queue takes time to find."""
         return sum(
-            int(self._run("cancel", queue, _CANCEL_KEYS, *job_ids[first : first + _CANCEL_PAGE]))
+            int(self._drop("cancel", queue, *job_ids[first : first + _CANCEL_PAGE]))
             for first in range(0, len(job_ids), _CANCEL_PAGE)
         )
 
@@ -79,6 +79,12 @@ class RedisQueueAdmin:
             args += (job, at, count)
         keys = queue_keys(self._clients.keys, queue, _TELL_KEYS)
         await arun(self._clients.aio, load_script("queue_tell"), keys, args)
+
+    def _drop(self, verb: str, queue: str, *job_ids: str) -> Any:
+        keys = queue_keys(self._clients.keys, queue, _DROP_KEYS)
+        script = load_behind(f"queue_{verb}", "queue_drop_start")
+        args = (hint_of(queue), *job_ids)
+        return run(self._clients.sync, script, keys, args, repeat_lost=True)
 
     def _run(self, verb: str, queue: str, suffixes: Sequence[str], *args: Argument) -> Any:
         keys = queue_keys(self._clients.keys, queue, suffixes)

@@ -147,7 +147,7 @@ async def test_the_body_of_a_job_that_the_store_fails_goes_to_a_worker(brief: Qu
     reply = await brief.until(lambda reply: reply.crashed, max_crashes=1)
 
     (owed,) = reply.owed
-    assert (owed.id, owed.crashed, owed.effects) == (job_id(1), b"body 1", ())
+    assert (owed.id, owed.given_up, owed.effects) == (job_id(1), b"body 1", ())
     await left_to_others(brief)
     (again,) = (await brief.step()).owed
     assert again == owed

@@ -23,7 +23,8 @@
 --   15 stats        HASH  queue_start.lua
 --   16 outbox       HASH  entry -> what still has to be done after a settlement, until some
 --                         worker has done it: "e" and effects, or "c", tries, ":" and the body
---                         of a job that failed here, whose effects nobody has told
+--                         of a job that failed here, whose effects nobody has told ("x":
+--                         one that was cancelled)
 --   17 outbox_due   ZSET  entry -> time from which any worker gets it, ms
 -- ARGV:
 --   1 lease ms   2 jobs to reserve   3 worker   4 idle 0/1: a crash from now on can be blamed

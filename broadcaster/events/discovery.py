@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.events.listening import listen
-from broadcaster.events.registering import is_known
+from broadcaster.events.registering import is_known, takes_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,8 @@ def _in(module: types.ModuleType) -> Iterator[tuple[Any, Any]]:
 
 
 def _methods(cls: type) -> Iterator[tuple[Any, Any]]:
+    if not takes_nothing(cls):
+        return
     for name, method in inspect.getmembers(cls, inspect.isfunction):
         if name == _METHOD:
             yield cls, method

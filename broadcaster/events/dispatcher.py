@@ -80,7 +80,7 @@ def emit(
         What the listeners returned, without None; empty if it waits for a commit.
 
     Raises:
-        TypeError: `event` is a class, a job, or text.
+        TypeError: `event` is a class, a job, or of a built-in type, as None and text are.
         RuntimeError: a listener is a coroutine function and an event loop is running; use
             `aemit`. No listener was called.
         InvalidJob: a queued listener cannot be sent this event.
@@ -176,8 +176,8 @@ class _Emission:
 def _check(event: object) -> None:
     if isinstance(event, type):
         raise TypeError(f"emit() takes an event, not its class: emit({event.__name__}(...))")
-    if isinstance(event, str):
-        raise TypeError(f"emit() takes an object of a class of yours, not the text {event[:40]!r}")
+    if type(event).__module__ == "builtins":  # None, text, a dict: nobody could listen to it
+        raise TypeError(f"emit() takes an object of a class of yours, not {repr(event)[:40]}")
     if isinstance(event, Job):
         raise TypeError(f"{type(event).__name__} is a job: dispatch() it")
 

@@ -225,6 +225,8 @@ def _fact_job(fact: Fact, made: type[Job], default_queue: str) -> NewJob:
 
 
 def _check_event(event: object) -> None:
+    if isinstance(event, str):
+        raise TypeError(f"listen() takes classes of events: for names say listen_to({event!r})")
     if not isinstance(event, type) or (event.__module__ == "builtins" and event is not object):
         raise TypeError(f"listen() takes classes of events, not {event!r}")
     if issubclass(event, Job):

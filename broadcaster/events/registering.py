@@ -12,6 +12,7 @@ from broadcaster.events.listeners import Listener
 from broadcaster.events.listeners import listeners as table
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.lifecycle import LifecycleEvent
+from broadcaster.protocol.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,8 +64,9 @@ def adding(targets: Sequence[Target], options: Mapping[str, Any]) -> Callable[[A
             or that has options without effect.
     """
     if unknown := sorted(options.keys() - QueueOptions.__annotations__.keys()):
-        known = ", ".join(QueueOptions.__annotations__)
-        raise TypeError(f"a listener has no option {unknown[0]!r}; there are {known}")
+        known = QueueOptions.__annotations__
+        hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(known)}"
+        raise TypeError(f"a listener has no option {unknown[0]!r}{hint}")
     chosen = {word: value for word, value in options.items() if value is not None}
 
     def decorate(thing: Any) -> Any:
@@ -187,6 +189,11 @@ def _made(thing: Any) -> _Made:
 
 
 def _of_class(owner: Any, method: str, place: str) -> _Made:
+    if not takes_nothing(owner):
+        raise TypeError(
+            f"{owner.__name__} cannot listen: it needs arguments, and is made anew for each event, "
+            f"without any; if it is queued, {method}() can take services behind the event"
+        )
     waits = inspect.iscoroutinefunction(getattr(owner, method))
     if waits:
 
@@ -220,6 +227,17 @@ def _failed(owner: Any) -> Callable[..., Any] | None:
         owner().failed(event, error)
 
     return failed
+
+
+def takes_nothing(cls: type) -> bool:
+    """Whether `cls` can be made without arguments, as far as its signature tells."""
+    try:
+        inspect.signature(cls).bind()
+    except TypeError:
+        return False
+    except ValueError:  # written in C, and says nothing
+        return True
+    return True
 
 
 def method_of(cls: type) -> str | None:

@@ -68,6 +68,14 @@ MAIL = """
 
         def count(self, event: Placed) -> None:
             raise AssertionError
+
+    class NoListener:
+        # It cannot be made without arguments.
+        def __init__(self, shelf: str) -> None:
+            self.shelf = shelf
+
+        def handle(self, event: Placed) -> None:
+            raise AssertionError
 """
 
 

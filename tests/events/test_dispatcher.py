@@ -436,7 +436,9 @@ class Mail(Job, name=f"{__name__}.Mail"):
     ("thing", "message"),
     [
         (OrderPlaced, r"not its class: emit\(OrderPlaced\(\.\.\.\)\)"),
-        ("order.placed", "an object of a class of yours"),
+        ("order.placed", "an object of a class of yours, not 'order.placed'"),
+        (None, "an object of a class of yours, not None"),
+        ({"order_id": 7}, "an object of a class of yours, not {'order_id': 7}"),
         (Mail(user_id=7), r"dispatch\(\) it"),
     ],
 )

@@ -288,6 +288,13 @@ def test_the_lifecycle_is_listened_to_in_the_same_way() -> None:
 async def _async(event: Any) -> None: ...
 
 
+class Needy:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def handle(self, event: SignedIn) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("add", "message"),
     [
@@ -297,6 +304,10 @@ async def _async(event: Any) -> None: ...
         (lambda: listen(JobProcessed, queue="mail")(note), "told in the middle of it"),
         (lambda: listen(JobProcessed)(_async), "is async"),
         (lambda: listen(SignedIn)(Nothing), "no method handle"),
+        (lambda: listen(SignedIn)(Needy), "Needy cannot listen: it needs arguments"),
+        (lambda: listeners({SignedIn: (Needy, "handle")}), "without any"),
+        (lambda: listen("signed.in"), r"say listen_to\('signed.in'\)"),  # type: ignore[call-overload]
+        (lambda: listen(SignedIn, quue="mail"), "no option 'quue' - did you mean 'queue'"),  # type: ignore[call-overload]
         (lambda: listen(SignedIn)(7), "no function and no class"),  # type: ignore[call-overload]
         (lambda: listeners({SignedIn: (Audit, "nothing")}), "no method 'nothing'"),
         (listen_to, "names of events"),

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 KEEP_UNFINISHED = 30 * 86_400.0
 KEEP_FINISHED = 7 * 86_400.0
+MAX_LISTED = 100_000
+"""Batches that are listed; older ones can still be found by their ids."""
 
 _SUFFIXES = ("meta", "done", "failed", "callbacks", "adds")
 _PAGE = 200
@@ -59,15 +61,13 @@ class RedisBatches:
 
     def create(self, batch: NewBatch) -> bool:
         """See `Batches.create`."""
-        call = self._create(batch)
-        listed = [self._listing(batch.id)]
+        call, listed = self._create(batch), self._listing(batch.id)
         (reply,) = run_many(self._clients.sync, [call], repeat_lost=True, ahead=listed)
         return bool(reply[1])
 
     async def acreate(self, batch: NewBatch) -> bool:
         """See `Batches.create`."""
-        call = self._create(batch)
-        listed = [self._listing(batch.id)]
+        call, listed = self._create(batch), self._listing(batch.id)
         (reply,) = await arun_many(self._clients.aio, [call], repeat_lost=True, ahead=listed)
         return bool(reply[1])
 
@@ -192,10 +192,13 @@ class RedisBatches:
     def _reading(self, batch_id: str) -> Command:
         return ("HGETALL", self._clients.keys.batch(batch_id, "meta"))
 
-    def _listing(self, batch_id: str) -> Command:
+    def _listing(self, batch_id: str) -> list[Command]:
         """A batch is listed before it exists, so that it is never out of sight."""
         milliseconds = int(batch_id[:12], 16)  # ids are UUIDv7
-        return ("ZADD", self._index, "NX", milliseconds, batch_id)
+        return [
+            ("ZADD", self._index, "NX", milliseconds, batch_id),
+            ("ZREMRANGEBYRANK", self._index, 0, -MAX_LISTED - 1),
+        ]
 
     def _create(self, batch: NewBatch) -> Call:
         args: list[Argument] = [

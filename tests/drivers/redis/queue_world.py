@@ -84,7 +84,10 @@ class QueueWorld:
     def key(self, suffix: str) -> str:
         return self.clients.keys.queue("q", suffix)
 
-    async def all_keys(self) -> list[str]:
+    async def all_names(self) -> list[str]:
         pattern = f"{self.clients.prefix}:{{q:q}}:*"
         found = [key async for key in self.clients.aio.scan_iter(match=pattern, count=10_000)]
-        return sorted(key.decode().rpartition(":")[2] for key in found)
+        return sorted(key.decode() for key in found)
+
+    async def all_keys(self) -> list[str]:
+        return sorted(name.rpartition(":")[2] for name in await self.all_names())

@@ -254,6 +254,21 @@ async def test_batches_are_listed_newest_first(batches: RedisBatches) -> None:
     assert [each.name for each in before] == ["import 1", "import 0"]
 
 
+async def test_the_list_of_batches_is_bounded(
+    clients: RedisClients, batches: RedisBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may ever look at it; what falls out is still found by its id."""
+    monkeypatch.setattr("broadcaster.drivers.redis.batches.MAX_LISTED", 3)
+    for number in range(5):
+        await batches.acreate(new_batch(1, number=number))
+
+    names = [each.name for each in await asyncio.to_thread(batches.newest)]
+
+    assert names == ["import 4", "import 3", "import 2"]
+    assert clients.sync.zcard(clients.keys.batches("created")) == 3
+    assert await batches.afind(batch_id(0)) is not None
+
+
 async def test_batches_that_expired_are_forgotten(clients: RedisClients) -> None:
     brief = RedisBatches(clients, keep_finished=0.001)
     await brief.acreate(new_batch(1))

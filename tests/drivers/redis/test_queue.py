@@ -371,6 +371,21 @@ async def test_a_job_that_crashes_its_worker_alone_too_often_fails(brief: QueueW
     assert await brief.reserve() == []
 
 
+async def test_three_crashes_alone_are_too_many_unless_it_is_said_otherwise(
+    brief: QueueWorld,
+) -> None:
+    await brief.push(1)
+    await brief.reserve()
+    await brief.lapse()
+    replies = []
+    for _ in range(3):
+        (job,) = await brief.reserve()
+        assert (job.alone, job.attempts) == (True, 0)
+        replies.append(await brief.lapse())
+
+    assert [reply.crashed for reply in replies] == [[], [], [job_id(1)]]
+
+
 async def test_only_lapses_while_alone_count_as_crashes(brief: QueueWorld) -> None:
     await brief.push(1, 2)
     for _ in range(3):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def ordered_queue(queue: str, key: str, lanes: int = LANES) -> str:
     return lane_name(queue, lane_of(key, lanes))
 
 
+@lru_cache(maxsize=1_024)
 def split_lane(name: str) -> tuple[str, int | None]:
     """Return the queue of a lane and the lane's number; for another queue itself and None."""
     match = _LANE.fullmatch(name)

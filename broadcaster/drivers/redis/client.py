@@ -35,7 +35,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from broadcaster.drivers.redis.keys import Keys
-from broadcaster.drivers.redis.packing import pack_fast
+from broadcaster.drivers.redis.packing import write_fast
 from broadcaster.drivers.redis.sentinel import (
     NO_MASTER,
     SENTINEL_SCHEMES,
@@ -173,7 +173,7 @@ class RedisClients:
         if self._sentinel is not None:
             options = _options(self.url, answer_seconds)
             watched = async_pool(self._sentinel, options)
-            pack_fast(watched)
+            write_fast(watched)
             return redis.asyncio.Redis.from_pool(watched)
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             self.url,
@@ -181,7 +181,7 @@ class RedisClients:
             timeout=POOL_SECONDS,
             **_options(self.url, answer_seconds),
         )
-        pack_fast(pool)
+        write_fast(pool)
         return redis.asyncio.Redis.from_pool(pool)
 
 

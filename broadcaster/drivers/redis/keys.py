@@ -26,6 +26,7 @@ can spell another's key.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 
 from broadcaster.errors import ConfigurationError
@@ -73,9 +74,7 @@ class Keys:
 
     def queue(self, name: str, suffix: str) -> str:
         """Return the key of one thing of one queue, or of one lane of a queue."""
-        family, lane = split_lane(name)
-        of_lane = "" if lane is None else f"#{lane}:"
-        return f"{self.prefix}:{{q:{_name(family)}}}:{of_lane}{suffix}"
+        return _of_queue(self.prefix, name, suffix)
 
     def hints(self, name: str) -> str:
         """Return the key of the list that wakes who waits for a queue, or for one of its lanes."""
@@ -115,9 +114,22 @@ class Keys:
         return f"{self.prefix}:{{apps}}".encode()
 
     def _topic(self, app_id: str, channel: str) -> str:
-        if not _CHANNEL.fullmatch(channel):
-            raise ConfigurationError(f"channel name {shown(channel)} cannot be part of a Redis key")
-        return f"{self.prefix}:{{{_app(app_id)}:{channel}}}"
+        return _topic(self.prefix, app_id, channel)
+
+
+# A step has seventeen keys, and the same ones each time.
+@lru_cache(maxsize=4_096)
+def _of_queue(prefix: str, name: str, suffix: str) -> str:
+    family, lane = split_lane(name)
+    of_lane = "" if lane is None else f"#{lane}:"
+    return f"{prefix}:{{q:{_name(family)}}}:{of_lane}{suffix}"
+
+
+@lru_cache(maxsize=4_096)
+def _topic(prefix: str, app_id: str, channel: str) -> str:
+    if not _CHANNEL.fullmatch(channel):
+        raise ConfigurationError(f"channel name {shown(channel)} cannot be part of a Redis key")
+    return f"{prefix}:{{{_app(app_id)}:{channel}}}"
 
 
 def _app(app_id: str) -> str:

@@ -1,13 +1,16 @@
-"""Commands packed in C, and what is left to redis-py."""
+"""Commands written with less work, and what is left to redis-py."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.asyncio
 from redis.asyncio.connection import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from broadcaster.drivers.redis import packing
 from broadcaster.drivers.redis.resp import encode_command
@@ -42,13 +45,74 @@ def test_what_c_cannot_write_is_refused_by_redis_py() -> None:
         packing.packing(Connection, refusing)().pack_command("SET", "key", None)
 
 
-def test_without_hiredis_a_pool_keeps_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hiredis_redis_py_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "_pack", None)
     pool = redis.asyncio.ConnectionPool()
 
-    packing.pack_fast(pool)
+    packing.write_fast(pool)
 
-    assert pool.connection_class is Connection
+    assert pool.connection_class.pack_command is Connection.pack_command
+
+
+class Writer:
+    """A connection's stream that never has room."""
+
+    def __init__(self, trouble: Exception | None = None) -> None:
+        self.trouble = trouble
+
+    def writelines(self, command: list[bytes]) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def drain(self) -> None:
+        await asyncio.sleep(30)
+
+
+class Pretending(packing.writing(Connection)):  # type: ignore[misc]  # made at run time
+    """It believes to be connected, and notes that it was closed."""
+
+    is_connected = True
+    closed = False
+
+    def __init__(self, writer: Writer, seconds: float = 0.01) -> None:
+        super().__init__(socket_timeout=seconds)
+        self._writer = writer
+
+    def __del__(self) -> None:
+        """Nothing is open."""
+
+    async def disconnect(self, *, nowait: bool) -> None:
+        self.closed = nowait
+
+
+async def test_a_socket_without_room_is_given_up_in_time() -> None:
+    made = Pretending(Writer())
+
+    with pytest.raises(RedisTimeoutError, match="writing"):
+        await made.send_command("PING")
+
+    assert made.closed
+
+
+async def test_a_broken_socket_is_a_lost_connection() -> None:
+    made = Pretending(Writer(BrokenPipeError("gone")))
+
+    with pytest.raises(RedisConnectionError, match="gone"):
+        await made.send_command("PING")
+
+    assert made.closed
+
+
+async def test_who_is_cancelled_while_sending_is_cancelled_and_leaves_no_connection() -> None:
+    made = Pretending(Writer(), 30.0)
+    sending = asyncio.create_task(made.send_command("PING"))
+    await asyncio.sleep(0)
+
+    sending.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert made.closed
 
 
 @pytest.mark.redis

@@ -17,9 +17,12 @@ from broadcaster.protocol.lanes import lane_name, split_lane
 from broadcaster.worker.line import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from broadcaster.contracts.queue import Survey
+
+NAMES_SECONDS = 60.0
+"""How often a worker looks for lanes that it was not told of."""
 
 
 class Source:
@@ -36,6 +39,7 @@ class Source:
         main: what is in no lane.
         lanes: those that the worker knows something about, by number.
         survey_at: monotonic time of the next survey.
+        names_at: monotonic time at which the names of all queues are to be looked at next.
         cold: set while the worker has room and waits for a hint.
     """
 
@@ -46,6 +50,7 @@ class Source:
         self.main = Line(name, ordered=ordered, rank=rank)
         self.lanes: dict[int, Line] = {}
         self.survey_at = 0.0 if lanes else float("inf")
+        self.names_at = 0.0
         self.cold = asyncio.Event()
         self._count = lanes
         self._clear = not lanes
@@ -80,6 +85,20 @@ class Source:
         if queue != self.name or number is None:
             return self.main
         return self._lane(number)
+
+    def know(self, queues: Iterable[str], now: float) -> None:
+        """
+        Note which lanes there are: a sender may have been told of more than this worker.
+
+        Args:
+            queues: names of all queues ever pushed to.
+            now: monotonic time.
+        """
+        self.names_at = now + NAMES_SECONDS
+        for name in queues:
+            queue, number = split_lane(name)
+            if queue == self.name and number is not None:
+                self._count = max(self._count, number + 1)
 
     def surveyed(self, survey: Survey, worker: str, now: float, tick: float) -> None:
         """Note which lanes are due; take those that belong to this worker's share."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,9 @@ class Steps:
     async def survey(self, source: Source) -> bool:
         """Look at the lanes of `source`; False if they could not be reached."""
         try:
+            if time.monotonic() >= source.names_at:
+                names = await asyncio.to_thread(self._queue.queues)
+                source.know(names, time.monotonic())
             survey = await self._queue.survey(
                 source.name, source.numbers, self._name, force=self._options.force
             )

@@ -152,6 +152,32 @@ def test_a_worker_takes_no_more_lanes_than_its_share() -> None:
     assert 100.0 < mine.survey_at < 102.0
 
 
+def test_lanes_that_a_worker_was_not_told_of_are_looked_at_too() -> None:
+    mine = source()
+
+    mine.know(["mail", lane_name("mail", 40), lane_name("other", 99), "b#x"], 100.0)
+    mine.know([lane_name("mail", 3)], 101.0)
+
+    assert list(mine.numbers) == list(range(41))
+    assert mine.names_at > 101.0
+
+
+@redis
+async def test_a_sender_with_more_lanes_than_its_worker_loses_no_job(world: WorkerWorld) -> None:
+    """Nothing is pushed after the worker's start, so no hint tells it of the lanes."""
+    lanes = [*range(0, 256, 15), 255]
+    await world.push(
+        *(
+            broadcast_job(str(lane), queue=lane_name("broadcasts", lane), channels=["c"])
+            for lane in lanes
+        )
+    )
+    await world.clients.aio.delete(world.clients.keys.hints("broadcasts"))
+
+    async with world.running(queues=("broadcasts",), lanes=16):
+        await eventually(lambda: len(world.publisher.names) == len(lanes))
+
+
 def test_a_lane_that_is_of_no_interest_is_forgotten() -> None:
     mine = source()
     mine.surveyed(Survey(due=[1, 2], share=16, next_in=0.5), "worker", 100.0, 2.0)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from tests.chaos.plan import Plan, Strike
 
 PREFIX = "chaos"
-POLL = 0.1
+POLL = 0.2
 SHOWN = 40
 
 
@@ -69,7 +69,7 @@ class Options:
         lease: seconds.
         max_crashes: times a job may take its worker down while it runs alone: more than usual,
             so that no job is hit so often by chance.
-        patience: seconds after the last dispatch in which all must be over.
+        patience: seconds for which nothing may move before all is over.
         restart_redis: seconds between two kills of the server; None leaves it alone.
     """
 
@@ -82,7 +82,7 @@ class Options:
     gentle: float = 0.0
     lease: float = 2.0
     max_crashes: int = 5
-    patience: float = 300.0
+    patience: float = 60.0
     restart_redis: float | None = None
 
 
@@ -217,12 +217,15 @@ class _Show:
         return True
 
     async def _over(self) -> bool:
-        """Wait until no job is left; False if that takes too long."""
-        deadline = time.monotonic() + self.options.patience
-        while time.monotonic() < deadline:
+        """Wait until no job is left; False if nothing moves for too long."""
+        moved, before = time.monotonic(), ""
+        while time.monotonic() < moved + self.options.patience:
             with suppress(DriverUnavailable):
                 if await asyncio.to_thread(self.remains.are_nothing):
                     return True
+                now = await asyncio.to_thread(self.remains.progress)
+                if now != before:
+                    moved, before = time.monotonic(), now
             await asyncio.sleep(POLL)
         return False
 
@@ -324,7 +327,7 @@ def _parsed(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--kills", type=int, default=None, help="at most so many strikes")
     parser.add_argument("--gentle", type=float, default=0.0, help="part of them that are SIGTERM")
     parser.add_argument("--lease", type=float, default=2.0)
-    parser.add_argument("--patience", type=float, default=300.0)
+    parser.add_argument("--patience", type=float, default=60.0)
     parser.add_argument("--restart-redis", type=float, default=None, metavar="SECONDS")
     said = vars(parser.parse_args(arguments))
     seed = said.pop("seed")

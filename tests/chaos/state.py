@@ -53,6 +53,10 @@ class Remains:
                 pipeline.exists(*names)
             return not any(pipeline.execute())
 
+    def progress(self) -> str:
+        """Return something that changes when a job comes or goes."""
+        return f"{sorted(self.bodies())} {self.settled()}"
+
     def settled(self) -> tuple[int, int]:
         """Return how many jobs all queues have settled as done and as failed, in an hour."""
         counts = {"d": 0, "f": 0}

@@ -19,10 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import sys
 import uuid
 from contextlib import ExitStack, contextmanager
-from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Self
 
 from broadcaster import current
@@ -32,7 +30,6 @@ from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.delay import as_seconds
 from broadcaster.jobs.lifecycle import JobAttempted
-from broadcaster.jobs.registry import registry
 from broadcaster.protocol.fact_jobs import WEBHOOK_QUEUE
 from broadcaster.protocol.facts import FACT_QUEUE
 from broadcaster.protocol.lanes import lane_names, split_lane
@@ -65,10 +62,6 @@ class LiveQueue:
     Args:
         url: of a server that tests may write to.
         overrides: further settings by path, as in ``{"queue.default": "jobs"}``.
-
-    Attributes:
-        hard_timeouts: sync jobs with a timeout get a process of their own, as in production.
-            At first they have none: it would not see what a test has patched.
     """
 
     def __init__(self, url: str, overrides: Mapping[str, object] | None = None) -> None:
@@ -83,7 +76,6 @@ class LiveQueue:
             "failed.driver": "redis",
         }
         wanted = {"worker.concurrency": 1, **(overrides or {}), **ours}
-        self.hard_timeouts = False
         self.settings = _on_one_server(load_settings(wanted))
         self._clients = RedisClients(url, self.settings.prefix)
         self._queue = RedisQueue(self._clients)
@@ -173,8 +165,7 @@ class LiveQueue:
         wanted = tuple(queues) or tuple(self._families())
         if not wanted:
             return 0
-        modules = (*self.settings.imports, *_modules_of_jobs())
-        said = worker_options(self.settings, self.settings.worker, modules=modules)
+        said = worker_options(self.settings, self.settings.worker)
         options = dataclasses.replace(
             said,
             queues=wanted,
@@ -184,7 +175,7 @@ class LiveQueue:
             # Of this process the worker is a guest only.
             memory=None,
             max_time=None,
-            hard_timeouts=self.hard_timeouts,
+            hard_timeouts=False,  # a process would not see what a test has patched
         )
         runs: list[JobAttempted] = []
         remove = lifecycle_listeners.add(JobAttempted, runs.append)
@@ -264,24 +255,6 @@ def _blocking(verb: str, work: Coroutine[Any, Any, int]) -> int:
         return asyncio.run(work)
     work.close()
     raise RuntimeError(f"an event loop is running here: await a{verb}()")
-
-
-def _modules_of_jobs() -> list[str]:
-    """
-    Return what processes of sync jobs import to know them; test modules are no such thing.
-
-    In production the `imports` setting or the command line says it.
-    """
-    modules = {registry.find(name).__module__ for name in registry.names()}
-    return sorted(name for name in modules if name in sys.modules and _is_of_shop(name))
-
-
-def _is_of_shop(module: str) -> bool:
-    own = module == "__main__" or module.startswith("broadcaster.")
-    if own or module.rpartition(".")[2].startswith("test_"):
-        return False
-    # Where another process would look: what was loaded from a file by hand is not there.
-    return PathFinder.find_spec(module.partition(".")[0]) is not None
 
 
 def _on_one_server(settings: Settings) -> Settings:

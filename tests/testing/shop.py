@@ -57,7 +57,7 @@ class Refresh(Job, name="testing.Refresh", unique=True):
 
 @job(name="testing.weigh", timeout=30)
 def weigh(grams: int) -> None:
-    """A sync job with a timeout: it gets a process of its own."""
+    """A sync job with a timeout: a worker gives it a process of its own."""
     if grams < 0:
         raise ValueError(f"{grams} g")
     scales(grams)

@@ -161,19 +161,6 @@ def test_the_memory_of_the_tests_stops_no_worker(redis_url: str) -> None:
         assert live.drain() == 3
 
 
-@pytest.mark.process
-def test_a_sync_job_with_a_timeout_runs_in_a_process_that_knows_it(live: LiveQueue) -> None:
-    live.hard_timeouts = True
-    weigh(500).dispatch()
-    live.drain()
-    live.assert_nothing_failed()
-
-    weigh(-1).dispatch()
-    live.drain()
-
-    assert [failed.job for failed in live.failed()] == ["testing.weigh"]
-
-
 def test_broadcasts_are_published_by_the_worker(live: LiveQueue) -> None:
     on("news").as_("flash").send()
 

@@ -80,6 +80,8 @@ class Limiter(Protocol):
         """
         Allow `allow` in a window of `every` seconds that begins with its first hit.
 
+        ``cost=0`` counts nothing: it says whether one would be allowed now.
+
         Source: Laravel, ``Redis/Limiters/DurationLimiter``.
         """
         ...

@@ -73,8 +73,8 @@ async def test_row_46_what_is_spilled_is_run_by_the_worker_of_the_spare_connecti
 ) -> None:
     main = shop.start("work", "shop_jobs")
     spare = shop.start("work", "shop_jobs", "--connection", "spare")
-    for worker in (main, spare):
-        await eventually(lambda worker=worker: "worker started" in worker.output, within=30)
+    await eventually(lambda: "worker started" in main.output, within=30)
+    await eventually(lambda: "worker started" in spare.output, within=30)
     await Greet("before").adispatch()
     await eventually(lambda: shop.notes == ["hello before"], within=20)
     assert "hello" not in spare.output

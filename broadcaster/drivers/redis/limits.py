@@ -78,7 +78,7 @@ class RedisLimiter:
         return (await arun_many(self._clients.aio, [call]))[0]
 
     def _window(self, key: str, allow: int, every: float, cost: int) -> Call:
-        _check("allow", allow, cost)
+        _check("allow", allow, cost or 1)
         keys = [self._clients.keys.limit(key, "window")]
         return Call(load_script("limit_window"), keys, [allow, _ms("every", every), cost])
 

@@ -43,13 +43,24 @@ class Limit:
 
     Attributes:
         allow: jobs in a window.
-        every: seconds that a window is long; it begins with its first job.
+        every: seconds (or `timedelta`) that a window is long; it begins with its first job.
         by: whom the window is for; jobs of another one have their own.
     """
 
     allow: int
-    every: float = 60.0
+    every: Duration = 60.0
     by: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse at once what could never be kept."""
+        _check(self.allow)
+        if as_seconds(self.every, "every") <= 0:
+            raise ValueError(f"every must be more than 0 seconds, not {self.every!r}")
+
+    @property
+    def seconds(self) -> float:
+        """How long a window is."""
+        return as_seconds(self.every, "every")
 
 
 Limits = Limit | Iterable[Limit] | None
@@ -89,11 +100,20 @@ class RateLimited:
 
     async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
         """Run `next`, or put `job` off."""
-        for one in _as_limits(self._named()(job)):
-            key = f"rate:{self._name}:{one.by}"
-            if not await _may_run(job, key, one, count=self._count, drop=self._drop):
-                return
+        limits = [(self._key(one), one) for one in _as_limits(self._named()(job))]
+        # First a look at all: a job that one of them keeps back uses up nothing of the others.
+        looks = [0, 1] if len(limits) > 1 else [1]
+        for cost in looks:
+            for key, one in limits:
+                if not await self._may_run(job, key, one, cost):
+                    return
         await next()
+
+    def _key(self, one: Limit) -> str:
+        return f"rate:{self._name}:{one.allow}/{one.seconds:g}:{one.by}"
+
+    async def _may_run(self, job: Job, key: str, one: Limit, cost: int) -> bool:
+        return await _may_run(job, key, one, count=self._count, drop=self._drop, cost=cost)
 
     def _named(self) -> Callable[[Any], Limits]:
         known = _limits.get(self._name)
@@ -128,10 +148,8 @@ class Throttle:
         count: bool = False,
         drop: bool = False,
     ) -> None:
-        if allow < 1:
-            raise ValueError(f"allow must be 1 or more, not {allow}")
         self._key = f"throttle:{key}"
-        self._limit = Limit(allow=allow, every=as_seconds(every, "every"))
+        self._limit = Limit(allow=allow, every=every)
         self._count = count
         self._drop = drop
 
@@ -155,6 +173,7 @@ class RateLimiter:
 
     def __init__(self, key: str, *, allow: int, every: Duration) -> None:
         self._key = f"limiter:{key}"
+        _check(allow)
         self._allow = allow
         self._every = as_seconds(every, "every")
 
@@ -175,6 +194,11 @@ class RateLimiter:
         await _limiter().aforget(self._key)
 
 
+def _check(allow: int) -> None:
+    if allow < 1:
+        raise ValueError(f"allow must be 1 or more, not {allow}")
+
+
 def _limiter() -> Limiter:
     return current.application().limiter
 
@@ -185,10 +209,12 @@ def _as_limits(limits: Limits) -> Iterable[Limit]:
     return (limits,) if isinstance(limits, Limit) else limits
 
 
-async def _may_run(job: Job, key: str, limit: Limit, *, count: bool, drop: bool) -> bool:
-    """Return whether there is room; if not, say what becomes of `job`."""
+async def _may_run(
+    job: Job, key: str, limit: Limit, *, count: bool, drop: bool, cost: int = 1
+) -> bool:
+    """Return whether there is room; if not, say what becomes of `job`. A cost of 0 only looks."""
     try:
-        said = await _limiter().athrottle(key, limit.allow, limit.every)
+        said = await _limiter().athrottle(key, limit.allow, limit.seconds, cost)
     except DriverUnavailable:  # no fault of the job
         job.release(AWAY_SECONDS, count=False)
         return False

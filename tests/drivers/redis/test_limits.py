@@ -45,6 +45,17 @@ async def test_a_hit_may_weigh_more(limiter: RedisLimiter) -> None:
     assert (await limiter.athrottle("k", 5, 60, cost=2)).allowed
 
 
+async def test_a_look_counts_nothing(limiter: RedisLimiter) -> None:
+    looks = [await limiter.athrottle("k", 1, 60, cost=0) for _ in range(3)]
+    assert [(each.allowed, each.remaining) for each in looks] == [(True, 1)] * 3
+    assert (await limiter.athrottle("k", 1, 60)).allowed
+
+    refused = await limiter.athrottle("k", 1, 60, cost=0)
+
+    assert not refused.allowed
+    assert 59 < refused.retry_after <= 60
+
+
 async def test_row_30_a_bucket_lets_a_burst_through_and_then_so_many_a_second(
     limiter: RedisLimiter,
 ) -> None:
@@ -93,7 +104,7 @@ async def test_limits_of_code_without_a_loop_are_the_same(limiter: RedisLimiter)
     assert (await limiter.athrottle("k", 1, 60)).allowed
 
 
-@pytest.mark.parametrize("cost", [0, 3])
+@pytest.mark.parametrize("cost", [-1, 3])
 async def test_what_could_never_be_allowed_is_an_error(limiter: RedisLimiter, cost: int) -> None:
     with pytest.raises(ValueError, match=f"cost is {cost}"):
         await limiter.athrottle("k", 2, 60, cost=cost)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,7 +36,7 @@ async def test_row_30_a_named_limit_lets_jobs_through_while_there_is_room(
     said = await run_through(Mail(), RateLimited("mail"))
 
     assert (ran, said) == ([Mail()], None)
-    assert app.limiter.asked == [("rate:mail:", 60, 10)]
+    assert app.limiter.asked == [("rate:mail:60/10:", 60, 10)]
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,19 @@ async def test_a_limit_may_depend_on_the_job_and_be_several_or_none(app: JobsApp
     await run_through(Mail("bob"), RateLimited("each"))
     await run_through(Mail("bob"), RateLimited("none"))
 
-    assert app.limiter.asked == [("rate:each:bob", 9, 60.0), ("rate:each:", 99, 60.0)]
+    both = [("rate:each:9/60:bob", 9, 60.0), ("rate:each:99/60:", 99, 60.0)]
+    assert app.limiter.asked == [*both, *both], "a look at both, and then they count"
     assert len(ran) == 2
+
+
+def test_a_limit_that_nothing_could_keep_is_refused_where_it_is_written() -> None:
+    assert Limit(allow=1, every=timedelta(minutes=1)).seconds == 60.0
+    with pytest.raises(ValueError, match="allow must be 1 or more, not 0"):
+        Limit(allow=0)
+    with pytest.raises(ValueError, match="every must be more than 0 seconds"):
+        Limit(allow=1, every=0)
+    with pytest.raises(ValueError, match="allow must be 1 or more"):
+        RateLimiter("k", allow=0, every=60)
 
 
 async def test_a_limit_that_nobody_named_is_an_error(app: JobsApplication) -> None:

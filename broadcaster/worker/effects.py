@@ -68,8 +68,13 @@ class Effects:
         try:
             known = [await self._known(queue, one) for one in owed]
             await self._queue.apply(queue, known)
-        except (DriverUnavailable, DriverRefused) as error:
+        except DriverUnavailable as error:
             logger.debug("effects wait: %s", error, extra={"event": "effects_wait", "queue": queue})
+        except DriverRefused as error:
+            text = "what follows from jobs of %s is refused, and will be tried again: %s"
+            fields = {"event": "effects_refused", "queue": queue}
+            logger.warning(text, queue, error, extra=fields)
+            self._done()  # the rest of it was done
         except Exception:
             logger.exception("effects failed", extra={"event": "bug", "queue": queue})
         else:

@@ -42,6 +42,7 @@ from broadcaster.drivers.redis.scripts_loader import (
     run_many,
 )
 from broadcaster.drivers.redis.scripts_loader import run as run_script
+from broadcaster.errors import DriverRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,9 +128,25 @@ class RedisQueue:
         return parse_step(reply, request.settlements)
 
     async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
-        """See `Queue.apply`. Marks come first, as callbacks of batches may follow from them."""
+        """See `Queue.apply`. What Redis refuses stays owed, and holds up nothing else."""
         if not owed:
             return
+        try:
+            await self._apply(queue, owed)
+        except DriverRefused:
+            if len(owed) == 1:
+                raise
+            refused = None
+            for one in owed:
+                try:
+                    await self._apply(queue, [one])
+                except DriverRefused as error:
+                    refused = error
+            if refused is not None:
+                raise refused from None
+
+    async def _apply(self, queue: str, owed: Sequence[Owed]) -> None:
+        """Marks come first, as callbacks of batches may follow from them."""
         jobs = pushes(owed)
         made = marks(owed)
         marked = await self._batches.amark_all(made)

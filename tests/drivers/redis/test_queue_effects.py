@@ -20,6 +20,7 @@ from broadcaster.contracts.queue import (
 )
 from broadcaster.drivers.redis.batches import RedisBatches
 from broadcaster.drivers.redis.effects import decode_owed, encode_effects
+from broadcaster.errors import DriverRefused
 from tests.drivers.redis.queue_world import QueueWorld, job_id, numbers
 
 if TYPE_CHECKING:
@@ -82,6 +83,30 @@ async def test_a_link_that_has_run_is_not_run_again(world: QueueWorld) -> None:
     assert again.known == [job_id(2), job_id(3)]
     assert await world.queue.asizes("q") == QueueSizes()
     assert (await world.queue.apush([link(3, 2).job])).new == [job_id(3)]
+
+
+async def test_the_highest_link_of_a_chain_is_remembered_for_a_day(world: QueueWorld) -> None:
+    await world.queue.apush([link(2, 1).job])
+    (key,) = [name for name in await world.all_names() if ":link:" in name]
+
+    assert 86_300_000 < await world.raw("PTTL", key) <= 86_400_000
+
+
+async def test_effects_that_are_refused_hold_up_no_others(world: QueueWorld) -> None:
+    """A batch that somebody has overwritten must not stop the chains beside it."""
+    broken = "0" * 31 + "7"
+    await world.raw("SET", world.clients.keys.batch(broken, "meta"), "not ours")
+    await world.push(1, 2)
+    first, second = await world.reserve(2)
+    owed = await settle(world, first, BatchMark(broken, 0))
+    owed += await settle(world, second, link(3, 1))
+
+    with pytest.raises(DriverRefused, match="WRONGTYPE"):
+        await world.queue.apply("q", owed)
+
+    assert numbers(await world.reserve(5)) == [3]
+    (entry,) = await world.raw("HKEYS", world.key("outbox"))
+    assert entry.decode().startswith(first.id)
 
 
 async def test_a_chain_goes_on_in_another_queue(world: QueueWorld) -> None:

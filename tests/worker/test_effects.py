@@ -1,0 +1,126 @@
+"""What a worker owes is done beside its loop, and stays owed when it cannot be done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broadcaster.contracts.settlements import Owed
+from broadcaster.errors import DriverRefused, DriverUnavailable
+from broadcaster.worker.effects import MAX_CALLS, Effects
+from tests.polling import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broadcaster.contracts.queue import Queue
+
+OWED = Owed("a:1", (), "a")
+
+
+class SlowQueue:
+    """Applies when `gate` is set, and raises `error` then, if there is one."""
+
+    def __init__(self, gate: asyncio.Event, error: Exception | None = None) -> None:
+        self.gate, self.error = gate, error
+        self.applied: list[Sequence[Owed]] = []
+        self.begun = 0
+
+    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
+        del queue
+        self.begun += 1
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        self.applied.append(owed)
+
+
+def made(queue: SlowQueue, told: list[str]) -> Effects:
+    double: Queue = queue  # type: ignore[assignment]  # the one method that is called
+    return Effects(double, lambda: told.append("look again"))
+
+
+@pytest.fixture
+def gate() -> asyncio.Event:
+    return asyncio.Event()
+
+
+async def test_the_worker_looks_again_when_something_was_done(gate: asyncio.Event) -> None:
+    told: list[str] = []
+    queue = SlowQueue(gate)
+    effects = made(queue, told)
+
+    await effects.take("q", [OWED])
+    assert (effects.busy, told) == (True, [])
+    gate.set()
+    await effects.finish(5)
+
+    assert (queue.applied, told, effects.busy) == ([[OWED]], ["look again"], False)
+
+
+async def test_so_much_at_once_and_no_more_is_under_way(gate: asyncio.Event) -> None:
+    effects = made(queue := SlowQueue(gate), [])
+    for _ in range(MAX_CALLS):
+        await effects.take("q", [OWED])
+
+    one_more = asyncio.create_task(effects.take("q", [OWED]))
+    await eventually(lambda: queue.begun == MAX_CALLS)
+    assert not one_more.done()
+    gate.set()
+    await one_more
+    await effects.finish(5)
+
+    assert queue.begun == MAX_CALLS + 1
+
+
+async def test_an_outage_is_no_news(gate: asyncio.Event, caplog: pytest.LogCaptureFixture) -> None:
+    """The steps of the worker report it."""
+    gate.set()
+    told: list[str] = []
+    effects = made(SlowQueue(gate, DriverUnavailable("away")), told)
+
+    with caplog.at_level(logging.INFO):
+        await effects.take("q", [OWED])
+        await effects.finish(5)
+
+    assert (caplog.messages, told) == ([], [])
+
+
+async def test_what_is_refused_is_told_and_the_rest_was_done(
+    gate: asyncio.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate.set()
+    told: list[str] = []
+    effects = made(SlowQueue(gate, DriverRefused("WRONGTYPE")), told)
+
+    await effects.take("q", [OWED])
+    await effects.finish(5)
+
+    assert "what follows from jobs of q is refused" in caplog.text
+    assert told == ["look again"]
+
+
+async def test_a_bug_takes_nobody_down(
+    gate: asyncio.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate.set()
+    effects = made(SlowQueue(gate, ValueError("a bug")), [])
+
+    await effects.take("q", [OWED])
+    await effects.finish(5)
+
+    assert "effects failed" in caplog.text
+
+
+async def test_it_waits_only_so_long_for_what_is_under_way(gate: asyncio.Event) -> None:
+    queue = SlowQueue(gate)
+    effects = made(queue, [])
+    await effects.take("q", [OWED])
+
+    await effects.finish(0.01)
+    await eventually(lambda: not effects.busy)
+
+    assert queue.applied == []

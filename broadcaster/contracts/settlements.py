@@ -19,6 +19,20 @@ MAX_POSTPONED = 1_000
 MAX_TRACEBACK = 16_384
 """Characters of a traceback that are kept."""
 
+_CUT = "\n  ...\n"
+
+
+def cut_traceback(text: str) -> str:
+    """
+    Return at most `MAX_TRACEBACK` characters of a traceback, of a long one both ends.
+
+    The last frames stand before the text of the error, which may be long itself.
+    """
+    if len(text) <= MAX_TRACEBACK:
+        return text
+    half = MAX_TRACEBACK // 2
+    return text[: half - len(_CUT)] + _CUT + text[-half:]
+
 
 class Unique(NamedTuple):
     """
@@ -211,7 +225,7 @@ class Fail(NamedTuple):
         effects: what follows.
         job: registered name of its class, for searching; "" when it is not known.
         exception: name of the exception's type, or "".
-        traceback: text; of a long one the end is kept (`MAX_TRACEBACK`).
+        traceback: text; of a long one both ends are kept (`cut_traceback`).
     """
 
     id: str

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from broadcaster.contracts.settlements import MAX_TRACEBACK
+from broadcaster.contracts.settlements import cut_traceback
 from broadcaster.errors import JobError
 from broadcaster.jobs.execution import call
 from broadcaster.jobs.outcome import (
@@ -171,9 +171,8 @@ def run(order: Order) -> Report:
         known = isinstance(error, JobError)
         line = one_line(str(error)) if known else described(error)
         text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
-        report = Report(
-            line, error.code if isinstance(error, JobError) else "", text[-MAX_TRACEBACK:]
-        )
+        code = error.code if isinstance(error, JobError) else ""
+        report = Report(line, code, cut_traceback(text))
         if not known:
             traceback.print_exc()
     if current is not None:

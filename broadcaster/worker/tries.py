@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from broadcaster.contracts.queue import Done, Fail, Postpone, Retry
-from broadcaster.contracts.settlements import MAX_TRACEBACK
+from broadcaster.contracts.settlements import cut_traceback
 from broadcaster.errors import JobError, JobFailed
 from broadcaster.jobs.execution import is_async
 from broadcaster.jobs.inline import acall_failed
@@ -190,11 +190,11 @@ def exception_name(error: BaseException | None) -> str:
 
 
 def written(error: BaseException | None) -> str:
-    """Return the traceback of `error`, the end of a long one; or nothing."""
+    """Return the traceback of `error`, both ends of a long one; or nothing."""
     if error is None:
         return ""
     try:
         text = "".join(traceback.format_exception(error))
     except Exception:  # noqa: BLE001 - the error's own __str__ may fail
         return ""
-    return text.encode("utf-8", "backslashreplace").decode()[-MAX_TRACEBACK:]
+    return cut_traceback(text.encode("utf-8", "backslashreplace").decode())

@@ -24,10 +24,7 @@ from broadcaster.contracts.queue import (
     StepReply,
     Survey,
 )
-from broadcaster.contracts.settlements import (
-    MAX_TRACEBACK,
-    MIN_POSTPONE_SECONDS,
-)
+from broadcaster.contracts.settlements import MIN_POSTPONE_SECONDS, cut_traceback
 from broadcaster.drivers.redis.effects import decode_owed, encode_effects
 from broadcaster.drivers.redis.queue_stats import fields_of, oldest_age, seconds_of
 from broadcaster.drivers.redis.scripts_loader import Call, load_script
@@ -189,7 +186,7 @@ def encode_note(fail: Fail) -> bytes:
             attempts=fail.attempts,
             job=fail.job,
             exception=fail.exception,
-            traceback=printable(fail.traceback[-MAX_TRACEBACK:]),
+            traceback=printable(cut_traceback(fail.traceback)),
         )
     )
 

@@ -146,12 +146,13 @@ async def test_row_43_what_failed_can_be_searched(world: FailedWorld) -> None:
     assert job.traceback == "File mail.py"
 
 
-async def test_of_a_long_traceback_the_end_is_kept(world: FailedWorld) -> None:
-    await world.fail("q", 1, traceback="x" * 100_000 + "\ud800 KeyError: 'a'")
+async def test_of_a_long_traceback_both_ends_are_kept(world: FailedWorld) -> None:
+    await world.fail("q", 1, traceback="File mail.py" + "x" * 100_000 + "\ud800 KeyError: 'a'")
 
     job = await asyncio.to_thread(world.store.get, job_id(1))
 
     assert job is not None
+    assert job.traceback.startswith("File mail.py")
     assert job.traceback.endswith("? KeyError: 'a'")
     assert len(job.traceback) == MAX_TRACEBACK
 

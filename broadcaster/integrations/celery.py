@@ -41,6 +41,7 @@ from broadcaster.contracts.unserved import UnservedQueue
 from broadcaster.errors import (
     BroadcasterError,
     DriverUnavailable,
+    InvalidJob,
     JobFailed,
     JobTimedOut,
     NotConfigured,
@@ -49,6 +50,7 @@ from broadcaster.errors import (
 )
 from broadcaster.jobs.execution import acall, all_middleware, call, is_async, kind_of, through
 from broadcaster.jobs.inline import acall_failed, call_failed
+from broadcaster.jobs.middleware import WithoutOverlapping
 from broadcaster.jobs.outcome import (
     Finished,
     GiveUp,
@@ -87,7 +89,14 @@ KEEPS = frozenset({"a delay in whole seconds", "a timeout of an async job"})
 """What may be asked of Celery, beyond what needs nothing of a queue."""
 
 
-def needs(new: NewJob, payload: Payload, *, asynchronous: bool, longest_delay: float) -> list[str]:
+def needs(
+    new: NewJob,
+    payload: Payload,
+    *,
+    asynchronous: bool,
+    longest_delay: float,
+    locks: bool = False,
+) -> list[str]:
     """
     Return what a job asks of its queue, in words; nothing that every queue can do. Pure.
 
@@ -95,10 +104,12 @@ def needs(new: NewJob, payload: Payload, *, asynchronous: bool, longest_delay: f
         asynchronous: its `handle` is a coroutine.
         longest_delay: seconds for which the broker leaves a task to the worker that waits
             with it; after that another one would run it too.
+        locks: it is kept from overlapping with others.
     """
     asked = {
         "a broadcast, which has an order": payload.job in (BROADCAST_JOB, EVENT_JOB),
         "an order (ordered_by)": split_lane(new.queue)[1] is not None,
+        "a lock that dies with its worker (WithoutOverlapping)": locks,
         "a unique lock": new.unique is not None or bool(payload.unlock),
         "a chain": payload.chain is not None,
         "a batch": payload.batch is not None,
@@ -106,6 +117,7 @@ def needs(new: NewJob, payload: Payload, *, asynchronous: bool, longest_delay: f
         "a delay in milliseconds": new.delay != int(new.delay),
         "a delay in whole seconds": new.delay == int(new.delay) != 0,
         f"a delay over {longest_delay:,.0f} s": new.delay > longest_delay,
+        f"a backoff over {longest_delay:,.0f} s": max(payload.backoff, default=0) > longest_delay,
         "a timeout of a sync job": bool(payload.timeout) and not asynchronous,
         "a timeout of an async job": bool(payload.timeout) and asynchronous,
     }
@@ -172,12 +184,16 @@ class CeleryQueue(UnservedQueue):
     def _check(self, new: NewJob) -> None:
         payload = decode_payload(new.body)
         try:
-            asynchronous = inspect.iscoroutinefunction(registry.find(payload.job).handle)
-        except UnknownJob:
-            asynchronous = False
+            job = registry.find(payload.job).decode_fields(payload.data)
+        except (UnknownJob, InvalidJob):  # its worker may know it, or says so
+            job = None
         longest = self._app.conf.broker_transport_options.get("visibility_timeout")
         asked = needs(
-            new, payload, asynchronous=asynchronous, longest_delay=longest or VISIBILITY_SECONDS
+            new,
+            payload,
+            asynchronous=job is not None and is_async(job),
+            longest_delay=longest or VISIBILITY_SECONDS,
+            locks=job is not None and _locks(job),
         )
         refused = tuple(words for words in asked if words not in KEEPS)
         if refused:
@@ -199,6 +215,10 @@ class CeleryQueue(UnservedQueue):
             producer=producer,
             retry=False,
         )
+
+
+def _locks(job: Job) -> bool:
+    return any(isinstance(each, WithoutOverlapping) for each in all_middleware(job))
 
 
 def install(app: Any) -> Any:

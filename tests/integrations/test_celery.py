@@ -18,6 +18,7 @@ from broadcaster.errors import DriverUnavailable, NotConfigured, Unsupported
 from broadcaster.integrations.celery import KEEPS, TASK, CeleryQueue, install, run_payload
 from broadcaster.jobs.chain import chain
 from broadcaster.jobs.job import Job
+from broadcaster.jobs.middleware import WithoutOverlapping
 from broadcaster.jobs.outcome import Finished, GiveUp, Past, PutOff, TryAgain
 from broadcaster.protocol.payload import (
     BROADCAST_JOB,
@@ -76,6 +77,15 @@ class SlowInThread(Job, name="tests.celery.SlowInThread", timeout=5):
 
 
 class Once(Job, name="tests.celery.Once", unique=True):
+    def handle(self) -> None: ...
+
+
+class Alone(Job, name="tests.celery.Alone"):
+    key: str
+
+    def middleware(self) -> list[WithoutOverlapping]:
+        return [WithoutOverlapping(self.key)]
+
     def handle(self) -> None: ...
 
 
@@ -152,6 +162,7 @@ async def test_the_coroutine_sends_the_same() -> None:
     [
         (Once(), "a unique lock"),
         (InOrder(key="k"), "an order (ordered_by)"),
+        (Alone(key="k"), "a lock that dies with its worker (WithoutOverlapping)"),
         (SlowInThread(), "a timeout of a sync job"),
     ],
 )
@@ -176,6 +187,7 @@ def place(**fields: Any) -> Payload:
     [
         (job_of(delay=0.5), "a delay in milliseconds"),
         (job_of(delay=7_200), "a delay over 3,600 s"),
+        (job_of(place(backoff=(1.0, 7_200.0))), "a backoff over 3,600 s"),
         (job_of(unique=Unique("k", 1.0)), "a unique lock"),
         (job_of(queue="celery#3"), "an order (ordered_by)"),
         (job_of(place(chain=ChainPlace(id="1" * 32, index=0))), "a chain"),

@@ -94,7 +94,10 @@ def _check_parameters(function: Callable[..., object], targets: Sequence[Target]
 
 def is_known(target: Target, thing: Any) -> bool:
     """Whether `thing` listens to `target` already."""
-    place = _made(thing).place
+    found = getattr(thing[0], thing[1], None) if is_pair(thing) else thing
+    if not hasattr(found, "__qualname__"):
+        return False
+    place = _place(found)
     if isinstance(target, type) and issubclass(target, LifecycleEvent):
         return lifecycle_listeners.has(target, place)
     return table.has(target, place)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+log = logging.getLogger("exports")
+
 FOLDER = Path(os.environ.get("EXPORT_FOLDER", "exported"))
 FOLDER.mkdir(exist_ok=True)
 
@@ -33,7 +36,7 @@ ATTENDEES = {7: ["Ada", "Grace", "Hedy", "Radia"], 8: []}  # your database in ea
 current_user = bearer(USERS.get)  # Authorization: Bearer <token>
 
 
-class ExportAttendees(TrackedJob, queue="exports", tries=2):
+class ExportAttendees(TrackedJob, queue="exports", tries=2, timeout=600):
     event_id: int
     requested_by: int
 
@@ -50,6 +53,9 @@ class ExportAttendees(TrackedJob, queue="exports", tries=2):
         name = f"event-{self.event_id}.csv"
         (FOLDER / name).write_text(text.getvalue(), encoding="utf-8")
         self.result(f"/exported/{name}")
+
+    def failed(self, error: BaseException) -> None:
+        log.error("the export of event %d failed: %s", self.event_id, error)
 
     def tracked_for(self) -> str:
         return str(self.requested_by)  # nobody else may ask

@@ -55,7 +55,9 @@ def configured(redis_url: str, prefix: str) -> Iterator[Settings]:
 
 async def work(settings: Settings, *queues: str, **options: Any) -> ExitReason:
     """Run a worker of `queues` until nothing is ready."""
-    given = WorkerOptions(**{"queues": queues, "stop_when_empty": True, **options})
+    # A process of its own would know neither these settings nor an example loaded by hand.
+    ours = {"queues": queues, "stop_when_empty": True, "hard_timeouts": False}
+    given = WorkerOptions(**{**ours, **options})
     await current.application().aclose()  # a worker makes one of its own
     opened = open_worker(settings, given)
     try:

@@ -393,7 +393,7 @@ class _AnswerEater:
             while data := await reader.read(65_536):
                 to_above.write(data)
                 answer = await above.read(65_536)
-                if self.eat and b"EVALSHA" in data and b"NOSCRIPT" not in answer:
+                if self.eat and b"EVAL" in data and b"NOSCRIPT" not in answer:
                     self.eat -= 1
                     break
                 writer.write(answer)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVICE = "mymaster"
-DOWN_MS = 300
+DOWN_MS = 500
 
 
 class Watched:
@@ -90,13 +90,11 @@ class Watched:
         """Start the first master again; the sentinels make a replica of it."""
         self._serve(self.ports[0])
 
-    def freeze_replica(self) -> None:
-        """Stop the replica from running, so that it gets nothing more."""
-        os.kill(self._running[self.ports[1]].pid, signal.SIGSTOP)
-
-    def thaw_replica(self) -> None:
-        """Let it run on."""
-        os.kill(self._running[self.ports[1]].pid, signal.SIGCONT)
+    def cut_replica(self) -> None:
+        """Let the replica get nothing more from its master; the sentinels still know it."""
+        with self._client(self.ports[1], self._password) as client:
+            client.config_set("masterauth", "wrong")
+            client.client_kill_filter(_type="master")
 
     @property
     def master(self) -> int:

@@ -83,7 +83,7 @@ class Steps:
             wanted: jobs to reserve at most.
             idle: nothing runs that a crash could be blamed on.
         """
-        if self._losses.due(line.name) and not await self._look(line):
+        if self._losses.due(line.name, time.monotonic()) and not await self._look(line):
             return None
         settlements = line.take_settlements()
         request = StepRequest(
@@ -120,7 +120,8 @@ class Steps:
     async def _look(self, line: Line) -> bool:
         """Find out what the server knows of `line`; False if it could not be reached."""
         try:
-            await self._losses.look(line, self._running.held_of(line.name))
+            held = self._running.held_of(line.name)
+            await self._losses.look(line, held, time.monotonic())
         except (DriverUnavailable, DriverRefused) as error:
             self._losses.doubt()
             self._outages.away(error)

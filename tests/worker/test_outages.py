@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.errors import DriverUnavailable
 from broadcaster.worker.outages import Outages
+from tests.faults import BareServer
 from tests.polling import eventually
-from tests.worker import sample_jobs
-from tests.worker.sample_jobs import Note
-from tests.worker.worker_world import WorkerWorld
+from tests.worker.outage_world import plant
 
 if TYPE_CHECKING:
-    from tests.faults import FaultyServer
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.sentinels import Watched
+
+AGAIN = 5.0 + 3.0  # seconds in which workers go on, and what a busy machine adds
+CALL = 2.0 + 2.0  # seconds that a verb may take, and what a busy machine adds
 
 
 def test_an_outage_lasts_from_its_first_failure(caplog: pytest.LogCaptureFixture) -> None:
@@ -34,40 +38,105 @@ def test_an_outage_lasts_from_its_first_failure(caplog: pytest.LogCaptureFixture
     assert (outages.failures, outages.retry_at, outages.seconds(1e9)) == (0, 0.0, 0.0)
 
 
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[BareServer]:
+    """A server with a file that it takes long to load, in which time it answers LOADING."""
+    server = BareServer(
+        tmp_path / "redis", key_load_delay="300", loading_process_events_interval_bytes="1024"
+    )
+    server.start()
+    server.burden(2_000)
+    yield server
+    server.kill()
+
+
 @pytest.mark.redis
-async def test_workers_go_on_within_five_seconds_of_a_restart_under_load(
-    redis_server: FaultyServer,
+@pytest.mark.process
+async def test_a_killed_server_loses_nothing_with_its_file_and_without_it_that_is_said(
+    bare: BareServer, tmp_path: Path
 ) -> None:
-    clients = RedisClients(redis_server.url)
-    world = WorkerWorld(clients)
-    sample_jobs.seen.clear()
-    pushed: list[str] = []
-    try:
-        async with world.running(lease=3), world.running(lease=3):
-            pushing = asyncio.create_task(_push_all(world, pushed))
-            await eventually(lambda: len(sample_jobs.seen) > 50)
-            await asyncio.to_thread(redis_server.stop)
-            await asyncio.sleep(1.5)  # an outage that workers notice
-            await asyncio.to_thread(redis_server.start)
-            back, before = time.monotonic(), len(sample_jobs.seen)
-            await eventually(lambda: len(sample_jobs.seen) > before + 50, within=20)
-            took = time.monotonic() - back
-            pushing.cancel()
-            await asyncio.wait([pushing])
-            await eventually(lambda: set(pushed) <= set(sample_jobs.seen), within=20)
-    finally:
-        await clients.aclose()
+    async with plant(bare.url, tmp_path) as running:
+        load = running.load
+        await running.busy()
 
-    assert took < 5  # workers try again every two seconds at least
+        bare.kill()
+        await asyncio.sleep(1)  # an outage that everybody notices
+        bare.start()
+        assert bare.is_loading
+        await eventually(lambda: not bare.is_loading, within=20)
+        kept = await running.on_again()
+        before = set(load.accepted)
+        await running.all_run(before)
+        await running.hold("one", "two", "three")
+
+        bare.kill()
+        bare.empty()
+        bare.start()
+        emptied, back = await running.on_again(), time.monotonic()
+        await running.all_run(load.since(back - emptied))
+        await eventually(lambda: "jobs of queue default that" in running.output)
+        await running.told(forgotten=3, changes=2)
+        running.let_go()
+
+    assert max(kept, emptied) < AGAIN
+    assert max(load.slowest.values()) < CALL, load.slowest
+    # With its file every accepted job runs, and no job twice, be it accepted or not.
+    assert before <= running.done
+    assert [name for name, times in running.runs.items() if times > 1] == []
+    # Without it, what was not run yet is gone, and workers say what they can know of it.
+    assert running.output.count("another Redis process answers than before") == 4
 
 
-async def _push_all(world: WorkerWorld, pushed: list[str]) -> None:
-    for number in range(100_000):
-        made = world.made(Note(str(number)))
-        try:
-            await world.push(made)
-        except DriverUnavailable:
-            await asyncio.sleep(0.05)
-            continue
-        pushed.append(str(number))
-        await asyncio.sleep(0.002)
+@pytest.mark.process
+async def test_a_failover_loses_only_what_was_not_copied_and_that_is_said(
+    watched: Watched, tmp_path: Path
+) -> None:
+    async with plant(watched.url, tmp_path) as running:
+        load = running.load
+        await running.busy()
+
+        cut = time.monotonic()
+        await asyncio.to_thread(watched.cut_replica)
+        await running.hold("lost")
+        await asyncio.to_thread(watched.kill_master)
+        await eventually(lambda: watched.moved, within=20)
+        moved = time.monotonic()
+        took = await running.on_again()
+        accepted = set(load.accepted)
+        await running.all_run(load.since(moved) & accepted)
+        lost = accepted - running.done
+        await running.told(forgotten=1, changes=1)
+        running.let_go()
+
+    assert took < AGAIN
+    assert max(load.slowest.values()) < CALL, load.slowest
+    assert all(cut < load.accepted[number] < moved for number in lost)
+    # What was run and not settled in the copy runs again: only jobs of the last moment.
+    twice = [int(name) for name, times in running.runs.items() if times > 1]
+    assert all(load.accepted.get(number, cut) > cut - 1 for number in twice)
+    assert running.output.count("another Redis process answers than before") == 2
+
+
+@pytest.mark.process
+async def test_a_frozen_master_that_wakes_up_soon_gets_nothing_any_more(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """It takes itself for the master for ten seconds, and then forgets what it accepted."""
+    async with plant(watched.url, tmp_path) as running:
+        load = running.load
+        await running.busy()
+
+        frozen = time.monotonic()
+        watched.freeze_master()
+        await eventually(lambda: watched.moved, within=20)
+        watched.thaw_master()
+        thawed = time.monotonic()
+        took = await running.on_again()
+        accepted = set(load.accepted)
+        await running.all_run(load.since(thawed + 1) & accepted)
+
+    assert took < AGAIN
+    assert max(load.slowest.values()) < CALL, load.slowest
+    # What was on its way to the old master when it woke up may be answered yet, and is lost.
+    lost = accepted - running.done
+    assert all(frozen - 1 < load.accepted[number] < thawed + 1 for number in lost)

@@ -98,6 +98,11 @@ class RedisClients:
         return self.keys.prefix
 
     @property
+    def follows(self) -> bool:
+        """Whether sentinels say where the server is, so that it may be another one later."""
+        return self._sentinel is not None
+
+    @property
     def address(self) -> str:
         """Where the server is, without credentials: for messages."""
         return address_of(self.sync)

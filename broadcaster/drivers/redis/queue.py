@@ -42,6 +42,7 @@ from broadcaster.drivers.redis.scripts_loader import (
     run_many,
 )
 from broadcaster.drivers.redis.scripts_loader import run as run_script
+from broadcaster.drivers.redis.sentinel import FRESH_SECONDS
 from broadcaster.errors import DriverRefused
 
 if TYPE_CHECKING:
@@ -174,7 +175,13 @@ class RedisQueue:
         return read_survey(reply, lanes)
 
     async def wait(self, queue: str, timeout: float) -> str | None:  # noqa: ASYNC109 - Redis times it
-        """See `Queue.wait`. Each queue is waited for on a connection of its own."""
+        """
+        See `Queue.wait`. Each queue is waited for on a connection of its own.
+
+        Behind sentinels no wait is longer than `FRESH_SECONDS`: each one asks for the master.
+        """
+        if self._clients.follows:
+            timeout = min(timeout, FRESH_SECONDS)
         client = self._waiting.get(queue)
         if client is None:
             client = self._waiting[queue] = self._clients.blocking()

@@ -20,6 +20,7 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -38,9 +39,12 @@ FRESH_SECONDS = 1.0
 """How long what they said is believed without asking."""
 SILENT_SECONDS = 5.0
 """The same after none of them has answered."""
+SLOW_SECONDS = 0.1
+"""Who waited longer for a connection asks again whether it leads to the master."""
 NO_MASTER = (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
 _OF_TLS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 _OF_SENTINELS = ("sentinel_username", "sentinel_password", "sentinel_ssl")
+_REPLACED = "the master was replaced meanwhile"
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -114,15 +118,29 @@ class SyncPool(redis.sentinel.SentinelConnectionPool):
     ask_at = 0.0
 
     def get_connection(self, *args: Any, **options: Any) -> Any:
-        """Return a connection to the master as it was `FRESH_SECONDS` ago at most."""
-        now = time.monotonic()
-        if now >= self.ask_at and self.master_address is not None:
-            self.ask_at = now + FRESH_SECONDS
-            try:
-                self.get_master_address()  # type: ignore[no-untyped-call]  # not annotated
-            except (RedisError, OSError):
-                self.ask_at = time.monotonic() + SILENT_SECONDS
-        return super().get_connection(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
+        """
+        Return a connection to the master as it was `FRESH_SECONDS` ago at most.
+
+        Raises:
+            ConnectionError: of redis-py: the master was replaced while we connected to it.
+        """
+        began = time.monotonic()
+        if began >= self.ask_at and self.master_address is not None:
+            self._ask(began)
+        connection: Any = super().get_connection(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
+        if time.monotonic() - began > SLOW_SECONDS:
+            self._ask(time.monotonic())
+            if (connection.host, connection.port) != self.master_address:
+                self.release(connection)
+                raise RedisConnectionError(_REPLACED)
+        return connection
+
+    def _ask(self, now: float) -> None:
+        self.ask_at = now + FRESH_SECONDS
+        try:
+            self.get_master_address()  # type: ignore[no-untyped-call]  # not annotated
+        except (RedisError, OSError):
+            self.ask_at = time.monotonic() + SILENT_SECONDS
 
     def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - of redis-py
         """Close connections; all of them, unless only idle ones are meant."""
@@ -139,15 +157,24 @@ class AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
 
     async def get_connection(self, *args: Any, **options: Any) -> Any:
         """See `SyncPool.get_connection`."""
-        now = time.monotonic()
-        if now >= self.ask_at and self.master_address is not None:
-            self.ask_at = now + FRESH_SECONDS  # before asking, so that nobody else asks too
-            try:
-                async with asyncio.timeout(SENTINEL_SECONDS):
-                    await self.get_master_address()  # type: ignore[no-untyped-call]  # not annotated
-            except (RedisError, OSError, TimeoutError):
-                self.ask_at = time.monotonic() + SILENT_SECONDS
-        return await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
+        began = time.monotonic()
+        if began >= self.ask_at and self.master_address is not None:
+            await self._ask(began)
+        connection: Any = await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
+        if time.monotonic() - began > SLOW_SECONDS:
+            await self._ask(time.monotonic())
+            if (connection.host, connection.port) != self.master_address:
+                await self.release(connection)
+                raise RedisConnectionError(_REPLACED)
+        return connection
+
+    async def _ask(self, now: float) -> None:
+        self.ask_at = now + FRESH_SECONDS  # before asking, so that nobody else asks too
+        try:
+            async with asyncio.timeout(SENTINEL_SECONDS):
+                await self.get_master_address()  # type: ignore[no-untyped-call]  # not annotated
+        except (RedisError, OSError, TimeoutError):
+            self.ask_at = time.monotonic() + SILENT_SECONDS
 
     async def release(self, connection: Any) -> None:
         """Take `connection` back; close it first if it goes to a server that was replaced."""

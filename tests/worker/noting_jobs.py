@@ -1,0 +1,34 @@
+"""Jobs that write down in ``notes.txt`` which process ran them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from broadcaster.jobs.job import Job
+
+NOTES = "notes.txt"
+
+
+class Noted(Job):
+    number: int
+
+    async def handle(self) -> None:
+        _note(f"{self.number} {os.getpid()}")
+
+
+class Lasting(Job):
+    """Begins, and ends when there is a file ``enough``."""
+
+    name: str
+
+    async def handle(self) -> None:
+        _note(f"{self.name} {os.getpid()}")
+        while not Path("enough").exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
+            await asyncio.sleep(0.02)
+
+
+def _note(text: str) -> None:
+    with Path(NOTES).open("a", encoding="utf-8") as file:
+        file.write(f"{text}\n")

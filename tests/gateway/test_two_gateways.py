@@ -29,15 +29,20 @@ async def test_subscribers_of_both_see_one_order(start_gateway: StartGateway) ->
         await a.subscribe("orders")
         await b.subscribe("orders")
 
-        await asyncio.gather(
-            *(left.publish("orders", "e", json.dumps(["left", n])) for n in range(30)),
-            *(right.publish("orders", "e", json.dumps(["right", n])) for n in range(30)),
+        sent = [(which, n) for n in range(30) for which in ("left", "right")]
+        gateways = {"left": left, "right": right}
+        answers = await asyncio.gather(
+            *(gateways[which].publish("orders", "e", json.dumps([which, n])) for which, n in sent)
         )
         await left.publish("orders", "end")
         await a.next("end")
         await b.next("end")
 
-    assert len(a.received("e")) == 60
+    accepted = {one for one, answer in zip(sent, answers, strict=True) if answer.is_success}
+    heard = [tuple(data) for data in a.received("e")]
+    assert accepted
+    assert accepted <= set(heard)  # what a busy machine made Redis too slow for may be there too
+    assert len(heard) == len(set(heard))
     assert a.received("e") == b.received("e")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PLUGINS = Path(__file__).parent
+PLUGGED = ("-p", "no_skips", "-p", "xdist.plugin", "-p", "no:cacheprovider")
 pytestmark = pytest.mark.process
 
 SKIPS = """
@@ -31,20 +32,10 @@ def test_known():
 def run(folder: Path, code: str, ci: str, *more: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_sample.py").write_text(code)
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no_skips",
-            "-p",
-            "no:cacheprovider",
-            *more,
-            ".",
-        ],
+        [sys.executable, "-m", "pytest", "-q", *PLUGGED, *more, "."],
         cwd=folder,
-        env={"PYTHONPATH": str(PLUGINS), "CI": ci},
+        # Other plugins have no part in it, and take a second to import.
+        env={"PYTHONPATH": str(PLUGINS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "CI": ci},
         capture_output=True,
         text=True,
         check=False,

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import (
@@ -290,10 +290,19 @@ async def test_a_lost_answer_is_asked_for_again_only_when_the_caller_allows_it(
     await clients.aclose()
 
 
-async def test_more_calls_than_connections_wait_for_one(clients: RedisClients) -> None:
-    found = await asyncio.gather(*(arun(clients.aio, ECHO, [], [n]) for n in range(200)))
+async def test_more_calls_than_connections_wait_for_one(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broadcaster.drivers.redis.client.MAX_CONNECTIONS", 5)
+    clients = RedisClients(redis_url)
 
-    assert found == [str(n).encode() for n in range(200)]
+    found = await asyncio.gather(*(arun(clients.aio, ECHO, [], [n]) for n in range(50)))
+    pool: Any = clients.aio.connection_pool
+    connections = len(pool._available_connections)
+    await clients.aclose()
+
+    assert found == [str(n).encode() for n in range(50)]
+    assert connections == 5
 
 
 def test_every_event_loop_has_connections_of_its_own(redis_url: str) -> None:

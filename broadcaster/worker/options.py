@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ASYNC_TIMEOUT = 60.0
-LANE_BATCH = 64
+LANE_BATCH = 128
 
 
 class ExitReason(Enum):

@@ -17,7 +17,7 @@ from broadcaster.drivers.redis.history import RedisHistory
 from broadcaster.drivers.redis.publisher import RedisPublisher
 from broadcaster.errors import DriverUnavailable, InvalidChannel, PublishRefused
 from broadcaster.protocol.envelope import decode_envelope
-from broadcaster.worker.options import ExitReason
+from broadcaster.worker.options import LANE_BATCH, ExitReason
 from tests.polling import eventually
 from tests.worker import sample_jobs
 from tests.worker.sample_jobs import Note, Waiting
@@ -54,7 +54,7 @@ async def test_broadcasts_are_published_in_order_and_in_few_calls(world: WorkerW
     await world.drain()
 
     assert world.publisher.names == names
-    assert [len(call) for call in world.publisher.calls] == [64, 64, 64, 8]
+    assert [len(call) for call in world.publisher.calls] == [LANE_BATCH, 72]
     assert await world.sizes("broadcasts") == QueueSizes()
 
 

@@ -23,7 +23,8 @@ Groups of workers that ``broadcaster supervise`` keeps: ``[supervisors.<name>]``
 
 All options of workers are options of these too; what is not said is as in ``[worker]``.
 
-Source: Laravel Horizon, ``config/horizon.php``, whose keys these are in snake_case.
+Source: Laravel Horizon, ``config/horizon.php``, whose keys these are in snake_case; its
+``balance_max_shift`` and ``balance_cooldown`` are understood too.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ MAX_PROCESSES = 256
 
 _NAME = re.compile(r"[-A-Za-z0-9_.]{1,64}")
 _ENDING = ("once", "stop_when_empty", "stop_when_empty_for", "health_port", "health_socket", "name")
+_ALIASES = {"balance_max_shift": "shift", "balance_cooldown": "cooldown"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,10 @@ def _one(name: str, table: object, source: str, base: WorkerSettings) -> Supervi
         field.name for field in dataclasses.fields(WorkerSettings)
     }
     said: dict[str, Any] = {}
-    for option, given in cast("dict[str, object]", table).items():
+    for written, given in cast("dict[str, object]", table).items():
+        option = _ALIASES.get(written, written)
+        if option in said:
+            raise ConfigurationError(f"{where} says {option} twice, as {written} too: keep one")
         if option not in hints or option in _ENDING:
             known = set(hints) - set(_ENDING)
             raise ConfigurationError(

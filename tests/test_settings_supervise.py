@@ -57,12 +57,36 @@ def test_row_56_supervisors_are_tables_with_the_options_of_workers_and_their_own
     assert (long.queue, long.balance, long.processes) == (("exports",), "off", 3)
 
 
+def test_row_56_a_block_of_horizon_is_understood_with_its_keys_in_snake_case(
+    tmp_path: Path,
+) -> None:
+    text = """
+    [supervisors.supervisor-1]
+    connection = "default"
+    queue = ["critical", "high", "default"]
+    balance = "auto"
+    max_processes = 10
+    min_processes = 1
+    balance_max_shift = 1
+    balance_cooldown = 4
+    memory = 128
+    tries = 3
+    timeout = 90
+    nice = 0
+    """
+
+    found = load(tmp_path, text)["supervisor-1"]
+
+    assert (found.shift, found.cooldown, found.max_processes) == (1, 4.0, 10)
+
+
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
         ("max_proceses = 3", "has no option 'max_proceses' - did you mean 'max_processes'"),
         ("once = true", "has no option 'once'"),
         ('balance = "best"', "must be one of auto, simple, off"),
+        ("shift = 1\nbalance_max_shift = 2", "says shift twice, as balance_max_shift too"),
         ("cooldown = 0", "cooldown must be a number from 0.5 to 3600"),
         ("shift = 1.5", "shift must be a whole number"),
         ("shift = true", "shift must be a whole number"),

@@ -120,7 +120,7 @@ def test_rows_39_40_and_56_the_settings_of_the_example_hold(
     assert (main.balance, main.min_processes, main.max_processes) == ("auto", 1, 10)
     assert (long.balance, long.processes, long.connection, long.timeout) == (
         "simple",
-        4,
+        3,
         "long",
         600,
     )

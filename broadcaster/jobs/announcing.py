@@ -70,6 +70,11 @@ class LifecycleListeners:
         """Whether anybody listens to events of this class."""
         return event in self._by_class
 
+    @property
+    def any(self) -> bool:
+        """Whether anybody listens to anything."""
+        return bool(self._by_class)
+
     def announce(self, event: LifecycleEvent) -> bool:
         """
         Call the listeners of `event`.
@@ -106,6 +111,11 @@ lifecycle_listeners = LifecycleListeners()
 def wanted(event: type[LifecycleEvent]) -> bool:
     """Whether anybody in this process listens to events of this class."""
     return lifecycle_listeners.wanted(event)
+
+
+def anybody_listens() -> bool:
+    """Whether anybody in this process listens to lifecycle events at all."""
+    return lifecycle_listeners.any
 
 
 def announce(event: LifecycleEvent) -> bool:

@@ -28,10 +28,12 @@ from broadcaster.jobs.execution import (
     kind_of,
     through,
 )
+from broadcaster.jobs.lifecycle import TakenJob
 from broadcaster.jobs.outcome import Failed, Finished, Limits, Past, Released, TryAgain, decide
 from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
+from broadcaster.jobs.telling import INLINE, tell_begin, tell_end
 from broadcaster.protocol.payload import BATCH_JOB, decode_payload
 
 if TYPE_CHECKING:
@@ -258,12 +260,14 @@ def _run(job: Job, current: CurrentJob, errors: _Errors) -> Outcome:
             )
         return asyncio.run(_arun(job, current, errors, in_thread=False))
     error: BaseException | None = None
+    started = _told_begin(job, current)
     with running(current):
         try:
             call(job)
         except Exception as raised:  # noqa: BLE001 - it is decided on, and raised later
             error = raised
     outcome, failure = _decided(current, error)
+    _tell_end(job, current, outcome, error, started)
     if failure is not None:
         errors.add(failure, current)
         with running(current):
@@ -283,17 +287,42 @@ async def _arun(
             call(job)
 
     error: BaseException | None = None
+    started = _told_begin(job, current)
     with running(current):
         try:
             await through(job, innermost)
         except Exception as raised:  # noqa: BLE001 - it is decided on, and raised later
             error = raised
     outcome, failure = _decided(current, error)
+    _tell_end(job, current, outcome, error, started)
     if failure is not None:
         errors.add(failure, current)
         with running(current):
             await acall_failed(job, failure)
     return outcome
+
+
+def _told_begin(job: Job, current: CurrentJob) -> float:
+    tell_begin(INLINE, partial(_taken, job, current))
+    return time.monotonic()
+
+
+def _tell_end(
+    job: Job, current: CurrentJob, outcome: Outcome, error: BaseException | None, started: float
+) -> None:
+    taken = partial(_taken, job, current)
+    tell_end(INLINE, taken, outcome, error, time.monotonic() - started)
+
+
+def _taken(job: Job, current: CurrentJob) -> TakenJob:
+    return TakenJob(
+        id=current.id,
+        name=current.name,
+        queue=current.queue,
+        attempts=current.attempts,
+        payload=current.payload,
+        job=job,
+    )
 
 
 def _decided(

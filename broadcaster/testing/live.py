@@ -30,6 +30,7 @@ from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.delay import as_seconds
 from broadcaster.jobs.lifecycle import JobAttempted
+from broadcaster.jobs.telling import INLINE
 from broadcaster.protocol.fact_jobs import WEBHOOK_QUEUE
 from broadcaster.protocol.facts import FACT_QUEUE
 from broadcaster.protocol.lanes import lane_names, split_lane
@@ -189,8 +190,8 @@ class LiveQueue:
                     await opened.aclose()
         finally:
             remove()
-        # Broadcasts and facts have no class: they are no jobs of whoever asks.
-        return sum(run.job.job is not None for run in runs)
+        # Broadcasts and facts have no class, and what a job runs inline is a part of it.
+        return sum(run.job.job is not None and run.connection_name != INLINE for run in runs)
 
     def _families(self) -> list[str]:
         names = {split_lane(name)[0] for name in self._queue.queues()}

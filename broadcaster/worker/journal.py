@@ -6,20 +6,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.errors import BroadcasterError
-from broadcaster.errors import JobTimedOut as JobTimedOutError
 from broadcaster.jobs.announcing import announce, wanted
-from broadcaster.jobs.lifecycle import (
-    JobAttempted,
-    JobExceptionOccurred,
-    JobFailed,
-    JobPopped,
-    JobProcessed,
-    JobProcessing,
-    JobReleasedAfterException,
-    JobTimedOut,
-    TakenJob,
-)
+from broadcaster.jobs.lifecycle import JobPopped, TakenJob
 from broadcaster.jobs.outcome import Finished, GiveUp, PutOff, TryAgain
+from broadcaster.jobs.telling import tell_begin, tell_end, tell_failed
 
 if TYPE_CHECKING:
     from broadcaster.contracts.queue import Owed, Reserved
@@ -53,8 +43,7 @@ class Journal:
     def begins(self, task: Try) -> None:
         """A try begins."""
         _log(task, logging.DEBUG, "job_started", "started")
-        if wanted(JobProcessing):
-            announce(JobProcessing(connection_name=self._connection, job=task.taken))
+        tell_begin(self._connection, lambda: task.taken)
 
     def skipped(self, task: Try) -> None:
         """Its batch was cancelled before it began."""
@@ -67,18 +56,7 @@ class Journal:
         _log_outcome(task, outcome, error, seconds)
         if self._runtimes is not None:
             self._runtimes.note(task.queue, task.payload.job, seconds)
-        if error is None:
-            if wanted(JobProcessed) and not isinstance(outcome, GiveUp):
-                connection = self._connection
-                announce(JobProcessed(connection_name=connection, job=task.taken, seconds=seconds))
-        else:
-            self._raised(task, outcome, error)
-        if isinstance(outcome, GiveUp):
-            self.failed(task.taken, outcome.reason, error)
-        if wanted(JobAttempted):
-            announce(
-                JobAttempted(connection_name=self._connection, job=task.taken, exception=error)
-            )
+        tell_end(self._connection, lambda: task.taken, outcome, error, seconds)
 
     def refused(self, task: Try, outcome: GiveUp) -> None:
         """It was given up without a try."""
@@ -117,29 +95,7 @@ class Journal:
 
     def failed(self, taken: TakenJob, reason: str, error: BaseException | None) -> None:
         """A job was given up."""
-        if wanted(JobFailed):
-            connection = self._connection
-            announce(
-                JobFailed(connection_name=connection, job=taken, exception=error, reason=reason)
-            )
-
-    def _raised(self, task: Try, outcome: Outcome, error: BaseException) -> None:
-        connection = self._connection
-        if isinstance(error, JobTimedOutError) and wanted(JobTimedOut):
-            announce(JobTimedOut(connection_name=connection, job=task.taken))
-        if wanted(JobExceptionOccurred):
-            announce(
-                JobExceptionOccurred(connection_name=connection, job=task.taken, exception=error)
-            )
-        if isinstance(outcome, TryAgain) and wanted(JobReleasedAfterException):
-            announce(
-                JobReleasedAfterException(
-                    connection_name=connection,
-                    job=task.taken,
-                    backoff=outcome.delay,
-                    exception=error,
-                )
-            )
+        tell_failed(self._connection, taken, reason, error)
 
 
 def _log_outcome(task: Try, outcome: Outcome, error: BaseException | None, seconds: float) -> None:

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from broadcaster.jobs.chain import chain
     from broadcaster.jobs.delay import hours, minutes, seconds
     from broadcaster.jobs.function import job
-    from broadcaster.jobs.injection import provide
+    from broadcaster.jobs.injection import provide, provided
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.pending_batch import batch
     from broadcaster.jobs.references import Ref
@@ -147,6 +147,7 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "status_body",
     "schedule",
     "provide",
+    "provided",
     "current_job",
     "CurrentJob",
     "seconds",
@@ -220,7 +221,7 @@ _HOMES = {
     "broadcaster.jobs.references": ("Ref",),
     "broadcaster.jobs.after_commit": ("after_commit",),
     "broadcaster.events.tracked_job": ("TrackedJob", "job_status", "ajob_status", "status_body"),
-    "broadcaster.jobs.injection": ("provide",),
+    "broadcaster.jobs.injection": ("provide", "provided"),
     "broadcaster.jobs.running": ("current_job", "CurrentJob"),
     "broadcaster.scheduling.entries": ("schedule",),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),

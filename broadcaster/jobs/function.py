@@ -7,7 +7,7 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any, ParamSpec, cast, overload
 
-from broadcaster.jobs.injection import services
+from broadcaster.jobs.injection import provided, services
 from broadcaster.jobs.job import Job
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Turn a function, sync or async, into a job; options as for `Job`.
 
     Calling the result makes a job with these arguments and runs nothing:
-    ``report("2026-11").dispatch()``, ``report("2026-11").run_now()``. A parameter whose type
-    was provided before (`broadcaster.jobs.injection.provide`) is no argument: it gets its
-    service.
+    ``report("2026-11").dispatch()``, ``report("2026-11").run_now()``. A parameter whose default
+    is `broadcaster.jobs.injection.provided`, or whose type was provided before
+    (`broadcaster.jobs.injection.provide`), is no argument: it gets its service.
 
     Raises:
         TypeError: a parameter has no annotation, or is ``*args`` or ``**kwargs``.
@@ -47,7 +47,11 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 def _job_of(function: Callable[..., Any], options: Mapping[str, Any]) -> type[Job]:
     def make_body(namespace: dict[str, Any]) -> None:
         fields, defaults = _fields_of(function)
-        wanted = {name: kind for name, kind in fields.items() if _is_service(kind)}
+        wanted = {
+            name: kind
+            for name, kind in fields.items()
+            if defaults.get(name) is provided or _is_service(kind)
+        }
         for name in wanted:
             del fields[name]
             defaults.pop(name, None)

@@ -19,7 +19,8 @@ A factory is called anew for each run, with no arguments. It may be sync or asyn
 generator of one value; or it may return a context manager (a value that is not of the type
 but can be entered), which is left after the run. Async ones serve async jobs only.
 
-A parameter with a default keeps it when nobody provides its type. `CurrentJob` is always provided.
+A parameter with a default keeps it when nobody provides its type; `provided` as default says
+that it is a service, for type checkers and for functions. `CurrentJob` is always provided.
 """
 
 from __future__ import annotations
@@ -124,6 +125,21 @@ def provide(kind: Any, factory: Callable[[], Any] | None = None) -> Any:
         return decorated
 
     return decorate
+
+
+provided: Any = object()
+"""
+The default of a parameter that gets its service.
+
+::
+
+    @job(queue="reports")
+    def report(month: str, session: Session = provided) -> None: ...
+
+    report("2026-11").dispatch()
+
+Who calls a function that is a job gives no services, and type checkers know it by this.
+"""
 
 
 _parameters: WeakKeyDictionary[type, tuple[Parameter, ...]] = WeakKeyDictionary()
@@ -270,7 +286,7 @@ def _read_parameters(job: type[Job]) -> tuple[Parameter, ...]:
         Parameter(
             parameter.name,
             hints.get(parameter.name, parameter.annotation),
-            optional=parameter.default is not parameter.empty,
+            optional=parameter.default not in (parameter.empty, provided),
         )
         for parameter in signature
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from broadcaster.jobs.function import job
+from broadcaster.jobs.injection import provided, unprovided
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.registry import registry
 
@@ -18,6 +19,9 @@ def add(a: int, b: int = 2) -> None:
 @job(name="function.report", queue="reports", tries=2)
 async def report(month: str) -> None:
     ran.append(month)
+
+
+class Later: ...
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +76,16 @@ def test_a_function_without_options_has_its_own_name() -> None:
 
     assert registry.find("count_rows_of_this_test").options.name == "count_rows_of_this_test"
     assert count_rows_of_this_test().encode_fields() == {}
+
+
+def test_a_parameter_may_say_that_it_is_a_service() -> None:
+    """Whatever is provided so far, and so that type checkers expect no argument."""
+
+    @job(name="function.with_later")
+    def with_later(number: int, later: Later = provided, text: str = "x") -> None: ...
+
+    made = with_later(7, text="y")
+
+    assert made.encode_fields() == {"number": 7, "text": "y"}
+    (sentence,) = unprovided(type(made))
+    assert sentence.startswith("function.with_later.handle takes later: Later, which nobody")

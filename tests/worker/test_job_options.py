@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broadcaster import Job, batch, current, current_job, find_batch, job, provide, seconds
+from broadcaster import (
+    Job,
+    batch,
+    current,
+    current_job,
+    find_batch,
+    job,
+    provide,
+    provided,
+    seconds,
+)
 from broadcaster.contracts.queue import QueueSizes
 from broadcaster.errors import ModelMissing
 from broadcaster.jobs.injection import services
@@ -351,15 +361,15 @@ async def test_row_35_a_job_whose_row_is_gone_fails_or_is_forgotten(
 
 
 async def test_row_2_functions_are_jobs_with_services_too(world: WorkerWorld) -> None:
-    provide(Ledger, Ledger)
     try:
 
         @job(queue="books", tries=2)
-        def book(account: int, ledger: Ledger, amount: float = 0.5) -> None:
+        def book(account: int, amount: float = 0.5, ledger: Ledger = provided) -> None:
             running = current_job()
             assert running is not None
             seen.append((account, amount, type(ledger), running.attempts))
 
+        provide(Ledger, Ledger)
         await book(7).adispatch()
         await book(account=8, amount=2).adispatch(queue="books")
         await world.drain(queues=("books",), concurrency=1)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from broadcaster.cli.queue_screen import counted, status_lines, worker_json
+from broadcaster.cli.supervise import supervisor_lines, supervisors_of
 from broadcaster.cli.table import plain
 from broadcaster.cli.watching import style_of_output, watched
 
@@ -50,6 +51,7 @@ def status(
     Per queue: jobs that are ready, delayed, held by workers and failed, the age of the oldest
     ready one, the wait that a new one would have, and what came and ended per minute. Per
     job class: how long it takes, half of them and 95 of 100. Per worker: its current jobs.
+    Per supervisor: how many workers it wants for which queue, and has.
     In a narrow terminal columns are left out; --json has everything.
     """
     with _open(connection) as operations:
@@ -66,7 +68,8 @@ def status(
 def _screen(operations: Operations, names: tuple[str, ...], style: Style) -> list[str]:
     workers = operations.fleet.workers()
     queues = operations.backlogs(names, workers, archived=True)
-    return status_lines(queues, workers, time.time(), style)
+    kept = list(supervisor_lines(supervisors_of(operations)))
+    return [*status_lines(queues, workers, time.time(), style), *([""] if kept else []), *kept]
 
 
 def _json_line(operations: Operations, names: tuple[str, ...], style: Style) -> list[str]:
@@ -75,6 +78,8 @@ def _json_line(operations: Operations, names: tuple[str, ...], style: Style) -> 
 
 
 def _document(operations: Operations, names: tuple[str, ...]) -> dict[str, object]:
+    import msgspec
+
     from broadcaster.supervisor.backlog import as_json as queue_json
 
     workers = operations.fleet.workers()
@@ -84,6 +89,7 @@ def _document(operations: Operations, names: tuple[str, ...]) -> dict[str, objec
         "at": now,
         "queues": [queue_json(each) for each in queues],
         "workers": [worker_json(worker, now) for worker in workers],
+        "supervisors": msgspec.to_builtins(supervisors_of(operations)),
     }
 
 

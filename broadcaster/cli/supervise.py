@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from broadcaster.contracts.supervision import SupervisorStatus
     from broadcaster.supervisor.supervisor import Supervisor
+    from broadcaster.wiring.operations import Operations
 
 
 @click.command()
@@ -63,22 +64,29 @@ async def _run(supervisor: Supervisor) -> None:
 def _show(*, as_json: bool) -> None:
     import msgspec
 
-    from broadcaster.drivers.redis.supervisors import RedisSupervisorBoard
     from broadcaster.settings import load_settings
     from broadcaster.wiring.operations import open_operations
 
     operations = open_operations(load_settings())
     try:
-        found = RedisSupervisorBoard(operations.clients).read()
+        found = supervisors_of(operations)
     finally:
         operations.clients.close()
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
         return
-    click.echo("\n".join(_lines(found)) or "no supervisor is running")
+    click.echo("\n".join(supervisor_lines(found)) or "no supervisor is running")
 
 
-def _lines(found: Sequence[SupervisorStatus]) -> Iterator[str]:
+def supervisors_of(operations: Operations) -> Sequence[SupervisorStatus]:
+    """Return what the supervisors of all hosts have told lately."""
+    from broadcaster.drivers.redis.supervisors import RedisSupervisorBoard
+
+    return RedisSupervisorBoard(operations.clients).read()
+
+
+def supervisor_lines(found: Sequence[SupervisorStatus]) -> Iterator[str]:
+    """Yield a line for each supervisor, and below it one for each queue that it keeps."""
     for supervisor in found:
         yield plain(f"{supervisor.name}  {supervisor.state}")
         for pool in supervisor.pools:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
+from broadcaster.cli.queue import queue
 from broadcaster.cli.supervise import supervise
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.supervisors import RedisSupervisorBoard
@@ -225,6 +226,11 @@ def test_what_supervisors_do_is_shown(clients: RedisClients) -> None:
     text = CliRunner().invoke(supervise, ["--status"]).output
     shown: Any = json.loads(CliRunner().invoke(supervise, ["--status", "--json"]).output)
 
+    status = CliRunner().invoke(queue, ["status"]).output
+    document: Any = json.loads(CliRunner().invoke(queue, ["status", "--json"]).output)
+
+    assert "main  default  0 of 0 processes" in status
+    assert document["supervisors"] == shown
     assert nobody == "no supervisor is running\n"
     assert "main  default  0 of 0 processes" in text
     assert shown[0]["pools"][0]["groups"][0]["queue"] == "default"

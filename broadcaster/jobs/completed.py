@@ -19,6 +19,9 @@ from broadcaster.errors import BroadcasterError
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.delay import as_seconds
 from broadcaster.jobs.lifecycle import JobProcessed, WorkerStopping
+from broadcaster.jobs.telling import INLINE
+from broadcaster.protocol.fact_jobs import EVENT_JOB
+from broadcaster.protocol.payload import BATCH_JOB, BROADCAST_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("broadcaster.worker")
 
+_OWN = frozenset({BROADCAST_JOB, EVENT_JOB, BATCH_JOB})
 BUFFER = 10_000
 PAGE = 500
 WRITE_SECONDS = 1.0
@@ -36,7 +40,7 @@ STOP_SECONDS = 5.0
 
 class CompletedJobLog:
     """
-    Writes down which jobs were done, in a thread of its own, about once a second.
+    Writes down which jobs workers have done, in a thread of its own, about once a second.
 
     Between two writes the latest 10,000 are held; of more than that, or of a worker that is
     killed, the rest is missing in the log. A stopping worker writes what is held.
@@ -75,8 +79,10 @@ class CompletedJobLog:
         return self
 
     def note(self, event: JobProcessed) -> None:
-        """Hold a job until the next write."""
+        """Hold a job of a worker until the next write; broadcasts and facts are no such thing."""
         job = event.job
+        if job.name in _OWN or event.connection_name == INLINE:
+            return
         self._held.append(
             CompletedJob(
                 id=job.id,

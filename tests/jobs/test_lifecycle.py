@@ -263,6 +263,8 @@ def test_row_48_a_log_of_done_jobs_is_written_by_the_worker(
     for _ in range(3):
         Fine().dispatch()
     Failing().dispatch()
+    on("orders").as_("Shipped").send()
+    Fine().run_now()
 
     live.drain()
 

@@ -58,7 +58,12 @@ _Moment = Annotated[float, Meta(ge=0, le=1e11)]
 _Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 _Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 _Name = Annotated[str, Meta(min_length=1, max_length=200)]
-_Key = Annotated[str, Meta(min_length=1, max_length=500)]
+_Queue = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[-A-Za-z0-9_.@]{1,128}(#(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]))?\Z",
+    ),
+]
 
 
 class NextJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -73,7 +78,7 @@ class NextJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """
 
     payload: Payload
-    queue: _Key
+    queue: _Queue
     delay: _Seconds = 0.0
 
 

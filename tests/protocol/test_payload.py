@@ -200,6 +200,14 @@ def test_row_1_places_that_do_not_fit_are_refused(fields: dict[str, Any]) -> Non
         decode_payload(body(**fields))
 
 
+@pytest.mark.parametrize("queue", ["x}y{", "x\ny", "q\n", "q:#1", "q#256", "q#01", "q" * 129])
+def test_a_link_for_a_queue_that_cannot_be_is_refused(queue: str) -> None:
+    link = {"queue": queue, "payload": {"v": 1, "id": ID, "job": "x"}}
+
+    with pytest.raises(InvalidJob):
+        decode_payload(body(chain={"id": ID, "index": 0, "next": [link]}))
+
+
 def test_a_chain_has_an_end() -> None:
     link = NextJob(payload(), "q")
 

@@ -12,12 +12,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from broadcaster.contracts.batches import callbacks_due
 from broadcaster.contracts.queue import FailedLimits, Hold, Pushed, QueueSizes
 from broadcaster.drivers.redis.batches import RedisBatches
 from broadcaster.drivers.redis.client import ANSWER_SECONDS, VERB_SECONDS, translated
-from broadcaster.drivers.redis.effects import marks, pushes
 from broadcaster.drivers.redis.gathering import Gathering
+from broadcaster.drivers.redis.owed import OwedEffects
 from broadcaster.drivers.redis.queue_push import Outcome, outcomes, push_calls, pushed, unique_key
 from broadcaster.drivers.redis.queue_wire import (
     EXTEND_KEYS,
@@ -34,7 +33,6 @@ from broadcaster.drivers.redis.queue_wire import (
     to_ms,
 )
 from broadcaster.drivers.redis.scripts_loader import (
-    aread,
     arun,
     arun_many,
     load_behind,
@@ -43,7 +41,6 @@ from broadcaster.drivers.redis.scripts_loader import (
 )
 from broadcaster.drivers.redis.scripts_loader import run as run_script
 from broadcaster.drivers.redis.sentinel import FRESH_SECONDS
-from broadcaster.errors import DriverRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +82,7 @@ class RedisQueue:
         self._waiting: dict[str, redis.asyncio.Redis] = {}
         self._clock = _ServerClock()
         self._gathering = Gathering(self._send)
-        self._batches = batches or RedisBatches(clients)
+        self._owed = OwedEffects(clients, batches or RedisBatches(clients), self.apush)
 
     def push(self, jobs: Sequence[NewJob]) -> Pushed:
         """See `Queue.push`."""
@@ -129,37 +126,8 @@ class RedisQueue:
         return parse_step(reply, request.settlements)
 
     async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
-        """See `Queue.apply`. What Redis refuses stays owed, and holds up nothing else."""
-        if not owed:
-            return
-        try:
-            await self._apply(queue, owed)
-        except DriverRefused:
-            if len(owed) == 1:
-                raise
-            refused = None
-            for one in owed:
-                try:
-                    await self._apply(queue, [one])
-                except DriverRefused as error:
-                    refused = error
-            if refused is not None:
-                raise refused from None
-
-    async def _apply(self, queue: str, owed: Sequence[Owed]) -> None:
-        """Marks come first, as callbacks of batches may follow from them."""
-        jobs = pushes(owed)
-        made = marks(owed)
-        marked = await self._batches.amark_all(made)
-        for batch_id, each in marked.items():
-            jobs += callbacks_due(each.due, made[batch_id], now=time.time())
-        await self.apush(jobs)
-        for batch_id, each in marked.items():
-            if each.due:
-                await self._batches.acalled(batch_id, list(each.due))
-        entries = [entry.key for entry in owed]
-        outbox, due = queue_keys(self._keys, queue, ["outbox", "outbox_due"])
-        await aread(self._clients.aio, [("HDEL", outbox, *entries), ("ZREM", due, *entries)])
+        """See `Queue.apply` and `OwedEffects`."""
+        await self._owed.apply(queue, owed)
 
     async def unlock(self, queue: str, key: str, job_id: str) -> bool:
         """See `Queue.unlock`."""

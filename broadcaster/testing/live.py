@@ -21,7 +21,7 @@ import asyncio
 import dataclasses
 import uuid
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from broadcaster import current
 from broadcaster.drivers.redis.client import RedisClients, translated
@@ -50,6 +50,19 @@ if TYPE_CHECKING:
 
 _OF_GATEWAYS = frozenset({FACT_QUEUE, WEBHOOK_QUEUE})
 _SECONDS = 60.0
+
+
+class _Runs(NamedTuple):
+    """
+    What a worker has done.
+
+    Attributes:
+        tries: how many there were.
+        jobs: those of them that ran a job; broadcasts and facts have no class.
+    """
+
+    tries: int
+    jobs: int
 
 
 class LiveQueue:
@@ -98,6 +111,8 @@ class LiveQueue:
         """
         Run the next job, if one is ready; return the number of runs: 1 or 0.
 
+        Broadcasts that wait before it are published, and count for nothing.
+
         Args:
             queues: where to look, the most urgent first; without any, everywhere.
 
@@ -108,7 +123,11 @@ class LiveQueue:
 
     async def awork_once(self, *queues: str) -> int:
         """Run the next job; see `work_once`."""
-        return await self._work(queues, max_jobs=1)
+        async with asyncio.timeout(_SECONDS):
+            while True:
+                runs = await self._work(queues, max_jobs=1)
+                if runs.jobs or not runs.tries:
+                    return runs.jobs
 
     def drain(self, *queues: str) -> int:
         """
@@ -129,8 +148,8 @@ class LiveQueue:
         """Run jobs until none is ready; see `drain`."""
         total = 0
         async with asyncio.timeout(_SECONDS):
-            while runs := await self._work(queues, max_jobs=None):
-                total += runs
+            while (runs := await self._work(queues, max_jobs=None)).tries:
+                total += runs.jobs
         return total
 
     def travel(self, duration: Duration) -> None:
@@ -162,10 +181,10 @@ class LiveQueue:
         if found:
             raise AssertionError(listed("jobs failed:", found, ""))
 
-    async def _work(self, queues: Sequence[str], *, max_jobs: int | None) -> int:
+    async def _work(self, queues: Sequence[str], *, max_jobs: int | None) -> _Runs:
         wanted = tuple(queues) or tuple(self._families())
         if not wanted:
-            return 0
+            return _Runs(0, 0)
         said = worker_options(self.settings, self.settings.worker)
         options = dataclasses.replace(
             said,
@@ -190,8 +209,9 @@ class LiveQueue:
                     await opened.aclose()
         finally:
             remove()
-        # Broadcasts and facts have no class, and what a job runs inline is a part of it.
-        return sum(run.job.job is not None and run.connection_name != INLINE for run in runs)
+        # What a job runs inline is a part of it.
+        tries = [run.job for run in runs if run.connection_name != INLINE]
+        return _Runs(len(tries), sum(taken.job is not None for taken in tries))
 
     def _families(self) -> list[str]:
         names = {split_lane(name)[0] for name in self._queue.queues()}

@@ -161,6 +161,18 @@ def test_the_memory_of_the_tests_stops_no_worker(redis_url: str) -> None:
         assert live.drain() == 3
 
 
+def test_one_job_is_run_past_the_broadcasts_that_wait_before_it(live: LiveQueue) -> None:
+    for number in range(3):
+        on("news").as_("flash").with_({"number": number}).send()
+    Charge(7).dispatch()
+    Charge(8).dispatch()
+
+    assert live.work_once() == 1
+    assert shop.ran == [Charge(7)]
+    assert live.drain() == 1
+    assert live.work_once() == 0
+
+
 def test_broadcasts_are_published_by_the_worker(live: LiveQueue) -> None:
     on("news").as_("flash").send()
 

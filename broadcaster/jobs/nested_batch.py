@@ -16,6 +16,7 @@ from broadcaster.contracts.batches import Moment, NewBatch, callbacks_due
 from broadcaster.jobs.batch import CONNECTION
 from broadcaster.jobs.bus import Sending
 from broadcaster.jobs.job import Job
+from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import require_current_job
 from broadcaster.jobs.sequels import called_back, caught_by, next_link, queued
 from broadcaster.protocol.payload import BATCH_JOB, Cause, NextJob
@@ -86,6 +87,24 @@ class StartBatch(Job, name=BATCH_JOB, tries=25, backoff=[1, 2, 5, 10, 30, 60], t
             options=self.bag,
             callbacks={moment: jobs for moment, jobs in callbacks.items() if jobs},
         )
+
+    @property
+    def members(self) -> list[Job]:
+        """
+        All jobs of the batch, links of its chains included.
+
+        Raises:
+            UnknownJob, InvalidJob: one cannot be made of its payload here.
+        """
+        payloads: list[Payload] = []
+        for job in self.jobs:
+            rest = job.payload.chain.next if job.payload.chain else ()
+            payloads += [job.payload, *(link.payload for link in rest)]
+        return [registry.find(each.job).decode_fields(each.data) for each in payloads]
+
+    def __repr__(self) -> str:
+        name = f" {self.title!r}" if self.title else ""
+        return f"batch{name} of {self.total} jobs"
 
     def first_jobs(self, *, now: float) -> list[NewJob]:
         """Return the jobs that are queued at once."""

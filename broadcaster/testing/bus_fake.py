@@ -140,7 +140,7 @@ class BusFake(Pushes):
 
     def assert_chained(self, chain: Sequence[object]) -> None:
         """
-        Fail unless these jobs were dispatched as a chain.
+        Fail unless these jobs were dispatched as a chain; a list in it is a batch.
 
         Args:
             chain: jobs that are equal to the links, their classes, or functions that say so.
@@ -214,7 +214,8 @@ class BusFake(Pushes):
         return True
 
     def _batch(self, batch: NewBatch) -> RecordedBatch:
-        jobs = [one.job for one in self._taken if one.batch_id == batch.id]
+        mine = [one for one in self._taken if one.batch_id == batch.id]
+        jobs = [job for one in mine for job in (one.job, *one.chain)]
         kept = batch.options.items()
         return RecordedBatch(
             id=batch.id,

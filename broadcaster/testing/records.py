@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from broadcaster.errors import JobError
 from broadcaster.events.listener_jobs import PLACE, decode_event
 from broadcaster.jobs.job import Job
+from broadcaster.jobs.nested_batch import StartBatch
 from broadcaster.jobs.registry import registry
 from broadcaster.protocol.payload import Payload, decode_payload
 
@@ -137,7 +138,14 @@ def is_of(pushed: PushedJob, target: object) -> bool:
 
 
 def is_job(job: Job, wanted: object) -> bool:
-    """Whether `wanted` means `job`: an equal job, its class, or what returns True for it."""
+    """
+    Whether `wanted` means `job`: an equal job, its class, or what returns True for it.
+
+    A list means a batch that is a link of a chain, by its jobs.
+    """
+    if isinstance(wanted, list | tuple):
+        members = cast("Sequence[object]", wanted)
+        return isinstance(job, StartBatch) and are_jobs(job.members, members)
     if isinstance(wanted, Job):
         return job == wanted
     if isinstance(wanted, type) and issubclass(wanted, Job):

@@ -11,6 +11,8 @@ from broadcaster.drivers.redis.locks import RedisLocks
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import DriverUnavailable, InvalidJob
 from broadcaster.jobs.bus import prepared
+from broadcaster.jobs.job import Job
+from broadcaster.protocol.lanes import ordered_queue
 from broadcaster.protocol.payload import decode_payload
 from broadcaster.scheduling.runner import LOCK, ScheduleRunner, scheduled_job
 from broadcaster.scheduling.timetable import Due, Entry, EveryTimes
@@ -49,6 +51,32 @@ def pushing(
         return bool(pushed.new)
 
     return queued, send
+
+
+def test_a_scheduled_job_that_is_unique_until_it_runs_frees_its_lock_then() -> None:
+    class Early(Job, name="scheduling.Early", unique=True, unique_until="processing"):
+        def handle(self) -> None: ...
+
+    class Late(Job, name="scheduling.Late", unique=True, ordered_by="key"):
+        key: str = "x"
+
+        def handle(self) -> None: ...
+
+    early, late = (
+        scheduled_job(
+            Entry(name="one", job=prepared(job), times=EveryTimes(60)),
+            1_200.0,
+            now=1.0,
+            default_queue="default",
+            lanes=99,
+        )
+        for job in (Early(), Late())
+    )
+
+    assert early.unique is not None
+    assert decode_payload(early.body).unlock == early.unique.key
+    assert decode_payload(late.body).unlock == ""
+    assert late.queue == ordered_queue("default", "x", 99)
 
 
 def test_a_scheduled_job_is_the_same_whoever_makes_it() -> None:

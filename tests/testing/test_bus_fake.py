@@ -169,3 +169,18 @@ def test_after_the_fake_jobs_run_now_again() -> None:
     Charge(8).run_now()
 
     assert shop.ran == [Charge(8)]
+
+
+def test_row_57_batches_in_chains_are_asked_for_by_lists(bus: BusFake) -> None:
+    parts = batch([chain([Pack(1), Ship(1)]), Pack(2)]).name("parts")
+    chain([Charge(7), parts, Ship(7)]).dispatch()
+
+    bus.assert_chained([Charge, [Pack(1), Ship, Pack(2)], Ship])
+    text = fails(lambda: bus.assert_chained([Charge, [Pack], Ship]))
+    assert "[Charge(order_id=7), batch 'parts' of 3 jobs, Ship(order_id=7" in text
+
+
+def test_row_57_links_are_jobs_of_their_batch(bus: BusFake) -> None:
+    batch([chain([Pack(1), Ship(1)]), Pack(2)]).dispatch()
+
+    bus.assert_batched([Pack(1), Ship(1), Pack(2)])

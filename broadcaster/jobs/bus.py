@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from broadcaster import current
-from broadcaster.contracts.settlements import NewJob, Unique
+from broadcaster.contracts.settlements import MAX_UNIQUE_SECONDS, NewJob, Unique
 from broadcaster.jobs import after_commit
 from broadcaster.jobs.announcing import announce, wanted
 from broadcaster.jobs.lifecycle import JobQueued, JobQueueing, UniqueJobSkipped
@@ -174,7 +174,7 @@ def unique_of(ready: PreparedJob) -> Unique | None:
         return None
     # A digest: what makes it unique may be long, or secret.
     key = f"{options.name}:{derived_id(options.name, ready.job.unique_id())}"
-    return Unique(key, options.unique_for)
+    return Unique(key, min(options.delay + options.unique_for, MAX_UNIQUE_SECONDS))
 
 
 def follower(

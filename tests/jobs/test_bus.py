@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broadcaster.contracts.settlements import Unique
+from broadcaster.contracts.settlements import MAX_UNIQUE_SECONDS, Unique
 from broadcaster.errors import InvalidJob
 from broadcaster.jobs.after_commit import after_commit
 from broadcaster.jobs.announcing import lifecycle_listeners
@@ -176,6 +176,17 @@ def test_row_27_a_unique_job_asks_for_a_lock_of_its_class_and_what_makes_it_uniq
     assert key(Chosen("A")) == key(Chosen("a"))
     assert "a" * 40 not in key(Hook("a" * 40))
     assert made(Ship(1)).unique is None
+
+
+@pytest.mark.parametrize(
+    ("delay", "held"), [(0, 60.0), (90_000, 90_060.0), (30 * 86_400, MAX_UNIQUE_SECONDS)]
+)
+def test_row_27_the_time_of_a_lock_begins_when_the_job_may_run(delay: float, held: float) -> None:
+    """Or one that is delayed for longer would not keep others out."""
+    unique = made(Hook("a", "1"), delay=delay).unique
+
+    assert unique is not None
+    assert unique.seconds == held
 
 
 def test_row_28_a_job_that_is_unique_until_it_runs_says_which_lock_to_free() -> None:

@@ -9,7 +9,7 @@ help:
 	@echo "make quick   only the tests that need no server, process or browser; under a minute"
 	@echo "make check   format, lint and types"
 	@echo "make build   wheel and sdist in dist/"
-	@echo "make bench   benchmarks, as ratios to a relay written in C"
+	@echo "make bench   benchmarks, as ratios to a relay written in C; ARGS=queue: the queue"
 	@echo "make fuzz    a million inputs for the parsers"
 	@echo "make hostile what a thousand hostile connections do to the others"
 	@echo "make chaos   20,000 jobs while workers are killed; nothing lost, nothing doubled"

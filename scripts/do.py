@@ -95,7 +95,10 @@ def dev(rest: list[str]) -> int:
 
 
 def bench(rest: list[str]) -> int:
-    """Run the benchmarks against their limit in C."""
+    """Run the benchmarks against their limit in C; with ``queue``, those of the queue."""
+    if rest[:1] == ["queue"] or rest[:2] == ["--quick", "queue"]:
+        rest.remove("queue")
+        return call([python(), "-m", "benchmarks.queue.compare", *rest])
     if shutil.which("gcc") is None:
         return fail(f"gcc is missing. Install it:  {sudo()}{APT_HINTS['gcc']}")
     return call([python(), "-m", "benchmarks.fanout", *rest])

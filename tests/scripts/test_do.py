@@ -125,6 +125,22 @@ def test_an_option_of_another_verb_is_passed_on(monkeypatch: pytest.MonkeyPatch)
     assert called == [[do.python(), "-m", "tests.fuzz.run", "--quick", "--seed", "7"]]
 
 
+def test_the_queue_has_benchmarks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[list[str]] = []
+
+    def call(command: list[str], **_: object) -> int:
+        called.append(command)
+        return 0
+
+    monkeypatch.setattr(do, "make_venv", lambda: None)
+    monkeypatch.setattr(do, "call", call)
+    monkeypatch.setattr(sys, "argv", ["do.py", "bench", "queue", "--quick", "--rounds", "3"])
+
+    assert do.main() == 0
+    module = "benchmarks.queue.compare"
+    assert called == [[do.python(), "-m", module, "--quick", "--rounds", "3"]]
+
+
 @pytest.mark.parametrize(
     "words", [["clean", "--quick"], ["check", "--quick"], ["test", "--slow"], ["check", "x"]]
 )

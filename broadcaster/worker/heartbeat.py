@@ -43,6 +43,7 @@ class HeldJob:
         overdue: returns what becomes of it when it runs past its deadline, or None.
         settled: called when the queue has taken its settlement, or None.
         locks: what its middleware has locked, by key; renewed with it.
+        until: monotonic time up to which it is surely held; past it, somebody else may have it.
         lost: somebody else holds it now.
         on_lost: called in the heartbeat's thread when that is found out.
     """
@@ -59,10 +60,12 @@ class HeldJob:
         "settled",
         "started",
         "token",
+        "until",
     )
 
-    def __init__(self, queue: str, job_id: str, token: int) -> None:
+    def __init__(self, queue: str, job_id: str, token: int, until: float = float("inf")) -> None:
         self.queue = queue
+        self.until = until
         self.id = job_id
         self.token = token
         self.job = ""
@@ -147,7 +150,7 @@ class Heartbeat:
                 self._note_away(error)
                 return False
             for job in jobs:
-                self._answered(job, answers[job.id])
+                self._answered(job, answers[job.id], now + self._lease)
         self._away = False
         return True
 
@@ -189,8 +192,9 @@ class Heartbeat:
                     due[job.queue].append(job)
         return due
 
-    def _answered(self, job: HeldJob, answer: Hold) -> None:
+    def _answered(self, job: HeldJob, answer: Hold, until: float) -> None:
         if answer is Hold.KEPT:
+            job.until = until
             return
         with self._lock:
             current = self._held.get((job.queue, job.id)) is job

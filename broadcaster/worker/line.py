@@ -27,6 +27,7 @@ class Line:
         last_token: the highest token seen.
         uncertain: the answer of the last step never came.
         due_at: monotonic time of the next look, come what may.
+        held_until: monotonic time up to which the jobs of the last step are surely held.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Line:
         "busy",
         "due_at",
         "empty",
+        "held_until",
         "hinted",
         "hot",
         "last_token",
@@ -61,6 +63,7 @@ class Line:
         self.last_token = 0
         self.uncertain = False
         self.due_at = 0.0
+        self.held_until = float("inf")
 
     def needs_step(self, now: float, wanted: int) -> bool:
         """Whether a step is worth a round trip at `now` (monotonic), with room for `wanted`."""

@@ -108,7 +108,9 @@ class JobRunner:
         self._deadlines.close()
 
     async def run(self, queue: str, reserved: Reserved, hold: HeldJob) -> Settlement:
-        """Run one job of a plain queue and return what became of it."""
+        """Run one job and return what became of it."""
+        if time.monotonic() >= hold.until:  # this process was stopped, or the machine asleep
+            return Release(reserved.id, reserved.token)
         payload: Payload | None = None
         try:
             payload = decode_payload(reserved.body)

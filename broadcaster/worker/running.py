@@ -289,7 +289,7 @@ class Running:
         self._ended(line, [hold], [hold.overdue()])
 
     def _hold(self, line: Line, reserved: Reserved) -> HeldJob:
-        hold = HeldJob(line.name, reserved.id, reserved.token)
+        hold = HeldJob(line.name, reserved.id, reserved.token, line.held_until)
         self._holds[line.name, reserved.id] = hold
         return hold
 

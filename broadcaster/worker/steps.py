@@ -98,6 +98,7 @@ class Steps:
             recover_after=line.last_token if line.uncertain else None,
             force=self._options.force,
         )
+        line.held_until = time.monotonic() + self._options.lease
         try:
             reply = await self._queue.step(request)
         except (DriverUnavailable, DriverRefused) as error:  # jobs are not thrown away here

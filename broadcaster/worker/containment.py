@@ -9,6 +9,7 @@ own coroutine raises is caught by the runner; the tasks that a job starts are ma
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,9 +27,18 @@ running_job: ContextVar[str | None] = ContextVar("running_job", default=None)
 
 
 def asked_to_cancel() -> bool:
-    """Whether this task was cancelled by somebody; else user code raised it by itself."""
+    """Whether somebody has cancelled this task: the worker, or user code that runs in it."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def take_back_cancels() -> None:
+    """Let this task go on after user code that ran in it has cancelled it."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # what was not raised yet is raised here
 
 
 def new_task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

@@ -45,6 +45,7 @@ class HeldJob:
         locks: what its middleware has locked, by key; renewed with it.
         until: monotonic time up to which it is surely held; past it, somebody else may have it.
         lost: somebody else holds it now.
+        stopped: the worker has cancelled its task; other cancellations are the job's own.
         on_lost: called in the heartbeat's thread when that is found out.
     """
 
@@ -59,6 +60,7 @@ class HeldJob:
         "queue",
         "settled",
         "started",
+        "stopped",
         "token",
         "until",
     )
@@ -74,7 +76,7 @@ class HeldJob:
         self.overdue: Callable[[], Settlement] | None = None
         self.settled: Callable[[], Coroutine[Any, Any, None]] | None = None
         self.locks: dict[str, LockOwner] = {}
-        self.lost = False
+        self.lost = self.stopped = False
         self.on_lost: Callable[[], object] = lambda: None
 
 

@@ -32,7 +32,7 @@ from broadcaster.jobs.sequels import sequels
 from broadcaster.protocol.fact_jobs import EVENT_JOB
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.worker.broadcasts import Broadcast, read_publication
-from broadcaster.worker.containment import asked_to_cancel, running_job
+from broadcaster.worker.containment import asked_to_cancel, running_job, take_back_cancels
 from broadcaster.worker.deadlines import Deadlines
 from broadcaster.worker.journal import Journal
 from broadcaster.worker.process import STARTUP_SECONDS, Order, run_in_process
@@ -178,7 +178,12 @@ class JobRunner:
             current = CurrentJob(
                 payload=payload, queue=queue, limits=Limits(), past=Past(attempts=owed.attempts)
             )
-            await failed_hook(job, outcome, None, current)()
+            # In a task of its own, for it may cancel the one that it runs in.
+            hook = asyncio.create_task(failed_hook(job, outcome, None, current)())
+            try:
+                await asyncio.wait([hook])
+            finally:
+                hook.cancel()
         return owed._replace(effects=effects, given_up=None)
 
     async def _run(self, task: Try, hold: HeldJob) -> Settlement:
@@ -197,11 +202,13 @@ class JobRunner:
             with running(task.current):
                 await self._call(task)
         except asyncio.CancelledError as cancelled:
-            if asked_to_cancel():
+            if hold.stopped:
                 raise
-            error = cancelled  # user code raised it by itself
+            error = cancelled  # user code did that by itself
         except BaseException as raised:  # noqa: BLE001 - user code must not take the worker down
             error = raised
+        if asked_to_cancel():
+            await take_back_cancels()
         hold.deadline = hold.overdue = None
         return self._settle(task, hold, error, started)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.fleet import MAX_CURRENT, CurrentJob
 from broadcaster.contracts.queue import Done, Fail, Release, Retry
+from broadcaster.jobs.outcome import described
 from broadcaster.worker.containment import new_task
 from broadcaster.worker.heartbeat import HeldJob
 from broadcaster.worker.waiting import WaitingJobs
@@ -133,7 +134,7 @@ class Running:
         task = asyncio.ensure_future(self._runner.run_in_order(line.name, batch, holds))
         for hold in holds:
             hold.started = now
-            self._renew(hold, task)
+            self._renew(hold, task, holds)
         self.lanes.add(task)
         line.busy = True
         self._in_slots += not line.beside
@@ -203,10 +204,8 @@ class Running:
 
     async def cancel(self) -> bool:
         """Cancel what runs, and wait a moment for it; False if nothing ran."""
-        self.closed = True
         tasks = [*self.plain, *self.lanes]
-        for task in tasks:
-            task.cancel()
+        self.abandon()
         if tasks:
             await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
         return bool(tasks)
@@ -214,6 +213,8 @@ class Running:
     def abandon(self) -> None:
         """Cancel what runs without waiting for it."""
         self.closed = True
+        for hold in self._holds.values():
+            hold.stopped = True
         for task in (*self.plain, *self.lanes):
             task.cancel()
 
@@ -221,7 +222,7 @@ class Running:
         hold.started = time.monotonic()
         self.started += 1
         task = new_task(self._own_loop(), self._runner.run(line.name, reserved, hold))
-        self._renew(hold, task)
+        self._renew(hold, task, (hold,))
         self.plain[task] = (line, hold)
         if reserved.alone and not self._options.trusted:
             self.alone = True
@@ -285,6 +286,7 @@ class Running:
             return
         line, _ = self.plain.pop(task)
         self._freed()
+        hold.stopped = True
         task.cancel()
         self._ended(line, [hold], [hold.overdue()])
 
@@ -293,8 +295,8 @@ class Running:
         self._holds[line.name, reserved.id] = hold
         return hold
 
-    def _renew(self, hold: HeldJob, task: asyncio.Task[Any]) -> None:
-        hold.on_lost = partial(_cancel_soon, self._own_loop(), task)
+    def _renew(self, hold: HeldJob, task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> None:
+        hold.on_lost = partial(_stop_soon, self._own_loop(), task, holds)
         self._heartbeat.add(hold)
 
     def _ended(
@@ -329,15 +331,25 @@ class Running:
             fields["event"] = "job_failed"
             error = task.exception()
             logger.error("job %s could not be run", first.id, exc_info=error, extra=fields)
-            return Fail(first.id, first.token, "internal", repr(error))
+            line = "" if error is None else described(error)
+            return Fail(first.id, first.token, "internal", line)
         if any(hold.lost for hold in holds):
             self.lost += 1
             fields["event"] = "job_lost"
             text = "job %s was stopped: its lease ran out and another worker has it"
             logger.warning(text, first.id, extra=fields)
             return None
-        return Release(first.id, first.token)
+        if first.stopped:
+            return Release(first.id, first.token)
+        fields["event"] = "job_cancelled"
+        text = "job %s was cancelled by code of a job; that uses up a try"
+        logger.warning(text, first.id, extra=fields)
+        return Retry(first.id, first.token, CANCEL_SECONDS, exception=True)
 
 
-def _cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+def _stop_soon(
+    loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], holds: Sequence[HeldJob]
+) -> None:
+    for hold in holds:
+        hold.stopped = True
     loop.call_soon_threadsafe(task.cancel)

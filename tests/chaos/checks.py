@@ -8,20 +8,19 @@ happens twice is a finding, and so is whatever did not happen.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
-from functools import cached_property
+from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tests.chaos.history import Event, Finding, Run, State, ends_of_workers, runs_of
-from tests.chaos.plan import Batch, Beat, Chain, Plan, Task, chain_breaks, tasks_of
+from tests.chaos import group_checks
+from tests.chaos.case import Case
+from tests.chaos.history import Event, Finding, Run, State, runs_of
+from tests.chaos.leftovers import judge
+from tests.chaos.plan import Batch, Beat, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-PATIENCE = 2 / 3
-"""The part of a lease after which a living worker may have lost it: renewals come each third."""
 _GOES_ON = frozenset({"raise", "release"})
 
 
@@ -37,110 +36,6 @@ def check(
     """
     case = Case(plan, history, state, lease, max_crashes)
     return [finding for rule in _RULES for finding in rule(case)]
-
-
-@dataclass
-class Case:
-    """What the rules look at."""
-
-    plan: Plan
-    history: Sequence[Event]
-    state: State
-    lease: float
-    max_crashes: int
-
-    @cached_property
-    def tasks(self) -> dict[str, Task]:
-        """All tasks by key."""
-        return {task.key: task for op in self.plan.ops for task in tasks_of(op)}
-
-    @cached_property
-    def runs(self) -> list[Run]:
-        """All runs, by their starts."""
-        return runs_of(self.history)
-
-    @cached_property
-    def by_key(self) -> dict[str, list[Run]]:
-        """The runs of each task."""
-        found: defaultdict[str, list[Run]] = defaultdict(list)
-        for run in self.runs:
-            found[run.key].append(run)
-        return dict(found)
-
-    @cached_property
-    def ends(self) -> dict[str, int]:
-        """Where each worker was hit or asked to stop."""
-        return ends_of_workers(self.history)
-
-    @cached_property
-    def failed(self) -> dict[str, str]:
-        """Reason of each failed job that was not put back, by key."""
-        return {one.key: one.reason for one in self.state.failed if not one.retried}
-
-    @cached_property
-    def skipped(self) -> set[str]:
-        """Keys of unique jobs that were not queued."""
-        return {event.key for event in self.history if event.what == "skipped"}
-
-    @cached_property
-    def uncertain(self) -> set[str]:
-        """Keys of what was dispatched more than once, since the first call had no answer."""
-        repeated = {event.key for event in self.history if event.what == "uncertain"}
-        return {
-            task.key
-            for op in self.plan.ops
-            if not isinstance(op, Beat) and op.key in repeated
-            for task in tasks_of(op)
-        }
-
-    @cached_property
-    def due(self) -> dict[str, str]:
-        """What must have become of each task: the `End`, "never", or "maybe"."""
-        due: dict[str, str] = {}
-        for op in self.plan.ops:
-            match op:
-                case Task():
-                    due[op.key] = op.end
-                    if op.key in self.skipped:
-                        due[op.key] = "maybe" if op.key in self.uncertain else "never"
-                case Chain():
-                    due |= {link.key: link.end for link in op.links}
-                    due[op.catch.key] = "done" if chain_breaks(op) else "never"
-                case Batch():
-                    due |= _due_of_batch(op)
-                case Beat():
-                    pass
-        return due
-
-    def done(self, key: str) -> bool:
-        """Whether some run of it was done."""
-        return any(run.ending == "done" for run in self.by_key.get(key, ()))
-
-    def may_run_again(self, run: Run, again: Run) -> bool:
-        """Whether `again` is no surprise although it does not follow from how `run` ended."""
-        hit = self.ends.get(run.worker)
-        return (hit is not None and hit < again.start) or self.lapsed(run, again.started_at)
-
-    def lapsed(self, run: Run, moment: float) -> bool:
-        """Whether the lease of `run` may have been over at `moment`."""
-        return moment - run.started_at >= self.lease * PATIENCE
-
-
-def _due_of_batch(batch: Batch) -> dict[str, str]:
-    whole = batch.manner in ("good", "lenient", "growing")
-    mended = {task.key for task in batch.jobs if task.mendable}
-    due = {task.key: "maybe" for task in tasks_of(batch)}
-    if whole:
-        due = {task.key: "done" if task.key in mended else task.end for task in tasks_of(batch)}
-    broke = batch.manner in ("lenient", "strict")
-    then = batch.manner in ("good", "growing") or batch.mendable
-    due |= {task.key: "done" if then else "never" for task in batch.then}
-    due |= {task.key: "done" if broke else "never" for task in batch.catch}
-    due |= {task.key: "done" for task in batch.last}
-    return due
-
-
-# Rules
 
 
 def _came_to_an_end(case: Case) -> Iterator[Finding]:
@@ -194,22 +89,26 @@ def _nothing_is_doubled(case: Case) -> Iterator[Finding]:
             yield Finding("doubled job", key, f"it was queued as {', '.join(sorted(found))}")
 
 
-def _runs_follow_from_each_other(case: Case) -> Iterator[Finding]:
+def _tokens_rise(case: Case) -> Iterator[Finding]:
+    """Who was frozen may find out late that a job is not its own any more."""
     for key, runs in case.by_key.items():
-        if key in case.uncertain:
-            continue
-        task = case.tasks.get(key)
-        mends = task is not None and task.mendable
         for before, run in pairwise(runs):
-            if run.token <= before.token:
+            if run.token <= before.token and run.worker not in case.frozen:
                 yield Finding("token", key, f"{run.token} came after {before.token}")
-            elif not (_follows(before, run) or case.may_run_again(before, run)) and not mends:
+
+
+def _runs_follow_from_each_other(case: Case) -> Iterator[Finding]:
+    for key, task in case.tasks.items():
+        if task.mendable or key in case.uncertain:
+            continue
+        runs = sorted(case.by_key.get(key, ()), key=lambda run: run.token)
+        for before, run in pairwise(runs):
+            if not _follows(before, run) and not case.may_run_again(before, run):
                 text = f"it ran again (try {run.attempt} after try {before.attempt}"
                 text += f", which ended as {before.ending or 'nothing'}) although {before.worker}"
                 yield Finding("doubled run", key, f"{text} lived and had its lease")
-        if task is not None and not mends and runs[-1].attempt > task.tries:
-            text = f"try {runs[-1].attempt} of {task.tries}"
-            yield Finding("too many tries", key, text)
+        if runs and runs[-1].attempt > task.tries:
+            yield Finding("too many tries", key, f"try {runs[-1].attempt} of {task.tries}")
 
 
 def _follows(before: Run, run: Run) -> bool:
@@ -225,122 +124,6 @@ def _poison_crashed(case: Case) -> Iterator[Finding]:
             died = sum(case.ends.get(run.worker) is not None for run in starts)
             if died < case.max_crashes:
                 yield Finding("crashed", key, f"given up after {died} of its workers had died")
-
-
-def _chains_keep_their_order(case: Case) -> Iterator[Finding]:
-    for op in case.plan.ops:
-        if isinstance(op, Chain):
-            for link, after in pairwise(op.links):
-                done = _first(case, link.key, "done")
-                begun = _first(case, after.key, "")
-                if begun is not None and (done is None or begun < done):
-                    yield Finding("chain", after.key, f"it began before {link.key} was done")
-
-
-def _first(case: Case, key: str, ending: str) -> int | None:
-    """Place of the first start of a task, or of its first end of a kind."""
-    runs = case.by_key.get(key, ())
-    if not ending:
-        return min((run.start for run in runs), default=None)
-    return min((run.end for run in runs if run.ending == ending and run.end), default=None)
-
-
-def _batches_count(case: Case) -> Iterator[Finding]:
-    for op in case.plan.ops:
-        if not isinstance(op, Batch):
-            continue
-        state = case.state.batches.get(op.key)
-        if state is None:
-            yield Finding("batch", op.key, "it is gone")
-            continue
-        failed = sum(case.failed.get(task.key) is not None for task in op.jobs)
-        if not state.finished:
-            yield Finding("batch", op.key, f"it is not finished: {state}")
-        if state.pending != failed:
-            yield Finding("batch", op.key, f"{state.pending} pending, {failed} jobs failed")
-        if (state.total, state.failed) != (op.total, failed):
-            yield Finding("batch", op.key, f"{op.total} jobs, {failed} failed, but {state}")
-        cancelled = op.manner in ("strict", "cancelled")
-        if state.cancelled != cancelled:
-            yield Finding("batch", op.key, f"cancelled is {state.cancelled}")
-
-
-def _unique_jobs_are_alone(case: Case) -> Iterator[Finding]:
-    """Nothing of an earlier owner begins once a later one has begun."""
-    latest: dict[str, Run] = {}
-    known: defaultdict[str, set[str]] = defaultdict(set)
-    for run in case.runs:
-        task = case.tasks.get(run.key)
-        if task is None or task.kind != "unique":
-            continue
-        before = latest.get(run.group)
-        if before is not None and before.key != run.key:
-            if run.key in known[run.group]:
-                yield Finding("unique", run.key, f"it ran after {before.key} had begun")
-            elif (done := _first(case, before.key, "done")) is None or done > run.start:
-                yield Finding("unique", run.key, f"it ran beside {before.key}")
-        known[run.group].add(run.key)
-        latest[run.group] = run
-
-
-def _skipped_jobs_had_an_owner(case: Case) -> Iterator[Finding]:
-    queued = {event.job_id: event for event in case.history if event.what == "queued"}
-    unsure = {case.tasks[key].group for key in case.uncertain}
-    for event in case.history:
-        if event.what == "skipped" and event.group not in unsure:
-            owner = queued.get(event.job_id)
-            if owner is None or owner.group != event.group:
-                yield Finding("unique", event.key, f"skipped for {event.job_id}, which has no lock")
-
-
-def _locked_jobs_do_not_overlap(case: Case) -> Iterator[Finding]:
-    open_runs: dict[str, Run] = {}
-    for run in case.runs:
-        task = case.tasks.get(run.key)
-        if task is None or task.kind != "overlap":
-            continue
-        other = open_runs.get(run.group)
-        if other is not None and other.job_id != run.job_id and _beside(case, other, run):
-            text = f"it ran beside {other.key}, {run.started_at - other.started_at:.3f} s later"
-            yield Finding("overlap", run.key, text)
-        open_runs[run.group] = run
-
-
-def _beside(case: Case, run: Run, other: Run) -> bool:
-    """Whether `other` began before `run` had ended, and before its lock may have lapsed."""
-    over = run.end is not None and run.end < other.start
-    return not over and not case.lapsed(run, other.started_at)
-
-
-def _lanes_keep_their_order(case: Case) -> Iterator[Finding]:
-    """A job begins when all before it were done; one that was behind may begin once more."""
-    lines: defaultdict[str, list[Task]] = defaultdict(list)
-    for op in case.plan.ops:
-        if isinstance(op, Task) and op.kind == "ordered":
-            lines[op.group].append(op)
-    for line in lines.values():
-        for before, after in pairwise(line):
-            done, begun = _first(case, before.key, "done"), _first(case, after.key, "")
-            if begun is not None and (done is None or begun < done):
-                yield Finding("order", after.key, f"it began before {before.key} was done")
-
-
-def _channels_keep_their_order(case: Case) -> Iterator[Finding]:
-    if case.state.published is None:
-        return
-    counts = Counter(op.channel for op in case.plan.ops if isinstance(op, Beat))
-    for channel, count in counts.items():
-        came = list(case.state.published.get(channel, ()))
-        if came != list(range(count)):
-            text = f"{count} broadcasts came as {_shown(came)}"
-            yield Finding("broadcasts", channel, text)
-
-
-def _shown(numbers: Sequence[int]) -> str:
-    for place, number in enumerate(numbers):
-        if number != place:
-            return f"{len(numbers)}, number {number} at place {place}"
-    return f"{len(numbers)}, in order"
 
 
 def _settlements_count(case: Case) -> Iterator[Finding]:
@@ -372,8 +155,6 @@ def _skipped_in(case: Case, batch: Batch) -> int:
 
 
 def _nothing_is_left(case: Case) -> Iterator[Finding]:
-    from tests.chaos.leftovers import judge
-
     for key in case.state.keys:
         if text := judge(key):
             yield Finding("left over", key.name, text)
@@ -391,15 +172,10 @@ _RULES = (
     _came_to_an_end,
     _nothing_is_lost,
     _nothing_is_doubled,
+    _tokens_rise,
     _runs_follow_from_each_other,
     _poison_crashed,
-    _chains_keep_their_order,
-    _batches_count,
-    _unique_jobs_are_alone,
-    _skipped_jobs_had_an_owner,
-    _locked_jobs_do_not_overlap,
-    _lanes_keep_their_order,
-    _channels_keep_their_order,
+    *group_checks.RULES,
     _settlements_count,
     _nothing_is_left,
     _workers_behave,
@@ -417,4 +193,5 @@ def summary(plan: Plan, history: Sequence[Event]) -> Mapping[str, int]:
         "runs cut off": sum(not run.ending for run in runs),
         "kills": sum(event.what == "hit" for event in history),
         "stops": sum(event.what == "asked" for event in history),
+        "freezes": sum(event.what == "frozen" for event in history),
     }

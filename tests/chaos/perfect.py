@@ -114,7 +114,7 @@ class PerfectPlant:
         self.failed.append(state)
 
     def _run(self, task: Task, attempt: int, what: str) -> None:
-        self._token += 1
+        self._token += 1_000  # microseconds
         self._say("start", task, attempt)
         self._say("cut" if what == "hang" else what, task, attempt)
         if what == "die":

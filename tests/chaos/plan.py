@@ -127,11 +127,20 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike:
-    """After `pause` seconds the worker at `place` (0 to 1, of all) is hit."""
+    """
+    What happens to a worker.
+
+    Attributes:
+        pause: seconds after the strike before.
+        place: of the worker, 0 to 1, of all.
+        how: it is killed, asked to stop, or frozen for a while.
+        leases: for how many leases it is frozen.
+    """
 
     pause: float
     place: float
-    gently: bool
+    how: Literal["kill", "stop", "freeze"]
+    leases: float
 
 
 def plan(seed: int, jobs: int) -> Plan:
@@ -149,7 +158,9 @@ def plan(seed: int, jobs: int) -> Plan:
     return Plan(seed=seed, ops=tuple(_numbered(made)))
 
 
-def strikes(seed: int, *, shortest: float, longest: float, gentle: float) -> Iterator[Strike]:
+def strikes(
+    seed: int, *, shortest: float, longest: float, gentle: float = 0.0, cold: float = 0.0
+) -> Iterator[Strike]:
     """
     Yield strikes without end.
 
@@ -157,13 +168,19 @@ def strikes(seed: int, *, shortest: float, longest: float, gentle: float) -> Ite
         shortest: seconds between two of them, at least.
         longest: the same at most.
         gentle: the part of them that asks a worker to stop instead of killing it, 0 to 1.
+        cold: the part of the others that freezes it.
     """
     chance = Random(f"strikes {seed}")
     while True:
         yield Strike(
             pause=chance.uniform(shortest, longest),
             place=chance.random(),
-            gently=chance.random() < gentle,
+            how="stop"
+            if chance.random() < gentle
+            else "freeze"
+            if chance.random() < cold
+            else "kill",
+            leases=chance.uniform(0.5, 2.0),
         )
 
 

@@ -45,6 +45,7 @@ class Seat:
         generation: number of its process, from 1.
         process: the one that lives.
         asked: it was asked to stop.
+        frozen: it does nothing, and does not know it.
     """
 
     number: int
@@ -52,6 +53,7 @@ class Seat:
     generation: int = 0
     process: asyncio.subprocess.Process | None = None
     asked: bool = False
+    frozen: bool = False
 
     @property
     def worker(self) -> str:
@@ -80,9 +82,11 @@ class Plant:
     environment: Mapping[str, str]
     folder: Path
     workers: int
+    lease: float
     seats: list[Seat] = field(default_factory=list[Seat])
     exits: dict[str, int] = field(default_factory=dict[str, int])
     closing: bool = False
+    thaws: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
 
     def __post_init__(self) -> None:
         self.seats = [
@@ -102,11 +106,12 @@ class Plant:
             seat.process = None
 
     def up(self, living: Collection[int]) -> list[Seat]:
-        """Return the seats whose process is among `living`, those that were asked to stop apart."""
+        """Return the seats whose process is among `living` and was left alone so far."""
         return [
             seat
             for seat in self.seats
-            if seat.process is not None and seat.process.pid in living and not seat.asked
+            if seat.process is not None and seat.process.pid in living
+            if not (seat.asked or seat.frozen)
         ]
 
     async def strike(self, strike: Strike, living: Collection[int]) -> bool:
@@ -122,16 +127,24 @@ class Plant:
             return False
         wanted = int(strike.place * len(self.seats))
         seat = min(seats, key=lambda one: (one.number - wanted) % len(self.seats))
-        if strike.gently:
-            await self._ask(seat)
-        else:
-            await self.record.anote("hit", "", worker=seat.worker)
-            _send(seat, signal.SIGKILL)
+        match strike.how:
+            case "kill":
+                await self.record.anote("hit", "", worker=seat.worker)
+                _send(seat, signal.SIGKILL)
+            case "stop":
+                await self._ask(seat)
+            case "freeze":
+                await self.record.anote("frozen", "", worker=seat.worker)
+                thaw = asyncio.create_task(self._freeze(seat, strike.leases * self.lease))
+                self.thaws.add(thaw)
+                thaw.add_done_callback(self.thaws.discard)
         return True
 
     async def close(self) -> Mapping[str, int]:
         """Ask all workers to stop; return the exit codes of those that lived to the end."""
         self.closing = True
+        if self.thaws:
+            await asyncio.wait(self.thaws)
         last = [seat.worker for seat in self.seats if seat.process is not None]
         for seat in self.seats:
             if seat.process is not None:
@@ -158,7 +171,7 @@ class Plant:
 
     async def _start(self, seat: Seat) -> None:
         seat.generation += 1
-        seat.asked = False
+        seat.asked = seat.frozen = False
         options = (*MANNERS[seat.number % len(MANNERS)], "--grace", str(GRACE), "--json")
         mine = {SERVER: self.record_url, WORKER: seat.worker}
         with seat.log.open("ab") as log:
@@ -171,6 +184,17 @@ class Plant:
                 stderr=log,
             )
         await self.record.anote("born", "", worker=seat.worker)
+
+    async def _freeze(self, seat: Seat, seconds: float) -> None:
+        seat.frozen = True
+        process = seat.process
+        try:
+            _send(seat, signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+        finally:
+            if seat.process is process:
+                seat.frozen = False
+                _send(seat, signal.SIGCONT)
 
     async def _ask(self, seat: Seat) -> None:
         seat.asked = True

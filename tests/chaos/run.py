@@ -66,6 +66,7 @@ class Options:
         kills: strikes, spread over the dispatching; None goes on until all is over.
         pause: seconds between two strikes, at least and at most.
         gentle: part of the strikes that ask a worker to stop instead.
+        cold: part of the others that freeze it, for half a lease to two, and let it go on.
         lease: seconds.
         max_crashes: times a job may take its worker down while it runs alone: more than usual,
             so that no job is hit so often by chance.
@@ -80,6 +81,7 @@ class Options:
     kills: int | None = None
     pause: tuple[float, float] = (0.5, 1.0)
     gentle: float = 0.0
+    cold: float = 0.0
     lease: float = 2.0
     max_crashes: int = 5
     patience: float = 60.0
@@ -156,7 +158,7 @@ class _Show:
         stack.push_async_callback(clients.aclose)
         if options.restart_redis is not None:
             clients.sync.config_set("appendfsync", "always")
-        plant = Plant(record, records.url, env, folder, options.workers)
+        plant = Plant(record, records.url, env, folder, options.workers, options.lease)
         stack.callback(plant.kill_all)
         show = cls(options, made, record=record, plant=plant, clients=clients, server=server)
         stack.push_async_callback(show.listener.aclose)
@@ -248,7 +250,11 @@ class _Show:
     async def _strike(self) -> None:
         shortest, longest = self.options.pause
         for strike in strikes(
-            self.options.seed, shortest=shortest, longest=longest, gentle=self.options.gentle
+            self.options.seed,
+            shortest=shortest,
+            longest=longest,
+            gentle=self.options.gentle,
+            cold=self.options.cold,
         ):
             await asyncio.sleep(strike.pause)
             if self.calm or self.struck == self.options.kills:
@@ -326,6 +332,7 @@ def _parsed(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--seconds", type=float, default=60.0, help="spread the jobs over them")
     parser.add_argument("--kills", type=int, default=None, help="at most so many strikes")
     parser.add_argument("--gentle", type=float, default=0.0, help="part of them that are SIGTERM")
+    parser.add_argument("--cold", type=float, default=0.0, help="part of them that freeze it")
     parser.add_argument("--lease", type=float, default=2.0)
     parser.add_argument("--patience", type=float, default=60.0)
     parser.add_argument("--restart-redis", type=float, default=None, metavar="SECONDS")

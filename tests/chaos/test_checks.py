@@ -76,7 +76,9 @@ class Scene:
         again = [event for event in self.history if event.key == key][-2:]
         last = self.history[-1].at + later
         self.history += [
-            event._replace(at=last + 0.01 * nth, token=event.token + 1_000, worker=worker)
+            event._replace(
+                at=last + 0.01 * nth, token=event.token + 1_000 + int(later * 1e6), worker=worker
+            )
             for nth, event in enumerate(again)
         ]
 

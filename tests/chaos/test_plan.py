@@ -112,9 +112,11 @@ def test_what_can_be_mended_is_done_afterwards() -> None:
 
 
 def test_the_same_seed_strikes_in_the_same_way() -> None:
-    first = list(islice(strikes(4, shortest=0.5, longest=1.0, gentle=0.5), 200))
-    again = list(islice(strikes(4, shortest=0.5, longest=1.0, gentle=0.5), 200))
+    first = list(islice(strikes(4, shortest=0.5, longest=1.0, gentle=0.5, cold=0.5), 200))
+    again = list(islice(strikes(4, shortest=0.5, longest=1.0, gentle=0.5, cold=0.5), 200))
 
     assert first == again
     assert all(0.5 <= each.pause <= 1.0 and 0 <= each.place < 1 for each in first)
-    assert 50 < sum(each.gently for each in first) < 150
+    counts = Counter(each.how for each in first)
+    assert counts["stop"] > counts["kill"] > 20
+    assert counts["freeze"] > 20

@@ -189,3 +189,57 @@ async def test_a_coroutine_cannot_run_now_in_a_running_loop_and_says_what_can(
         Coroutine().dispatch()
 
     assert ran == []
+
+
+def test_chains_and_batches_run_now_without_a_loop(inline: None) -> None:
+    chain([Plain(), batch([Coroutine(), Plain()]), Coroutine()]).dispatch()
+    batch([chain([Coroutine(), Plain()])]).dispatch()
+
+    assert sorted(ran) == ["coroutine"] * 3 + ["plain"] * 3
+
+
+async def test_chains_and_batches_run_now_in_a_coroutine(inline: None) -> None:
+    loops: set[int] = set()
+
+    class Where(Job, name="tests.worlds.Where"):
+        async def handle(self) -> None:
+            loops.add(id(asyncio.get_running_loop()))
+
+    await chain([Plain(), batch([Where(), Plain()]), Where()]).adispatch()
+    await batch([chain([Where(), Plain()])]).adispatch()
+
+    assert ran == ["plain"] * 3
+    assert loops == {id(asyncio.get_running_loop())}
+
+
+async def test_plain_chains_and_batches_run_now_in_a_running_loop(inline: None) -> None:
+    chain([Plain(), batch([Plain()])]).dispatch()
+    with pytest.raises(RuntimeError, match=r"adispatch\(\)"):
+        batch([Coroutine()]).dispatch()
+
+    assert ran == ["plain"] * 2
+
+
+def test_batches_are_asked_and_changed_by_plain_verbs_without_a_loop(server: None) -> None:
+    made = batch([Plain()]).name("x").dispatch()
+
+    assert made.add([Plain(), chain([Plain(), Coroutine()])]) == 3
+    assert made.fresh().total_jobs == 4
+    assert made.cancel()
+    assert made.retry_failed() == 0
+
+
+async def test_batches_are_asked_and_changed_by_coroutines(server_in_a_loop: None) -> None:
+    made = await batch([Plain()]).name("x").adispatch()
+
+    assert await made.aadd([Plain(), chain([Plain(), Coroutine()])]) == 3
+    assert (await made.afresh()).total_jobs == 4
+    assert await made.acancel()
+    assert await made.aretry_failed() == 0
+
+
+async def test_a_batch_is_asked_by_plain_verbs_in_a_running_loop(server_in_a_loop: None) -> None:
+    made = batch([Plain()]).dispatch()
+
+    assert made.add([Plain()]) == 1
+    assert (made.fresh().total_jobs, made.cancel()) == (2, True)

@@ -18,7 +18,7 @@ class Noted(Job):
         _note(f"{self.number} {os.getpid()}")
 
 
-class Lasting(Job):
+class Lasting(Job, tries=1):
     """Begins, and ends when there is a file ``enough``."""
 
     name: str

@@ -118,17 +118,12 @@ async def arun_many(
     started = time.monotonic()
     with translated(client):
         async with asyncio.timeout(VERB_SECONDS):
-            commands = [*ahead, *map(_evalsha, calls)]
             try:
-                replies = await _asend(client, commands)
+                replies = await _acall(client, calls, ahead)
             except RedisConnectionError as error:
                 if not _may_repeat(error, started, repeat_lost=repeat_lost):
                     raise
-                replies = await _asend(client, commands)
-            replies = _after(ahead, replies)
-            if unknown := _unknown(replies):
-                again = await _asend(client, _resend(calls, unknown))
-                replies = _merged(replies, unknown, again)
+                replies = await _acall(client, calls, ahead)
         if keep_refused:
             replies = [_refused(reply, client) or reply for reply in replies]
         return _checked(replies)
@@ -174,17 +169,29 @@ def run_many(
     """See `arun_many`; for code without an event loop."""
     started = time.monotonic()
     with translated(client):
-        commands = [*ahead, *map(_evalsha, calls)]
         try:
-            replies = _send(client, commands)
+            replies = _call(client, calls, ahead)
         except RedisConnectionError as error:
             if not _may_repeat(error, started, repeat_lost=repeat_lost):
                 raise
-            replies = _send(client, commands)
-        replies = _after(ahead, replies)
-        if unknown := _unknown(replies):
-            replies = _merged(replies, unknown, _send(client, _resend(calls, unknown)))
+            replies = _call(client, calls, ahead)
         return _checked(replies)
+
+
+async def _acall(
+    client: redis.asyncio.Redis, calls: Sequence[Call], ahead: Sequence[Command]
+) -> list[Any]:
+    replies = _after(ahead, await _asend(client, [*ahead, *map(_evalsha, calls)]))
+    if unknown := _unknown(replies):
+        replies = _merged(replies, unknown, await _asend(client, _resend(calls, unknown)))
+    return replies
+
+
+def _call(client: redis.Redis, calls: Sequence[Call], ahead: Sequence[Command]) -> list[Any]:
+    replies = _after(ahead, _send(client, [*ahead, *map(_evalsha, calls)]))
+    if unknown := _unknown(replies):
+        replies = _merged(replies, unknown, _send(client, _resend(calls, unknown)))
+    return replies
 
 
 def _after(ahead: Sequence[Command], replies: list[Any]) -> list[Any]:

@@ -185,9 +185,10 @@ class _Adding:
     """
     Jobs that are added to a batch: counted there first, and then queued.
 
-    Whoever is killed in between has counted what never comes, and such a batch would never
-    end. So a job that runs again asks under the same id, gets the same indices, and queues
-    what was left out.
+    Whoever is killed in between, or cannot reach the queue, has counted what never comes, and
+    such a batch would never end. So a job that runs again because of it asks under the same
+    id, gets the same indices, and queues what was left out. One that put itself back means to
+    add the same once more.
 
     Raises:
         InvalidJob: a job cannot be queued; nothing is counted then.
@@ -202,8 +203,10 @@ class _Adding:
         running, drafts = current_job(), self._sending(0, now=0.0).jobs
         if running is not None:
             running.additions += 1
+            past = running.past
+            released = past.attempts - past.exceptions + past.postponed
             parts = [part for job in drafts for part in (job.queue, job.body.decode())]
-            self.request_id = derived_id("add", running.id, running.additions, *parts)
+            self.request_id = derived_id("add", running.id, released, running.additions, *parts)
 
     def begin(self, first: int | None) -> Sending:
         """Return the jobs on their way, the first with the index `first`."""

@@ -122,16 +122,25 @@ def test_a_chain_in_a_batch_cannot_have_batches(app: JobsApplication) -> None:
         batch([chain([batch([Part(1)])])])
 
 
-@pytest.mark.parametrize(("again", "added"), [([2, 3], 3), ([4, 5], 5)])
+@pytest.mark.parametrize(
+    ("again", "past", "added"),
+    [
+        ([2, 3], Past(), 3),
+        ([2, 3], Past(attempts=1, exceptions=1), 3),
+        ([4, 5], Past(), 5),
+        ([2, 3], Past(attempts=1), 5),  # it put itself back, and means it
+        ([2, 3], Past(postponed=1), 5),
+    ],
+)
 def test_a_job_that_runs_again_adds_the_same_jobs_once(
-    app: JobsApplication, again: list[int], added: int
+    app: JobsApplication, again: list[int], past: Past, added: int
 ) -> None:
     """A worker that is killed between counting and queueing leaves the rest to the next run."""
     made = batch([Part(1)]).dispatch()
     payload = app.recorded.payloads[0]
 
-    for numbers in ([2, 3], again):
-        with running(CurrentJob(payload=payload, queue="q", limits=Limits(), past=Past())):
+    for numbers, before in (([2, 3], Past()), (again, past)):
+        with running(CurrentJob(payload=payload, queue="q", limits=Limits(), past=before)):
             made.add([Part(number) for number in numbers])
 
     assert made.fresh().total_jobs == added

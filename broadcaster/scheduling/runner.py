@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from broadcaster.contracts.limits import LockOwner
 from broadcaster.contracts.settlements import Link, Unique
-from broadcaster.errors import BroadcasterError, DriverError
+from broadcaster.errors import DriverError
 from broadcaster.jobs.bus import job_with_id
 from broadcaster.protocol.ids import derived_id
 from broadcaster.protocol.lanes import LANES
@@ -33,6 +33,7 @@ _log = logging.getLogger("broadcaster.schedule")
 
 LOCK = "schedule"
 LEASE_SECONDS = 15.0
+RETRY_SECONDS = 1.0
 
 
 def scheduled_job(
@@ -90,6 +91,7 @@ class ScheduleRunner:
         self._clock = clock
         self._lease = lease
         self._handled: dict[str, float] = {}
+        self._complained: set[str] = set()
         self._stopping = asyncio.Event()
         self.leads = False
 
@@ -114,14 +116,18 @@ class ScheduleRunner:
         try:
             taken = await self._locks.aacquire(LOCK, self._owner, self._lease)
         except DriverError as error:
-            _log.warning("the schedule waits for Redis: %s", error, extra={"event": "waiting"})
-            return 1.0
+            self._complain("the schedule waits", error)
+            return RETRY_SECONDS
+        self._complained.discard("the schedule waits")
         self._note(leads=taken == 0)
         if taken:
             return min(taken, self._lease / 3)
-        for each in due(self._entries, self._handled, self._clock()):
-            if not await self._queue(each):
-                return 1.0  # again, while it may still be made up for
+        # One that waits for its connection holds up no other.
+        queued = [
+            await self._queue(each) for each in due(self._entries, self._handled, self._clock())
+        ]
+        if not all(queued):
+            return RETRY_SECONDS  # again, while they may still be made up for
         now = self._clock()
         upcoming = next_due(self._entries, now)
         renewal = self._lease / 3
@@ -132,17 +138,24 @@ class ScheduleRunner:
         try:
             new = await self._send(each)
         except DriverError as error:
-            _log.warning("%s could not be queued: %s", name, error, extra={"event": "waiting"})
+            self._complain(f"{name} waits to be queued", error)
             return False
-        except BroadcasterError:
+        except Exception:  # noqa: BLE001 - code of the job (`unique_id`); the others are due too
             _log.exception("%s cannot be queued", name, extra={"event": "schedule_failed"})
         else:
+            self._complained.discard(f"{name} waits to be queued")
             fields = {"event": "scheduled", "name_": name, "moment": each.moment}
             _log.info("%s %s", "queued" if new else "left out", name, extra=fields)
         if each.dropped and name in self._handled:  # before that, another runner had them
             _log.warning("%s missed %d earlier moments", name, each.dropped)
         self._handled[name] = each.moment
         return True
+
+    def _complain(self, what: str, error: DriverError) -> None:
+        """Log what waits and why; once, until it no longer does."""
+        if what not in self._complained:
+            _log.warning("%s: %s", what, error, extra={"event": "waiting"})
+        self._complained.add(what)
 
     def _note(self, *, leads: bool) -> None:
         if leads != self.leads:

@@ -180,6 +180,31 @@ async def test_what_could_not_be_queued_is_tried_again_and_what_never_can_be_is_
     assert sent == [1_200.0, 1_200.0]
 
 
+async def test_a_job_that_cannot_be_made_or_sent_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its connection is away, or its code raises: all others are queued, and it is said once."""
+    sent: list[str] = []
+
+    async def send(each: Due) -> bool:
+        if each.entry.name == "away":
+            raise DriverUnavailable("the connection is away")
+        if each.entry.name == "broken":
+            raise ZeroDivisionError("in unique_id()")
+        sent.append(each.entry.name)
+        return True
+
+    entries = [entry(name=name) for name in ("away", "broken", "tidy")]
+    runner = ScheduleRunner(entries, send, NullLocks(), "one", clock=Clock())
+    for _ in range(3):
+        assert await runner.turn() == 1.0
+
+    assert sent == ["tidy"]
+    assert caplog.text.count("away waits to be queued") == 1
+    assert caplog.text.count("broken cannot be queued") == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
 @pytest.mark.redis
 async def test_the_lock_is_free_when_a_runner_stops(clients: RedisClients) -> None:
     clock, locks = Clock(), RedisLocks(clients)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broadcaster import Batch, Job, batch, chain, current
-from broadcaster.contracts.queue import NewJob
+from broadcaster.contracts.queue import NewJob, Pushed
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
-from broadcaster.errors import ModelMissing
+from broadcaster.errors import DriverUnavailable, ModelMissing
 from broadcaster.jobs.batch_jobs import job_id
 from broadcaster.jobs.running import require_current_job
 from broadcaster.protocol.payload import BATCH_JOB, decode_payload
@@ -19,7 +19,7 @@ from broadcaster.wiring.backend import Backend
 from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from tests.worker.worker_world import WorkerWorld
 
@@ -271,3 +271,27 @@ async def test_a_job_that_is_taken_out_of_its_queue_has_failed_in_its_batch(
     assert ("nesting.Waits", "it was cancelled", "") in causes
     assert ("plain" in seen) == (how == "cancel")
     assert "never" not in seen
+
+
+async def test_row_26_a_batch_ends_though_the_queue_was_away_when_jobs_were_added(
+    world: WorkerWorld, app: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were counted, and not queued: the next run queues these, and counts no others."""
+    queue = app.connection().queue
+    real, tries = queue.apush, 0
+
+    async def away_at_first(jobs: Sequence[NewJob]) -> Pushed:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise DriverUnavailable("away")
+        return await real(jobs)
+
+    made = await batch([Grow().with_options(tries=3)]).finally_(Tell("finally")).adispatch()
+    monkeypatch.setattr(queue, "apush", away_at_first)
+
+    await run(world, "finally ")
+
+    after = await made.afresh()
+    assert (after.total_jobs, after.pending_jobs, tries) == (3, 0, 2)
+    assert sorted(seen) == ["added 1", "added 2", "finally "]

@@ -148,7 +148,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._started = time.time()
         self._state: Literal["running", "stopping", "stopped"] = "running"
-        self._away = False
+        self._complained: set[str] = set()
 
     def stop(self) -> None:
         """Let all workers finish, and end; the second call has them hand back what runs."""
@@ -178,7 +178,7 @@ class Supervisor:
             await self._decide(pool)
             if not self._stopping.is_set():
                 await pool.tend(time.monotonic())
-        await self._aside(lambda: self._tell(self.status()))
+        await self._aside("the status", lambda: self._tell(self.status()))
 
     def status(self) -> SupervisorStatus:
         """Return how everything is."""
@@ -191,22 +191,29 @@ class Supervisor:
 
     async def _decide(self, pool: Pool) -> None:
         found: list[Backlog] = []
-        looked = await self._aside(lambda: found.extend(pool.plan.look()))
+        looked = await self._aside(pool.plan.name, lambda: found.extend(pool.plan.look()))
         begun = any(group.wanted for group in pool.groups.values())
         if (looked or not begun) and not self._stopping.is_set():
             pool.decide(found, time.monotonic())
 
-    async def _aside(self, call: Callable[[], object]) -> bool:
-        """Make a blocking call in a thread; False if the store cannot be reached."""
+    async def _aside(self, what: str, call: Callable[[], object]) -> bool:
+        """
+        Make a blocking call in a thread; False if it fails, whyever: the workers stay.
+
+        Args:
+            what: it is about, for a complaint: once, until it succeeds again.
+        """
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 await asyncio.to_thread(call)
-        except (DriverError, TimeoutError) as error:
-            if not self._away:
-                _log.warning("the queues cannot be seen: %s", error, extra={"event": "away"})
-            self._away = True
+        except Exception as error:  # noqa: BLE001 - workers end with this process
+            if what not in self._complained:
+                known = isinstance(error, DriverError | TimeoutError)
+                text = f"{what}: the store cannot be asked: {error or 'it does not answer'}"
+                _log.warning("%s", text, extra={"event": "away"}, exc_info=not known)
+            self._complained.add(what)
             return False
-        self._away = False
+        self._complained.discard(what)
         return True
 
     async def _end(self) -> None:
@@ -220,7 +227,7 @@ class Supervisor:
         for group in self._all():
             group.kill()
         self._state = "stopped"
-        await self._aside(lambda: self._tell(self.status()))
+        await self._aside("the status", lambda: self._tell(self.status()))
 
     def _running(self) -> list[Process]:
         return [

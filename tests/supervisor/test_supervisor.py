@@ -87,6 +87,25 @@ async def test_what_runs_stays_while_the_queues_cannot_be_seen_and_dead_workers_
     assert len(world.started) == 3
 
 
+async def test_a_mistake_in_what_the_store_says_ends_no_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Workers end with their supervisor, so it goes on; and it is said once, with its place."""
+    world = World(Rules(max_processes=6))
+    await world.supervisor.turn()
+
+    def look() -> Sequence[Backlog]:
+        raise ValueError("no JSON")
+
+    world.pool.plan = world.pool.plan._replace(look=look)
+    for _ in range(3):
+        await world.supervisor.turn()
+
+    assert len(world.started) == 2
+    assert caplog.text.count("main: the store cannot be asked: no JSON") == 1
+    assert "Traceback" in caplog.text
+
+
 async def test_workers_are_started_even_before_the_store_answers() -> None:
     world = World(Rules(max_processes=6))
     world.seen = None

@@ -42,7 +42,7 @@ from broadcaster.worker.tries import failed_hook, new_try, settlement
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broadcaster.contracts.queue import Owed, Reserved, Settlement
+    from broadcaster.contracts.queue import Effect, Owed, Reserved, Settlement
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.registry import Registry
     from broadcaster.protocol.payload import Payload
@@ -270,13 +270,16 @@ class JobRunner:
     ) -> Fail:
         self._journal.unreadable(queue, reserved, payload, error)
         outcome = GiveUp(error.code, str(error))
+        effects: tuple[Effect, ...] = ()
+        if payload is not None and payload.id == reserved.id:  # else it speaks for another job
+            effects = sequels(payload, outcome, now=time.time())
         return Fail(
             reserved.id,
             reserved.token,
             error.code,
             str(error),
             reserved.attempts,
-            () if payload is None else sequels(payload, outcome, now=time.time()),
+            effects,
             "" if payload is None else payload.job,
             type(error).__name__,
         )

@@ -295,3 +295,18 @@ async def test_row_26_a_batch_ends_though_the_queue_was_away_when_jobs_were_adde
     after = await made.afresh()
     assert (after.total_jobs, after.pending_jobs, tries) == (3, 0, 2)
     assert sorted(seen) == ["added 1", "added 2", "finally "]
+
+
+async def test_a_copied_body_speaks_for_no_other_job(world: WorkerWorld) -> None:
+    """Or whoever can push could fail the jobs of others in their batches."""
+    made = await batch([Waits("x").with_options(queue="later")]).catch(Tell("catch")).adispatch()
+    jobs: Any = await world.clients.aio.hgetall(world.clients.keys.queue("later", "jobs"))
+    (body,) = jobs.values()
+    await world.push(NewJob("f" * 32, "default", body))
+
+    await world.drain()
+    await world.drain()
+
+    after = await made.afresh()
+    assert [failed.reason for failed in await world.failed()] == ["invalid_job"]
+    assert (after.failed_jobs, after.cancelled, seen) == (0, False, [])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -32,6 +33,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    or_,
     select,
     true,
     update,
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from broadcaster.contracts.stores import FailedJobs
 
 _PAGE = 200
+CLAIM_SECONDS = 60.0
+"""After that, a job that somebody was about to queue again is anybody's: they have died."""
 _ALL, _OPEN = FailedFilter(), FailedFilter(retried=False)
 
 
@@ -153,32 +157,25 @@ class SqlFailedJobs:
         order = (self._table.c.failed_at.desc(), self._table.c.id)
         with self._begin() as connection:
             query = select(self._table).where(meant).order_by(*order).limit(limit)
-            return [FailedJob(**row) for row in connection.execute(query).mappings()]
+            return [_failed_job(row) for row in connection.execute(query).mappings()]
 
     def get(self, job_id: str) -> FailedJob | None:
         """See `FailedJobs.get`."""
         with self._begin() as connection:
             query = select(self._table).where(self._table.c.id == job_id)
             row = connection.execute(query).mappings().first()
-        return None if row is None else FailedJob(**row)
+        return None if row is None else _failed_job(row)
 
     def retry(
         self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
     ) -> Sequence[str]:
-        """See `FailedJobs.retry`. It is queued before it is marked, and its id only once."""
-        put_back: list[str] = []
-        for job_id in job_ids:
-            job = self.get(job_id)
-            if job is None or job.retried_at is not None or not job.body:
-                continue
-            body = job.body if refresh is None else refresh(job.body)
-            self._push(job.connection, [NewJob(id=job.id, queue=job.queue, body=body)])
-            with self._begin() as connection:
-                mark = {"retried_at": time.time(), "body": b""}
-                mine = and_(self._table.c.id == job_id, self._table.c.failed_at == job.failed_at)
-                connection.execute(update(self._table).where(mine).values(mark))
-            put_back.append(job_id)
-        return put_back
+        """
+        See `FailedJobs.retry`. Of several who retry a job at once, one does.
+
+        A job that its queue still knows, as a failed one that is being moved or as one that
+        waits, is not put back.
+        """
+        return [job_id for job_id in job_ids if self._retry(job_id, refresh)]
 
     def retry_all(
         self,
@@ -217,6 +214,36 @@ class SqlFailedJobs:
         with self._begin() as connection:
             return {(name, queue): count for name, queue, count in connection.execute(query)}
 
+    def _retry(self, job_id: str, refresh: Callable[[bytes], bytes] | None) -> bool:
+        job, claim = self.get(job_id), time.time()
+        if job is None or job.retried_at is not None or not job.body:
+            return False
+        body = job.body if refresh is None else refresh(job.body)
+        mine = and_(self._table.c.id == job_id, self._table.c.failed_at == job.failed_at)
+        claimed = and_(mine, self._table.c.retried_at == claim)
+        if not self._change(and_(mine, ~self._retried(claim)), retried_at=claim):
+            return False
+        try:
+            pushed = self._push(job.connection, [NewJob(job.id, job.queue, body)])
+        except BaseException:
+            self._change(claimed, retried_at=None)
+            raise
+        if job.id not in pushed.new:
+            self._change(claimed, retried_at=None)
+            return False
+        self._change(claimed, body=b"")
+        return True
+
+    def _retried(self, now: float) -> ColumnElement[bool]:
+        """Return whether a job was queued again, or somebody is about to do that."""
+        columns = self._table.c
+        lasting = or_(columns.body == b"", columns.retried_at >= now - CLAIM_SECONDS)
+        return and_(columns.retried_at.is_not(None), lasting)
+
+    def _change(self, meant: ColumnElement[bool], **values: object) -> int:
+        with self._begin() as connection:
+            return connection.execute(update(self._table).where(meant).values(values)).rowcount
+
     def _put(self, connection: Connection, row: dict[str, Any]) -> bool:
         mine = self._table.c.id == row["id"]
         query = select(func.count()).select_from(self._table).where(mine)
@@ -251,7 +278,8 @@ class SqlFailedJobs:
         if said.until is not None:
             parts.append(columns.failed_at < said.until)
         if said.retried is not None:
-            parts.append(columns.retried_at.is_not(None) == said.retried)
+            retried = self._retried(time.time())
+            parts.append(retried if said.retried else ~retried)
         return and_(*parts)
 
     @contextmanager
@@ -274,6 +302,13 @@ def move_failed(source: FailedJobs, archive: SqlFailedJobs) -> int:
             break  # somebody else moves them
         count += len(jobs)
     return count
+
+
+def _failed_job(row: Mapping[Any, Any]) -> FailedJob:
+    job = FailedJob(**row)
+    if job.retried_at is None or not job.body or job.retried_at >= time.time() - CLAIM_SECONDS:
+        return job
+    return replace(job, retried_at=None)
 
 
 def _of_queue(column: ColumnElement[str], queue: str) -> ColumnElement[bool]:

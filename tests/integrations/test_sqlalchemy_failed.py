@@ -13,7 +13,11 @@ from broadcaster.contracts.stores import FailedFilter, FailedJob
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import DriverUnavailable
-from broadcaster.integrations.sqlalchemy_failed import SqlFailedJobs, move_failed
+from broadcaster.integrations.sqlalchemy_failed import (
+    CLAIM_SECONDS,
+    SqlFailedJobs,
+    move_failed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,6 +120,76 @@ def test_one_that_fails_again_can_be_retried_again(archive: SqlFailedJobs) -> No
 
     assert archive.get("a") == failed("a", 9.0)
     assert archive.retry(["a"]) == ["a"]
+
+
+class Refusing(Pushing):
+    """Knows every job already, or cannot be reached."""
+
+    error: Exception | None = None
+
+    def __call__(self, connection: str, jobs: Sequence[NewJob]) -> Pushed:
+        super().__call__(connection, jobs)
+        if self.error is not None:
+            raise self.error
+        return Pushed(known=[job.id for job in jobs])
+
+
+def test_a_job_that_its_queue_still_knows_is_not_marked_as_retried(
+    engine: Engine, archive: SqlFailedJobs
+) -> None:
+    """It may be on its way into the database, and would be lost if it were forgotten then."""
+    assert SqlFailedJobs(engine, Refusing()).retry(["a"]) == []
+
+    assert archive.get("a") == failed("a", 1.0)
+    assert archive.retry(["a"]) == ["a"]
+
+
+def test_a_job_that_cannot_be_queued_again_stays_as_it_is(
+    engine: Engine, archive: SqlFailedJobs
+) -> None:
+    refusing = Refusing()
+    refusing.error = DriverUnavailable("away")
+
+    with pytest.raises(DriverUnavailable, match="away"):
+        SqlFailedJobs(engine, refusing).retry(["a"])
+
+    assert archive.get("a") == failed("a", 1.0)
+
+
+def test_of_two_who_retry_a_job_at_once_one_does(engine: Engine, pushing: Pushing) -> None:
+    others: list[Sequence[str]] = []
+
+    def push(connection: str, jobs: Sequence[NewJob]) -> Pushed:
+        others.append(SqlFailedJobs(engine, pushing).retry(["a"]))
+        return pushing(connection, jobs)
+
+    archive = SqlFailedJobs(engine, push)
+    archive.create()
+    archive.add([failed("a", 1.0)])
+
+    assert archive.retry(["a"]) == ["a"]
+    assert (others, [job.id for job in pushing.jobs]) == ([[]], ["a"])
+
+
+def test_a_job_whose_retrier_has_died_is_found_again(
+    engine: Engine, archive: SqlFailedJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException): ...
+
+    def push(connection: str, jobs: Sequence[NewJob]) -> Pushed:
+        monkeypatch.setattr(SqlFailedJobs, "_change", lambda *_, **__: 0)
+        raise Died
+
+    with pytest.raises(Died):
+        SqlFailedJobs(engine, push).retry(["a"])
+    monkeypatch.undo()
+    assert [job.id for job in archive.find(where=FailedFilter(retried=True))] == ["a"]
+    later = time.time() + CLAIM_SECONDS + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    assert archive.get("a") == failed("a", 1.0)
+    assert archive.find(where=FailedFilter(retried=True)) == []
+    assert sorted(archive.retry_all()) == ["a", "b", "c"]
 
 
 def test_failed_jobs_are_deleted_from_a_database(archive: SqlFailedJobs) -> None:

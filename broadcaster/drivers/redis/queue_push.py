@@ -13,12 +13,14 @@ from broadcaster.drivers.redis.scripts_loader import Call, load_behind
 from broadcaster.errors import DriverRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from broadcaster.contracts.queue import NewJob
     from broadcaster.drivers.redis.keys import Keys
 
 PUSH_CHUNK = 1_000
+PUSH_BYTES = 8_000_000
+"""Bodies in one call, unless a single one is longer: a server reads no command of a gigabyte."""
 PUSH_KEYS = ["jobs", "ready", "delayed", "notify", "failed_jobs", "stats"]
 
 Outcome = str | DriverRefused | None
@@ -34,14 +36,14 @@ class PushCall(NamedTuple):
 
 
 def push_calls(keys: Keys, jobs: Sequence[NewJob]) -> list[PushCall]:
-    """Return the script calls that queue `jobs`: one per queue and 1,000 jobs."""
+    """Return the script calls that queue `jobs`: one per queue, 1,000 jobs and 8 MB."""
     by_queue: defaultdict[str, list[int]] = defaultdict(list)
     for place, job in enumerate(jobs):
         by_queue[job.queue].append(place)
     return [
-        _push_call(keys, queue, jobs, places[first : first + PUSH_CHUNK])
+        _push_call(keys, queue, jobs, part)
         for queue, places in by_queue.items()
-        for first in range(0, len(places), PUSH_CHUNK)
+        for part in _parts(jobs, places)
     ]
 
 
@@ -86,6 +88,16 @@ def pushed(jobs: Sequence[NewJob], found: Sequence[Outcome]) -> Pushed:
 def unique_key(keys: Keys, queue: str, key: str) -> str:
     """Return the key of a unique lock of `queue`."""
     return keys.queue(queue, f"unique:{_hashed(key)}")
+
+
+def _parts(jobs: Sequence[NewJob], places: Sequence[int]) -> Iterator[Sequence[int]]:
+    first = size = 0
+    for at, place in enumerate(places):
+        size += len(jobs[place].body)
+        if at > first and (size > PUSH_BYTES or at - first == PUSH_CHUNK):
+            yield places[first:at]
+            first, size = at, len(jobs[place].body)
+    yield places[first:]
 
 
 def _push_call(keys: Keys, queue: str, jobs: Sequence[NewJob], places: Sequence[int]) -> PushCall:

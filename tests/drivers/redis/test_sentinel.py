@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from broadcaster.contracts.queue import NewJob, QueueSizes
 from broadcaster.drivers.redis.client import RedisClients, address_of, check_server
@@ -20,6 +22,7 @@ from broadcaster.drivers.redis.sentinel import (
 )
 from broadcaster.errors import ConfigurationError, DriverUnavailable
 from tests.drivers.redis.test_pubsub import Recorder, listening
+from tests.faults import BareServer
 from tests.polling import eventually
 from tests.sentinels import Watched
 from tests.tls import self_signed, tls_proxy
@@ -215,3 +218,41 @@ def test_sentinels_speak_tls_only_when_told_to() -> None:
     classes = [sentinel.connection_pool.connection_class for sentinel in sentinels]
 
     assert classes == [redis.Connection, redis.SSLConnection]
+
+
+async def test_a_wait_for_hints_is_short_so_that_it_is_not_at_an_old_master_for_long(
+    watched: Watched,
+) -> None:
+    clients = RedisClients(watched.url)
+    try:
+        async with asyncio.timeout(FRESH_SECONDS + 10):
+            hint = await RedisQueue(clients).wait("mail", 60)
+    finally:
+        await clients.aclose()
+
+    assert hint is None
+
+
+@pytest.mark.redis
+async def test_who_waited_for_a_connection_asks_again_where_the_master_is(tmp_path: Path) -> None:
+    """A server that hangs while we connect may wake up as an old master."""
+    server = BareServer(tmp_path / "redis")
+    server.start()
+    admin = redis.Redis(port=server.port)
+    clients = RedisClients("redis+sentinel://127.0.0.1:1/shop")
+    try:
+        pools: list[Any] = [clients.aio.connection_pool, clients.sync.connection_pool]
+        answers = [("127.0.0.1", server.port), ("127.0.0.1", 1)] * 2
+        pools[0].sentinel_manager.discover_master = AsyncMock(side_effect=answers[:2])
+        pools[1].sentinel_manager.discover_master = Mock(side_effect=answers[2:])
+
+        admin.client_pause(300)
+        with pytest.raises(RedisConnectionError, match="replaced meanwhile"):
+            await clients.aio.ping()
+        admin.client_pause(300)
+        with pytest.raises(RedisConnectionError, match="replaced meanwhile"):
+            await asyncio.to_thread(clients.sync.ping)
+    finally:
+        admin.close()
+        await clients.aclose()
+        server.kill()

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from broadcaster.cli.failed_details import payload_of, read_moment, summary
+from broadcaster.cli.failed_details import (
+    detail_lines,
+    list_lines,
+    payload_of,
+    read_moment,
+    summary,
+)
+from broadcaster.cli.queue_screen import counted
 from broadcaster.cli.table import plain
+from broadcaster.cli.watching import style_of_output
 from broadcaster.contracts.stores import FailedFilter
 
 if TYPE_CHECKING:
@@ -58,13 +66,10 @@ def list_failed(limit: int, *, only_open: bool, as_json: bool, **said: str | Non
     if not jobs:
         click.echo("no failed jobs")
         return
-    for job in jobs:
-        line = summary(job)
-        retried = "  retried" if job.retried_at is not None else ""
-        text = f"{line['failed_at']}  {job.id}  {job.queue}  {line['job']}  {job.reason}{retried}"
-        click.echo(plain(f"{text}  {job.error}"[:240]))
+    click.echo("\n".join(list_lines(jobs, style_of_output())))
+    more = ", or more: --limit shows them" if len(jobs) == limit else ""
     click.echo(
-        f"{len(jobs)} failed; see one with `broadcaster failed show ID`, "
+        f"{counted(len(jobs), 'failed job')}{more}; see one with `broadcaster failed show ID`, "
         "run them again with `broadcaster failed retry ID|--all`",
         err=True,
     )
@@ -92,12 +97,7 @@ def show(job_id: str, *, secrets: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(details, indent=2))
         return
-    for name, value in details.items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        if name == "traceback":
-            click.echo("\n".join(plain(line) for line in ("", *text.splitlines())))
-        else:
-            click.echo(f"{name:<10} {plain(text)}")
+    click.echo("\n".join(detail_lines(details)))
 
 
 @failed.command()
@@ -136,11 +136,11 @@ def retry(
     with _open() as store:
         search = said["search"] or ""
         count = retry_failed(store, ids) if ids else retry_found(store, where, search)
-    click.echo(f"queued {count} jobs again")
+    click.echo(f"queued {counted(count, 'job')} again")
     if count < len(ids):
         raise click.ClickException(
-            f"{len(ids) - count} of the ids are not failed jobs; "
-            "`broadcaster failed list` shows those there are"
+            f"{len(ids) - count} of the ids are no failed jobs, or were retried before; "
+            "`broadcaster failed list --open` shows those there are"
         )
 
 
@@ -150,9 +150,9 @@ def forget(job_ids: tuple[str, ...]) -> None:
     """Delete failed jobs. Exit code 1 if one is not found."""
     with _open() as store:
         count = store.forget(job_ids)
-    click.echo(f"deleted {count} failed jobs")
+    click.echo(f"deleted {counted(count, 'failed job')}")
     if count < len(job_ids):
-        raise click.ClickException(f"{len(job_ids) - count} of the ids are not failed jobs")
+        raise click.ClickException(f"{len(job_ids) - count} of the ids are no failed jobs")
 
 
 @failed.command()
@@ -171,7 +171,7 @@ def flush(*, yes: bool, **said: str | None) -> None:
             count = store.forget([job.id for job in find_failed(store, where, search)])
         else:
             count = store.flush(where=where)
-    click.echo(f"deleted {count} failed jobs")
+    click.echo(f"deleted {counted(count, 'failed job')}")
 
 
 @failed.command()
@@ -186,7 +186,7 @@ def prune(hours: float) -> None:
     """Delete old failed jobs; meant for cron. The store keeps them for a week at most."""
     with _open() as store:
         count = store.prune(hours * 3_600)
-    click.echo(f"deleted {count} failed jobs")
+    click.echo(f"deleted {counted(count, 'failed job')}")
 
 
 def _where(said: dict[str, Any], *, retried: bool | None = None) -> FailedFilter:

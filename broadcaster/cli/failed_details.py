@@ -7,13 +7,18 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from broadcaster.cli.table import Cell, Column, cut, plain, table
 from broadcaster.errors import InvalidJob
 from broadcaster.protocol.payload import decode_payload
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from broadcaster.cli.table import Style
     from broadcaster.contracts.stores import FailedJob
 
 HIDDEN = "(hidden)"
+_LABEL, _ERROR, _LEAST_ERROR = 10, 160, 40
 _SECRET = re.compile(
     r"passw|secret|token|credential|authori[sz]ation|api_?key|private_?key|cookie|session"
     r"|card|cvv|cvc|iban|\bpin\b|otp",
@@ -59,6 +64,36 @@ def summary(job: FailedJob) -> dict[str, object]:
         "error": job.error,
         "retried_at": None if job.retried_at is None else _iso(job.retried_at),
     }
+
+
+def list_lines(jobs: Sequence[FailedJob], style: Style) -> list[str]:
+    """Return a table of failed jobs; moments in UTC."""
+    told = [summary(job) for job in jobs]
+    room = max(_LEAST_ERROR, style.width - 2 * _LEAST_ERROR) if style.width else _ERROR
+    columns = [
+        Column("failed at", [Cell(str(each["failed_at"])[:19]) for each in told], 5),
+        Column("id", [Cell(job.id) for job in jobs]),
+        Column("queue", [Cell(plain(job.queue)) for job in jobs], 4),
+        Column("job", [Cell(cut(plain(str(each["job"])), 40)) for each in told]),
+        Column("reason", [Cell(plain(job.reason), "red") for job in jobs], 6),
+        Column("tries", [Cell(str(job.attempts)) for job in jobs], 3, right=True),
+        Column("", [Cell("retried" if job.retried_at else "", "green") for job in jobs], 7),
+        Column("error", [Cell(cut(plain(job.error), room)) for job in jobs], 8),
+    ]
+    return table(columns, style)
+
+
+def detail_lines(details: Mapping[str, object]) -> list[str]:
+    """Return what `show` shows of a job: names and values, then its traceback."""
+    lines: list[str] = []
+    for name, value in details.items():
+        if value is None or name == "traceback":
+            continue
+        text = value if isinstance(value, str) else json.dumps(value, indent=2)
+        first, *more = [plain(line) for line in text.split("\n")]
+        lines += [f"{name:<{_LABEL}} {first}", *(f"{'':<{_LABEL}} {line}" for line in more)]
+    trace = str(details.get("traceback") or "")
+    return [*lines, *(plain(line) for line in ("", *trace.splitlines()) if trace)]
 
 
 def payload_of(job: FailedJob, *, secrets: bool) -> object:

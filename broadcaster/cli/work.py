@@ -117,7 +117,12 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("modules", nargs=-1)
 @_with_options
 @click.option("--pool", default="", help="Pool of the settings, [workers.NAME], to belong to.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default=None)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default=None,
+    help="Default: info, and debug with the setting `debug`.",
+)
 @click.option("--tethered", is_flag=True, hidden=True)
 def work(
     modules: tuple[str, ...], pool: str, log_level: str | None, *, tethered: bool, **said: Any

@@ -73,7 +73,7 @@ def open_archive(
         ConfigurationError: `url` is none of a database, or its driver is not installed.
     """
     try:
-        engine = create_engine(url, poolclass=NullPool)
+        engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
     except (SQLAlchemyError, ImportError, ValueError) as error:
         # The error itself might say the URL, and that the password.
         raise ConfigurationError(
@@ -321,4 +321,6 @@ def _translated() -> Generator[None, None, None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise DriverUnavailable(f"the database of failed jobs: {error}") from error
+        # All that SQLAlchemy says of it has the parameters in it, and so what jobs carry.
+        said = str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]
+        raise DriverUnavailable(f"the database of failed jobs: {said}") from error

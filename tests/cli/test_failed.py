@@ -8,7 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from broadcaster.cli.failed import failed
+from broadcaster.cli.failed_details import detail_lines, list_lines, summary
+from broadcaster.cli.queue_screen import counted
+from broadcaster.cli.table import Style
 from broadcaster.contracts.queue import Fail, NewJob, StepRequest
+from broadcaster.contracts.stores import FailedJob
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.jobs.announcing import lifecycle_listeners
@@ -119,7 +123,7 @@ def test_row_43_a_retried_job_is_marked_told_and_has_time_again(
     heard: list[JobRetryRequested] = []
     remove = lifecycle_listeners.add(JobRetryRequested, heard.append)
     try:
-        assert "queued 1 jobs again" in run("retry", FIRST)
+        assert "queued 1 job again" in run("retry", FIRST)
     finally:
         remove()
 
@@ -155,7 +159,7 @@ async def taken(redis_url: str, prefix: str, name: str) -> list[bytes]:
 def test_row_43_failed_jobs_are_retried_by_id_queue_class_range_or_all(
     args: list[str], count: int
 ) -> None:
-    assert f"queued {count} jobs again" in run("retry", *args)
+    assert f"queued {counted(count, 'job')} again" in run("retry", *args)
     assert len(listed("--open")) == 3 - count
 
 
@@ -178,15 +182,58 @@ def test_what_is_retried_must_be_said() -> None:
 
 
 def test_row_43_failed_jobs_are_forgotten_flushed_and_pruned() -> None:
-    assert "deleted 1 failed jobs" in run("forget", FIRST)
+    assert "deleted 1 failed job\n" in run("forget", FIRST)
     assert "1 of the ids" in run("forget", FIRST, code=1)
     assert "deleted 0" in run("prune", "--hours", "1")
     assert listed() == [SECOND, THIRD]
     run("flush", code=1, given="n\n")
-    assert "deleted 1 failed jobs" in run("flush", "--search", "cut", "--yes")
-    assert "deleted 1 failed jobs" in run("flush", given="y\n")
+    assert "deleted 1 failed job\n" in run("flush", "--search", "cut", "--yes")
+    assert "deleted 1 failed job\n" in run("flush", given="y\n")
     assert "no failed jobs" in run("list")
 
 
 def test_row_59_old_failed_jobs_are_pruned() -> None:
     assert "deleted 3 failed jobs" in run("prune", "--hours", "0")
+
+
+def failed_job(**more: Any) -> FailedJob:
+    given: dict[str, Any] = {
+        "id": FIRST,
+        "queue": "mail",
+        "failed_at": 1_700_000_000.0,
+        "reason": "exception",
+        "error": "OSError: no way",
+        "attempts": 3,
+        "body": b"",
+        "job": "shop.Mail",
+    }
+    return FailedJob(**given | more)
+
+
+def test_the_list_stands_in_line_and_marks_what_was_retried() -> None:
+    jobs = [failed_job(), failed_job(id=SECOND, queue="reports", attempts=12, retried_at=1.0)]
+
+    head, first, second = list_lines(jobs, Style())
+
+    assert (
+        head
+        == f"failed at            {'id':<32}  queue    job        reason     tries           error"
+    )
+    assert first.startswith(f"2023-11-14T22:13:20  {FIRST}  mail     shop.Mail  exception      3  ")
+    assert second.endswith("reports  shop.Mail  exception     12  retried  OSError: no way")
+    assert {line.index("OSError") for line in (first, second)} == {head.index("error")}
+    assert max(len(line) for line in list_lines(jobs, Style(width=80))) <= 80
+
+
+def test_details_leave_out_what_there_is_not_and_end_with_the_traceback() -> None:
+    details = summary(failed_job()) | {"payload": {"a": 1}, "traceback": "Traceback:\n  one"}
+
+    assert detail_lines(details)[-6:] == [
+        "payload    {",
+        '             "a": 1',
+        "           }",
+        "",
+        "Traceback:",
+        "  one",
+    ]
+    assert not any("retried_at" in line for line in detail_lines(details))

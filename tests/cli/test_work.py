@@ -116,7 +116,7 @@ async def test_it_logs_what_became_of_each_job(shop: Shop, queue: RedisQueue) ->
         (("work", "--pool", "emials"), 78, "no pool of workers is called 'emials'"),
         (("work", "--concurrency", "0"), 2, "0 is not in the range"),
         (("failed", "show", "nothing"), 1, "no failed job has the id nothing"),
-        (("failed", "retry", "nothing"), 1, "not failed jobs"),
+        (("failed", "retry", "nothing"), 1, "no failed jobs, or were retried"),
     ],
 )
 def test_wrong_usage_is_explained(shop: Shop, args: tuple[str, ...], code: int, text: str) -> None:
@@ -151,7 +151,7 @@ async def test_failed_jobs_are_listed_shown_and_queued_again(shop: Shop, queue: 
     assert [each["id"] for each in json.loads(as_json.output)] == [job.id]
     assert "not a job" in shown.output
     assert "\x1b" not in shown.output
-    assert "queued 1 jobs again" in retried.output
+    assert "queued 1 job again" in retried.output
     assert await queue.asizes("default") == QueueSizes(ready=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
@@ -224,3 +225,15 @@ async def test_row_43_failed_jobs_move_into_the_database_and_back_into_their_que
     assert not store.find()
     assert archive.retry_all() == [job_id]
     assert (await queue.asizes("mail")).ready == 1
+
+
+def test_what_jobs_carry_is_not_in_the_errors_of_the_database(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE broadcaster_failed_jobs (id TEXT)")
+    there = SqlFailedJobs(engine, Pushing())
+
+    with pytest.raises(DriverUnavailable) as refused:
+        there.add([dataclasses.replace(failed("a", 1.0), body=b"hunter2", error="hunter2")])
+
+    assert "no column named" in str(refused.value) or "has no column" in str(refused.value)
+    assert "hunter2" not in str(refused.value)

@@ -22,7 +22,8 @@ import inspect
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 from sqlalchemy import inspect as look_into
@@ -34,7 +35,7 @@ from broadcaster.integrations.sqlalchemy_sessions import OpenSession, follow_ses
 from broadcaster.jobs.references import Reference, models
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -43,12 +44,19 @@ if TYPE_CHECKING:
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.references import Key
 
+T = TypeVar("T")
+
 PREFIX = "sqlalchemy"
 NAME = "__broadcaster_name__"
 """A class attribute that gives a mapped class a name of its own in payloads."""
 
-_session: ContextVar[Session | None] = ContextVar("broadcaster_session", default=None)
-_async_session: ContextVar[AsyncSession | None] = ContextVar("broadcaster_asession", default=None)
+# Those of the transactions around the running job, by database, the innermost last.
+_sessions: ContextVar[Mapping[str, Session]] = ContextVar(
+    "broadcaster_sync_sessions", default=MappingProxyType({})
+)
+_async_sessions: ContextVar[Mapping[str, AsyncSession]] = ContextVar(
+    "broadcaster_async_sessions", default=MappingProxyType({})
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,29 +103,35 @@ def setup(
     follow_sessions()
 
 
-def current_session() -> Session:
+def current_session(name: str | None = None) -> Session:
     """
     Return the session of the `transaction` that the running job is in.
 
+    Args:
+        name: of its database; None is the innermost, where there are several.
+
     Raises:
         LookupError: there is none.
     """
-    found = _session.get()
+    found = _one_of(_sessions.get(), name)
     if found is None:
-        raise LookupError("no session: give the job middleware=[transaction()]; it must be sync")
+        raise LookupError(_no_session(name, "sync"))
     return found
 
 
-def current_async_session() -> AsyncSession:
+def current_async_session(name: str | None = None) -> AsyncSession:
     """
     Return the session of the `transaction` that the running async job is in.
+
+    Args:
+        name: see `current_session`.
 
     Raises:
         LookupError: there is none.
     """
-    found = _async_session.get()
+    found = _one_of(_async_sessions.get(), name)
     if found is None:
-        raise LookupError("no session: give the job middleware=[transaction()]; it must be async")
+        raise LookupError(_no_session(name, "async"))
     return found
 
 
@@ -144,20 +158,20 @@ class transaction:  # noqa: N801 - reads as a statement in a class line
     @contextmanager
     def _around_call(self) -> Generator[Session]:
         with _sync_sessions(self._name)() as session, session.begin():
-            mine = _session.set(session)
+            mine = _sessions.set(_with(_sessions.get(), self._name, session))
             try:
                 yield session
             finally:
-                _session.reset(mine)
+                _sessions.reset(mine)
 
     @asynccontextmanager
     async def _around_coroutine(self) -> AsyncGenerator[AsyncSession]:
         async with _coroutine_sessions(self._name)() as session, session.begin():
-            mine = _async_session.set(session)
+            mine = _async_sessions.set(_with(_async_sessions.get(), self._name, session))
             try:
                 yield session
             finally:
-                _async_session.reset(mine)
+                _async_sessions.reset(mine)
 
 
 def on_commit(session: Session | AsyncSession, action: Callable[[], object]) -> None:
@@ -195,9 +209,7 @@ class MappedClasses:
 
     def name_of(self, model: type) -> str | None:
         """See `ModelAdapter.name_of`."""
-        if _database_of(model) is None:
-            return None
-        return f"{PREFIX}:{_own_name(model)}"
+        return f"{PREFIX}:{_own_name(model)}" if _databases_of(model) else None
 
     def reference(self, instance: object) -> Reference | None:
         """See `ModelAdapter.reference`."""
@@ -208,11 +220,16 @@ class MappedClasses:
         if not isinstance(state, InstanceState):
             return None
         model: type = state.class_
-        database = _database_of(model)
-        if database is None:
+        databases = _databases_of(model)
+        if not databases:
             raise InvalidJob(
                 f"Ref: {model.__name__} is mapped, but by no base that "
                 "broadcaster.integrations.sqlalchemy.setup(models=...) was given"
+            )
+        if len(databases) > 1:
+            raise InvalidJob(
+                f"Ref: {model.__name__} is in several databases ({', '.join(map(repr, databases))}); "
+                f"say which: Ref.to({model.__name__}, key, using={databases[-1]!r})"
             )
         if state.identity is None:
             raise InvalidJob(
@@ -221,12 +238,12 @@ class MappedClasses:
             )
         parts = [_plain(part) for part in state.identity]
         key: Key = parts[0] if len(parts) == 1 else parts
-        return Reference(f"{PREFIX}:{_own_name(model)}", key, database)
+        return Reference(f"{PREFIX}:{_own_name(model)}", key, databases[0])
 
     def load(self, reference: Reference) -> object | None:
         """See `ModelAdapter.load`."""
         mapper, identity, name = _meant(reference)
-        session = _session.get()
+        session = _sessions.get().get(name)
         if session is not None:
             return cast("object | None", session.get(mapper.class_, identity))
         with _sync_sessions(name)() as own:
@@ -235,7 +252,7 @@ class MappedClasses:
     async def aload(self, reference: Reference) -> object | None:
         """See `ModelAdapter.aload`."""
         mapper, identity, name = _meant(reference)
-        session = _async_session.get()
+        session = _async_sessions.get().get(name)
         if session is not None:
             return cast("object | None", await session.get(mapper.class_, identity))
         database = _databases.get(name)
@@ -245,11 +262,27 @@ class MappedClasses:
         return await asyncio.to_thread(self.load, reference)
 
 
-def _database_of(model: type) -> str | None:
-    for name, database in _databases.items():
-        if any(mapper.class_ is model for mapper in database.registry.mappers):
-            return name
-    return None
+def _one_of(sessions: Mapping[str, T], name: str | None) -> T | None:
+    if name is not None:
+        return sessions.get(name)
+    return list(sessions.values())[-1] if sessions else None
+
+
+def _with(sessions: Mapping[str, T], name: str, session: T) -> Mapping[str, T]:
+    return {**{known: each for known, each in sessions.items() if known != name}, name: session}
+
+
+def _no_session(name: str | None, kind: str) -> str:
+    named = f"name={name!r}" if name else ""
+    return f"no session: give the job middleware=[transaction({named})]; it must be {kind}"
+
+
+def _databases_of(model: type) -> list[str]:
+    return [
+        name
+        for name, database in _databases.items()
+        if any(mapper.class_ is model for mapper in database.registry.mappers)
+    ]
 
 
 def _own_name(model: type) -> str:
@@ -260,9 +293,10 @@ def _own_name(model: type) -> str:
 def _meant(reference: Reference) -> tuple[Mapper[Any], tuple[Any, ...], str]:
     """Return the class, the primary key in Python's types, and the name of the database."""
     wanted = reference.model.partition(":")[2]
+    # Of a class in several databases the one without a name is meant, which is put in last.
     found = {
         mapper.class_: (mapper, name)
-        for name, database in _databases.items()
+        for name, database in sorted(_databases.items(), reverse=True)
         if reference.using in ("", name)
         for mapper in database.registry.mappers
         if _own_name(mapper.class_) == wanted

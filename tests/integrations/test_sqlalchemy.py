@@ -259,6 +259,39 @@ async def test_row_33_an_async_job_changes_its_row_in_a_transaction(world: World
         current_async_session()
 
 
+def test_row_35_a_row_is_read_from_its_database_whichever_transaction_the_job_is_in(
+    world: World,
+) -> None:
+    """Another database may have a table of the same name."""
+    order = Ref.to(Order, world.save(Order(status="here")).id)
+    job = Ship(order=order)
+
+    with transaction(name="archive").around(job):  # type: ignore[union-attr]
+        assert order.load().status == "here"
+        with transaction().around(job):  # type: ignore[union-attr]
+            order.load().status = "changed"
+            assert current_session() is current_session("")
+            assert current_session("archive") is not current_session()
+    with pytest.raises(LookupError, match=r"transaction\(name='archive'\)"):
+        current_session("archive")
+
+    assert order.load().status == "changed"
+
+
+def test_row_35_a_class_in_several_databases_needs_the_name_of_one(world: World) -> None:
+    ArchiveBase.metadata.drop_all(world.archive.kw["bind"])
+    Base.metadata.create_all(world.archive.kw["bind"])
+    setup(models=Base, sessions=world.archive, name="copy")
+    here = world.save(Order(id=1, status="here"))
+    with world.archive() as session, session.begin():
+        session.add(Order(id=1, status="there"))
+
+    with pytest.raises(InvalidJob, match=r"Ref.to\(Order, key, using='copy'\)"):
+        Ref(here)
+    assert Ref.to(Order, 1).load().status == "here"
+    assert Ref.to(Order, 1, using="copy").load().status == "there"
+
+
 def test_a_transaction_needs_sessions(world: World) -> None:
     with (
         pytest.raises(NotConfigured, match=r"setup\(models=..., sessions=..., name='x'\)"),

@@ -88,7 +88,9 @@ def test_row_43_a_retried_job_completes_its_batch_and_its_chain_goes_on(shop: Sh
     assert "queued 2 jobs again" in retried.output
     assert shop.run(*work).wait() == 0
 
-    assert sorted(shop.notes) == sorted(["caught", "two", "one", "first", "second", "2 of 2, 0 failed"])
+    assert sorted(shop.notes) == sorted(
+        ["caught", "two", "one", "first", "second", "2 of 2, 0 failed"]
+    )
     assert [job["retried_at"] is not None for job in failed(shop)] == [True, True]
     assert failed(shop, "--open") == []
     assert "queued 0 jobs again" in shop.run("failed", "retry", "--all").output

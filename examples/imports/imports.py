@@ -11,7 +11,7 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
-from broadcaster import Batch, Job, batch
+from broadcaster import Batch, Job, batch, find_batch
 
 log = logging.getLogger("imports")
 log.setLevel(logging.INFO)
@@ -65,11 +65,8 @@ class CleanUp(Job):
 
 def import_users(path: Path, user: str) -> Batch:
     """Queue the import of a file; what the web framework's view calls."""
-    chunks = [
-        ImportUserChunk(path=str(path), first=first) for first in range(0, len(read(path)), CHUNK)
-    ]
     return (
-        batch(chunks)
+        batch(chunks_of(path))
         .name(f"users of {datetime.now(UTC):%Y-%m-%d %H:%M}")
         .options({"user": user})
         .allow_failures()
@@ -79,6 +76,41 @@ def import_users(path: Path, user: str) -> Batch:
         .on_queue("imports")
         .dispatch()
     )
+
+
+def how_far(batch_id: str) -> dict[str, object]:
+    """Return how an import is; what a view answers with."""
+    found = find_batch(batch_id)
+    if found is None:
+        return {"error": "there is no such import"}
+    return {
+        "name": found.name,
+        "progress": found.progress,  # 0 to 100
+        "total": found.total_jobs,
+        "pending": found.pending_jobs,
+        "failed": found.failed_jobs,
+        "cancelled": found.cancelled,
+    }
+
+
+def cancel(batch_id: str) -> None:
+    """Run no chunk that has not begun."""
+    found = find_batch(batch_id)
+    if found is not None:
+        found.cancel()
+
+
+def add_file(batch_id: str, path: Path) -> None:
+    """Have an import go on with another file."""
+    found = find_batch(batch_id)
+    if found is not None:
+        found.add(chunks_of(path))
+
+
+def chunks_of(path: Path) -> list[Job]:
+    return [
+        ImportUserChunk(path=str(path), first=first) for first in range(0, len(read(path)), CHUNK)
+    ]
 
 
 def read(path: Path) -> list[dict[str, str]]:

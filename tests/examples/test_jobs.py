@@ -184,6 +184,24 @@ async def test_an_import_runs_in_chunks_and_tells_when_it_is_done(
     assert (done.total_jobs, done.pending_jobs, done.failed_jobs) == (3, 0, 0)
 
 
+async def test_rows_24_to_26_an_import_is_looked_at_added_to_and_cancelled(
+    imports: Any, settings: Settings, tmp_path: Path
+) -> None:
+    path = people(tmp_path, "a@x", "b@x", "c@x")
+    made = imports.import_users(path, "Ada")
+
+    imports.add_file(made.id, path)
+    before = imports.how_far(made.id)
+    imports.cancel(made.id)
+    await work(settings, "imports")
+
+    assert (before["progress"], before["total"], before["pending"]) == (0, 4, 4)
+    after = imports.how_far(made.id)
+    assert (after["cancelled"], after["failed"]) == (True, 0)
+    assert imports.USERS == {}
+    assert imports.how_far("nonsense") == {"error": "there is no such import"}
+
+
 async def test_an_import_with_a_bad_row_goes_on_and_is_retried_when_it_is_mended(
     imports: Any, settings: Settings, tmp_path: Path
 ) -> None:

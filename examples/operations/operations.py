@@ -15,6 +15,7 @@ from broadcaster.jobs.completed import CompletedJobLog
 from broadcaster.jobs.lifecycle import (
     JobExceptionOccurred,
     JobFailed,
+    JobPopping,
     JobReleasedAfterException,
     JobRetryRequested,
     JobTimedOut,
@@ -35,6 +36,7 @@ ALERTS: list[str] = []  # Slack, a pager, a mail in earnest
 
 LEVELS: dict[type[LifecycleEvent], int] = {
     Looping: logging.DEBUG,
+    JobPopping: logging.DEBUG,
     JobExceptionOccurred: logging.WARNING,
     JobReleasedAfterException: logging.WARNING,
     JobRetryRequested: logging.WARNING,

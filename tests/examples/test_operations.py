@@ -68,7 +68,7 @@ def terminal(redis_url: str, prefix: str) -> Terminal:
 def test_rows_47_and_48_a_journal_tells_the_life_of_each_job(terminal: Terminal) -> None:
     terminal.python("TakePayment(7).dispatch(); TakePayment(-1).dispatch()")
 
-    journal = terminal.journal("--queue=critical", "--concurrency=1")
+    journal = terminal.journal("--queue=critical", "--concurrency=1", "--timeout=9")
 
     where = "connection=default queue=critical job=operations.TakePayment attempt=1"
     error = "error=ConnectionError: the bank does not answer"

@@ -92,7 +92,7 @@ class WorkerSettings:
         concurrency: jobs that run at once in one process.
         processes: worker processes.
         reserve_ahead: short jobs reserved before there is a slot for them, per process: as many
-            as its slots run in 20 ms, and at most so many.
+            as its slots run in 10 ms, and at most so many.
         tries: tries of a job that does not say; 0 is no limit.
         timeout: seconds for one try of a job that does not say; 0 is no limit.
         backoff: seconds before each retry of a job that does not say.

@@ -40,6 +40,7 @@ class HeldJob:
         job: registered name of its class, once that is known.
         started: monotonic time at which it began, or 0.
         deadline: monotonic time up to which it is renewed, or None.
+        outcome: what became of it, while others of its batch still run; or None.
         overdue: returns what becomes of it when it runs past its deadline, or None.
         settled: called when the queue has taken its settlement, or None.
         locks: what its middleware has locked, by key; renewed with it.
@@ -56,6 +57,7 @@ class HeldJob:
         "locks",
         "lost",
         "on_lost",
+        "outcome",
         "overdue",
         "queue",
         "settled",
@@ -73,6 +75,7 @@ class HeldJob:
         self.job = ""
         self.started = 0.0
         self.deadline: float | None = None
+        self.outcome: Settlement | None = None
         self.overdue: Callable[[], Settlement] | None = None
         self.settled: Callable[[], Coroutine[Any, Any, None]] | None = None
         self.locks: dict[str, LockOwner] = {}

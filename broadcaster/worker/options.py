@@ -74,7 +74,7 @@ class WorkerOptions:
             that is not named has the weight 1.
         lanes: lanes of each queue; 0 looks at none.
         reserve_ahead: jobs reserved before there is a slot, at most: while jobs are short, as
-            many as the slots run in 20 ms.
+            many as the slots run in 10 ms.
         rest: seconds that a slot pauses after each job.
         sleep: longest time between two looks at a queue, in seconds.
         linger: seconds that an async job gets to end after its timeout cancelled it.

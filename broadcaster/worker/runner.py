@@ -140,11 +140,14 @@ class JobRunner:
         Run a batch of an ordered lane, one after the other.
 
         Broadcasts that follow each other are published in one call. The list ends with the
-        first job that is to run again; what was held behind it returns with it.
+        first job that is to run again; what was held behind it returns with it. `holds` say
+        how far it came if it is interrupted.
         """
         settlements: list[Settlement] = []
         broadcasts: list[Broadcast] = []
         for reserved, hold in zip(batch, holds, strict=True):
+            if hold.stopped:  # and the job before it would not be cancelled
+                return settlements
             try:
                 payload = decode_payload(reserved.body)
                 if payload.job == BROADCAST_JOB:
@@ -155,8 +158,10 @@ class JobRunner:
                 continue
             settlements += await self._broadcasts.publish(queue, broadcasts)
             broadcasts = []
+            _note_outcomes(settlements, holds)
             if not _ended(settlements):
-                settlements.append(await self.run(queue, reserved, hold))
+                hold.outcome = await self.run(queue, reserved, hold)
+                settlements.append(hold.outcome)
             if _ended(settlements):
                 return settlements
         return settlements + await self._broadcasts.publish(queue, broadcasts)
@@ -337,6 +342,12 @@ class JobRunner:
                 self._in_threads.discard(call)
 
         await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+
+def _note_outcomes(settlements: Sequence[Settlement], holds: Sequence[HeldJob]) -> None:
+    outcomes = {settlement.id: settlement for settlement in settlements}
+    for hold in holds:
+        hold.outcome = outcomes.get(hold.id)
 
 
 def _ended(settlements: Sequence[Settlement]) -> bool:

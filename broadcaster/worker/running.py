@@ -29,6 +29,7 @@ logger = logging.getLogger("broadcaster.worker")
 CANCEL_SECONDS = 1.0
 CHECK_SECONDS = 0.1
 _BAD_ENDS = (Fail, Retry)
+_LAST_ENDS = (Done, Fail)
 
 
 class Running:
@@ -43,7 +44,7 @@ class Running:
 
     Attributes:
         plain: tasks of plain jobs, one each, with what they run.
-        lanes: tasks of lanes, one for each batch.
+        lanes: tasks of lanes, one for each batch, with what they run.
         ahead: jobs that are held and wait for a slot.
         alone: a suspect runs, and nothing may be started beside it.
         started: jobs that were started so far.
@@ -69,7 +70,7 @@ class Running:
         self._in_slots = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self.plain: dict[asyncio.Task[Settlement], tuple[Line, HeldJob]] = {}
-        self.lanes: set[asyncio.Task[list[Settlement]]] = set()
+        self.lanes: dict[asyncio.Task[list[Settlement]], tuple[Line, list[HeldJob]]] = {}
         self.ahead = WaitingJobs(0 if options.rest else options.reserve_ahead)
         self.alone = False
         self.started = self.done = self.failed = self.lost = 0
@@ -135,23 +136,31 @@ class Running:
         for hold in holds:
             hold.started = now
             self._renew(hold, task, holds)
-        self.lanes.add(task)
+        self.lanes[task] = (line, holds)
         line.busy = True
         self._in_slots += not line.beside
+        task.add_done_callback(self._batch_ended)
 
-        def ended(task: asyncio.Task[list[Settlement]]) -> None:
-            self.lanes.discard(task)
-            line.busy = False
-            line.hot = True
-            self._in_slots -= not line.beside
-            if not task.cancelled() and task.exception() is None:
-                self._ended(line, holds, task.result())
-            else:
-                settlement = self._broken(task, holds)
-                self._ended(line, holds, [settlement] if settlement else [])
-            self._fill()
+    def _batch_ended(self, task: asyncio.Task[list[Settlement]]) -> None:
+        known = self.lanes.pop(task, None)
+        if known is None:
+            return  # given up
+        line, holds = known
+        self._freed_lane(line)
+        if not task.cancelled() and task.exception() is None:
+            self._ended(line, holds, task.result())
+        else:
+            settlements = _finished(holds)
+            unfinished = [hold for hold in holds if hold.outcome is None]
+            if unfinished and (settlement := self._broken(task, unfinished)) is not None:
+                settlements.append(settlement)
+            self._ended(line, holds, settlements)
+        self._fill()
 
-        task.add_done_callback(ended)
+    def _freed_lane(self, line: Line) -> None:
+        line.busy = False
+        line.hot = True
+        self._in_slots -= not line.beside
 
     def settled(
         self, line: Line, settlements: Sequence[Settlement], refused: Collection[str]
@@ -274,21 +283,38 @@ class Running:
                 self._start(each.line, each.reserved, each.hold)
 
     def _hung(self, hold: HeldJob) -> None:
-        """Settle what goes on after its deadline; in a lane, it holds up what is behind it."""
+        """Settle what goes on after its deadline; in a lane, give back what is behind it."""
         self.hung = True
         hold.deadline = None
         fields = {"event": "job_hung", "job_id": hold.id, "job": hold.job, "queue": hold.queue}
         text = "job %s goes on after its timeout; the worker is to stop because of it"
         logger.error(text, hold.id, extra=fields)
-        task = next((task for task, (_, held) in self.plain.items() if held is hold), None)
-        if task is None or hold.overdue is None:
+        if hold.overdue is None:
             self._wake()
+            return
+        hold.stopped = True
+        task = next((task for task, (_, held) in self.plain.items() if held is hold), None)
+        if task is None:
+            self._hung_in_lane(hold, hold.overdue())
             return
         line, _ = self.plain.pop(task)
         self._freed()
-        hold.stopped = True
         task.cancel()
         self._ended(line, [hold], [hold.overdue()])
+
+    def _hung_in_lane(self, hold: HeldJob, overdue: Settlement) -> None:
+        task = next(task for task, (_, holds) in self.lanes.items() if hold in holds)
+        line, holds = self.lanes.pop(task)
+        self._freed_lane(line)
+        for each in holds:
+            each.stopped = True
+        task.cancel()
+        settlements = [*_finished(holds), overdue]
+        behind = holds[holds.index(hold) + 1 :]
+        if behind and isinstance(overdue, _LAST_ENDS):
+            # What is given back takes all that is held behind it along.
+            settlements.append(Release(behind[0].id, behind[0].token))
+        self._ended(line, holds, settlements)
 
     def _hold(self, line: Line, reserved: Reserved) -> HeldJob:
         hold = HeldJob(line.name, reserved.id, reserved.token, line.held_until)
@@ -353,3 +379,8 @@ def _stop_soon(
     for hold in holds:
         hold.stopped = True
     loop.call_soon_threadsafe(task.cancel)
+
+
+def _finished(holds: Sequence[HeldJob]) -> list[Settlement]:
+    """Return what became of those jobs of an interrupted batch that had ended."""
+    return [hold.outcome for hold in holds if hold.outcome is not None]

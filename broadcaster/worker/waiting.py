@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHORT_SECONDS = 0.02
 """Mean run time up to which jobs count as short, and are reserved ahead."""
-AHEAD_SECONDS = 0.02
+AHEAD_SECONDS = 0.01
 """As many are reserved ahead as the slots run in this time, by the mean."""
 STALE_SECONDS = 0.5
 """How long a reserved job may wait for a slot before it is handed back."""

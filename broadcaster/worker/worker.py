@@ -329,7 +329,7 @@ class Worker:
         return self.running.alone or draining
 
     def _idle_by_choice(self) -> bool:
-        return self.stopping or self.paused or self._vetoed
+        return self.stopping or self.paused or self._vetoed or self.running.hung
 
     # The end
 

@@ -7,7 +7,7 @@ import dataclasses
 import time
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -143,7 +143,8 @@ async def test_urgent_jobs_are_served_first_by_several_workers(
     await world.push(*(Note("high") for _ in range(50)), queue="high")
 
     queues = ("high", "low")
-    await asyncio.gather(*(world.drain(concurrency=2, queues=queues) for _ in range(2)))
+    few: dict[str, Any] = {"concurrency": 2, "queues": queues, "reserve_ahead": 4}
+    await asyncio.gather(*(world.drain(**few) for _ in range(2)))
 
     # A worker may have taken a few of the others while the last urgent ones were under way.
     assert seen[:40].count("high") == 40

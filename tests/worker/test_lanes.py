@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broadcaster.contracts.queue import StepRequest
 from broadcaster.protocol.lanes import LANES, lane_name, lane_names, ordered_queue
-from tests.polling import eventually_async
+from broadcaster.worker.options import ExitReason
+from tests.polling import eventually, eventually_async
+from tests.worker import sample_jobs
+from tests.worker.sample_jobs import Deaf, Note, Waiting
 from tests.worker.worker_world import WorkerWorld, broadcast_job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from broadcaster.contracts.publisher import Publication
     from broadcaster.drivers.redis.client import RedisClients
@@ -140,3 +144,74 @@ async def test_a_retried_lane_job_holds_up_only_its_lane(world: WorkerWorld) -> 
 
 async def _has(published: Published, channel: str) -> bool:
     return channel in published.names
+
+
+ORDERED: dict[str, Any] = {"queues": ("lane",), "ordered": frozenset({"lane"})}
+
+
+@pytest.fixture
+def seen() -> Iterator[list[str]]:
+    sample_jobs.seen.clear()
+    sample_jobs.gates.clear()
+    yield sample_jobs.seen
+    sample_jobs.seen.clear()
+
+
+async def test_a_hung_job_of_a_lane_is_settled_at_its_timeout_and_gives_back_what_is_behind(
+    world: WorkerWorld, seen: list[str]
+) -> None:
+    await world.push(Note("before"), Deaf(), Note("behind"), Note("last"), queue="lane")
+
+    reason = await world.drain(**ORDERED, stop_when_empty=False, linger=0.1)
+
+    assert reason is ExitReason.TIMED_OUT
+    (failed,) = await world.failed()
+    assert (failed.job, failed.reason) == ("Deaf", "timeout")
+    sizes = await world.sizes("lane")
+    assert (sizes.ready, sizes.held) == (2, 0)
+    assert await world.drain(**ORDERED) is ExitReason.EMPTY
+    assert seen == ["before", "deaf", "behind", "last"]
+
+
+async def test_a_hung_job_of_a_lane_that_is_to_be_tried_again_comes_first(
+    world: WorkerWorld, seen: list[str]
+) -> None:
+    await world.push(Note("before"), Deaf(), Note("behind"), queue="lane")
+
+    await world.drain(**ORDERED, stop_when_empty=False, linger=0.1, tries=2)
+
+    sizes = await world.sizes("lane")
+    assert (sizes.ready, sizes.held, seen) == (2, 0, ["before", "deaf"])
+
+
+async def test_a_sync_job_of_a_lane_is_killed_at_its_timeout_and_the_lane_goes_on(
+    world: WorkerWorld, seen: list[str], tmp_path: Path
+) -> None:
+    sync = sample_jobs.hang_in_process(str(tmp_path / "pids"))
+    await world.push(Note("before"), sync, Note("behind"), queue="lane")
+
+    reason = await world.drain(**ORDERED, modules=("tests.worker.sample_jobs",))
+
+    assert (reason, seen) == (ExitReason.EMPTY, ["before", "behind"])
+    (failed,) = await world.failed()
+    assert failed.reason == "timeout"
+
+
+async def test_what_a_lane_has_done_is_not_done_again_when_its_batch_is_interrupted(
+    world: WorkerWorld, seen: list[str]
+) -> None:
+    await world.push(Note("before"), Waiting("a"), Note("behind"), queue="lane")
+    gate = sample_jobs.gate("a")
+    worker = world.worker(**ORDERED, stop_when_empty=False)
+    running = asyncio.create_task(worker.run())
+    await eventually(lambda: "begins a" in seen)
+
+    worker.stop()
+    worker.stop()
+    assert await running is ExitReason.FORCED
+
+    sizes = await world.sizes("lane")
+    assert (sizes.ready, sizes.held) == (2, 0)
+    gate.set()
+    await world.drain(**ORDERED)
+    assert seen == ["before", "begins a", "cancelled a", "begins a", "ends a", "behind"]

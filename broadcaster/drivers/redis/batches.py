@@ -18,6 +18,7 @@ from broadcaster.drivers.redis.scripts_loader import (
     read,
     run_many,
 )
+from broadcaster.drivers.redis.stored_numbers import number, unix_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -272,12 +273,12 @@ def read_record(batch_id: str, reply: Any) -> BatchRecord | None:
     return BatchRecord(
         id=batch_id,
         name=fields.get(b"name", b"").decode("utf-8", "replace"),
-        total=int(fields[b"total"]),
-        pending=int(fields.get(b"pending", 0)),
-        failed=int(fields.get(b"failed", 0)),
+        total=number(fields[b"total"]),
+        pending=number(fields.get(b"pending")),
+        failed=number(fields.get(b"failed")),
         allow_failures=fields.get(b"allow") == b"1",
         options=_options(fields.get(b"options", b"{}")),
-        created_at=int(fields.get(b"created", 0)) / 1000,
+        created_at=unix_seconds(number(fields.get(b"created"))),
         cancelled_at=_moment(fields.get(b"cancelled")),
         finished_at=_moment(fields.get(b"finished")),
     )
@@ -291,4 +292,4 @@ def _options(data: bytes) -> dict[str, Any]:
 
 
 def _moment(milliseconds: bytes | None) -> float | None:
-    return None if milliseconds is None else int(milliseconds) / 1000
+    return None if milliseconds is None else unix_seconds(number(milliseconds))

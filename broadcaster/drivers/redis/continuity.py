@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from broadcaster.contracts.continuity import Recalled
 from broadcaster.drivers.redis.queue_wire import queue_keys
 from broadcaster.drivers.redis.scripts_loader import arun, load_script
+from broadcaster.drivers.redis.stored_numbers import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,4 +34,4 @@ class RedisContinuity:
             self._clients.aio, script, keys, list(ids), repeat_lost=True
         )
         unknown = [each for each, known in zip(ids, there, strict=True) if not known]
-        return Recalled(bytes(server).decode("ascii"), int(token), unknown)
+        return Recalled(bytes(server).decode("ascii"), number(token), unknown)

@@ -13,6 +13,7 @@ import msgspec
 
 from broadcaster.contracts.queue import BatchMark, Link, NewJob, Owed, Push, Unique
 from broadcaster.contracts.settlements import Culprit  # noqa: TC001 - msgspec evaluates annotations
+from broadcaster.drivers.redis.stored_numbers import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,8 +71,7 @@ def decode_owed(entry: str, value: bytes) -> Owed:
     job_id = entry.partition(":")[0]
     if value[:1] in _GIVEN_UP:
         tries, _, body = value[1:].partition(b":")
-        attempts = int(tries) if tries.isdigit() else 0
-        return Owed(entry, (), job_id, body, attempts, _GIVEN_UP[value[:1]])
+        return Owed(entry, (), job_id, body, number(tries), _GIVEN_UP[value[:1]])
     try:
         read = _effects.decode(value[1:])
     except (ValueError, RecursionError):

@@ -19,6 +19,7 @@ from broadcaster.drivers.redis.queue_wire import (
     read_id,
 )
 from broadcaster.drivers.redis.scripts_loader import load_behind, load_script, read, run
+from broadcaster.drivers.redis.stored_numbers import number, unix_seconds
 from broadcaster.protocol.lanes import split_lane
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class RedisFailedJobs:
             job = FailedJob(
                 id=read_id(job_id),
                 queue=queue,
-                failed_at=score / 1000,
+                failed_at=unix_seconds(score),
                 reason=kept.reason,
                 error=kept.error,
                 attempts=kept.attempts,
@@ -161,7 +162,7 @@ class RedisFailedJobs:
                 job=kept.job,
                 exception=kept.exception,
                 traceback=kept.traceback,
-                retried_at=None if retried is None else int(retried) / 1000,
+                retried_at=None if retried is None else unix_seconds(number(retried)),
                 connection=self._connection,
             )
             entries.append(_Entry(job_id, job))

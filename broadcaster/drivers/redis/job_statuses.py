@@ -12,6 +12,7 @@ import msgspec
 
 from broadcaster.contracts.job_status import JobStatus
 from broadcaster.drivers.redis.scripts_loader import aread, arun, load_script, read, run
+from broadcaster.drivers.redis.stored_numbers import number, unix_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,5 +70,5 @@ def _status(job_id: str, reply: Any) -> JobStatus:
         flat = cast("Sequence[bytes]", reply)
         found = dict(zip(flat[::2], flat[1::2], strict=True))
     fields: dict[str, object] = {name.decode(): value.decode() for name, value in found.items()}
-    fields["updated_at"] = int(found.get(b"updated_at", b"0")) / 1000
+    fields["updated_at"] = unix_seconds(number(found.get(b"updated_at")))
     return msgspec.convert({**fields, "id": job_id}, JobStatus, strict=False)

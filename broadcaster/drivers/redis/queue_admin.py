@@ -8,6 +8,7 @@ from broadcaster.contracts.queue_admin import MAX_CLASSES, Pause, QueueStats
 from broadcaster.drivers.redis.queue_stats import fields_of, rates, runtimes, seconds_of
 from broadcaster.drivers.redis.queue_wire import Argument, hint_of, queue_keys, to_ms
 from broadcaster.drivers.redis.scripts_loader import arun, load_behind, load_script, read, run
+from broadcaster.drivers.redis.stored_numbers import number, pause_end, unix_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,10 +42,12 @@ class RedisQueueAdmin:
         fields = ("paused_until", "paused_since", "paused_by")
         command = ("HMGET", self._clients.keys.queue(queue, "meta"), *fields)
         (ends, since, by), clock = read(self._clients.sync, [command, ("TIME",)])
-        if ends is None or 0 < int(ends) <= seconds_of(clock) * 1000:
+        end = pause_end(ends, seconds_of(clock))
+        if end is None:
             return None
-        end = int(ends) / 1000 if int(ends) else None
-        return Pause(int(since or 0) / 1000, end, (by or b"").decode("utf-8", "replace"))
+        return Pause(
+            unix_seconds(number(since)), end or None, (by or b"").decode("utf-8", "replace")
+        )
 
     def clear(self, queue: str) -> int:
         """See `QueueAdmin.clear`."""

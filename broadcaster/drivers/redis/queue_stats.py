@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.queue_admin import RUNTIME_BOUNDS, Rate, Runtime
+from broadcaster.drivers.redis.stored_numbers import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ WINDOWS = (60, 300, 900)
 def buckets(stats: Mapping[bytes, bytes], letter: bytes) -> dict[int, int]:
     """Return the counts of one kind by number of the bucket."""
     return {
-        int(field[1:]): int(count)
+        number(field[1:]): number(count)
         for field, count in stats.items()
         if field[:1] == letter and field[1:].isdigit()
     }
@@ -76,12 +77,14 @@ def runtimes(slots: Sequence[Mapping[bytes, bytes]], now: float) -> list[Runtime
     present = int(now // SLOT_SECONDS)
     bins: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
     for slot in slots:
-        if present - int(slot.get(b"slot", b"-9")) > 1:
+        if present - number(slot.get(b"slot")) > 1:
             continue
-        for field, count in slot.items():
+        for field, value in slot.items():
             job, _, at = field.rpartition(b"|")
-            if job and job != b"c" and at.isdigit() and int(at) < len(RUNTIME_BOUNDS):
-                bins[job.decode("utf-8", "replace")][int(at)] += int(count)
+            count = number(value)
+            known = at.isdigit() and number(at) < len(RUNTIME_BOUNDS)
+            if count and known and job and job != b"c":
+                bins[job.decode("utf-8", "replace")][number(at)] += count
     found = [
         Runtime(job, sum(mine.values()), quantile(mine, 0.5), quantile(mine, 0.95))
         for job, mine in bins.items()

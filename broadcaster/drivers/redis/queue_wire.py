@@ -28,6 +28,7 @@ from broadcaster.contracts.settlements import MIN_POSTPONE_SECONDS, cut_tracebac
 from broadcaster.drivers.redis.effects import decode_owed, encode_effects
 from broadcaster.drivers.redis.queue_stats import fields_of, oldest_age, seconds_of
 from broadcaster.drivers.redis.scripts_loader import Call, load_script
+from broadcaster.drivers.redis.stored_numbers import number, pause_end
 from broadcaster.protocol.lanes import lane_name, split_lane
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def hint_of(queue: str) -> str:
 def hinted_queue(queue: str, token: bytes | str) -> str:
     """Return the queue that a token means which was found while waiting for `queue`."""
     family = split_lane(queue)[0]
-    return lane_name(family, int(token)) if token.isdigit() else family
+    return lane_name(family, number(token)) if token.isdigit() else family
 
 
 def step_args(request: StepRequest, limits: FailedLimits, valid_until_ms: int) -> list[Argument]:
@@ -211,9 +212,9 @@ def _owes_nothing(one: Done) -> bool:
 def _tries(value: bytes, *, alone: bool) -> tuple[int, bool, int, int]:
     """Return attempts, `alone`, exceptions and postponements of a reserved job."""
     if b":" not in value:
-        return int(value), alone, 0, 0
-    attempts, exceptions, postponed = value.split(b":")
-    return int(attempts), alone, int(exceptions), int(postponed)
+        return 0 if value == b"0" else number(value), alone, 0, 0
+    attempts, exceptions, postponed, *_ = *map(number, value.split(b":")), 0, 0
+    return attempts, alone, exceptions, postponed
 
 
 def _owed(settlements: Sequence[Settlement], stale: Sequence[str]) -> list[Owed]:
@@ -273,7 +274,7 @@ def read_sizes(replies: Sequence[Any]) -> QueueSizes:
         held=held,
         failed=failed,
         oldest=oldest_age(ready, fields_of(stats), now),
-        paused=ends is not None and (int(ends) == 0 or int(ends) > now * 1000),
+        paused=pause_end(ends, now) is not None,
     )
 
 

@@ -13,10 +13,24 @@ local now = math.floor(now_us / 1000)
 
 local function text(number) return string.format('%.0f', number) end
 
+-- A number that was read: nil unless it is one that a script could have written.
+local function whole(value)
+  local number = tonumber(value)
+  return number and number >= 0 and number < 9007199254740992 and number or nil
+end
+
+-- HINCRBY; what is there and is no number counts as nothing.
+local function increase(key, field, by)
+  local reply = redis.pcall('HINCRBY', key, field, by)
+  if type(reply) == 'number' then return reply end
+  redis.call('HSET', key, field, by)
+  return by
+end
+
 local function tally(key, letter, number)
   if number == 0 then return end
   local bucket = math.floor(now / BUCKET)
-  if redis.call('HINCRBY', key, letter .. bucket, number) ~= number then return end
+  if increase(key, letter .. bucket, number) ~= number then return end
   local fields, old = redis.call('HKEYS', key), {}
   for i = 1, #fields do
     local kind, of = string.sub(fields[i], 1, 1), tonumber(string.sub(fields[i], 2)) or 0
@@ -25,7 +39,7 @@ local function tally(key, letter, number)
     elseif of <= bucket - BUCKETS then
       old[#old + 1] = fields[i]
       if kind == 'r' then
-        redis.call('HINCRBY', key, 'R' .. math.floor(of / COARSE), redis.call('HGET', key, fields[i]))
+        increase(key, 'R' .. math.floor(of / COARSE), whole(redis.call('HGET', key, fields[i])) or 0)
       end
     end
   end

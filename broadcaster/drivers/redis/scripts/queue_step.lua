@@ -114,9 +114,9 @@ end
 
 local meta = redis.call('HMGET', k_meta, 'token', 'seen', 'reap_after', 'lane_wait', 'drain_worker', 'drain_until',
   'owing', 'paused_until')
-local last_token, seen, reap_after = tonumber(meta[1]) or 0, tonumber(meta[2]), tonumber(meta[3]) or 0
-local lane_wait, drain_worker, drain_until = tonumber(meta[4]) or 0, meta[5], tonumber(meta[6]) or 0
-local owing, paused_until = meta[7] == '1', tonumber(meta[8])
+local last_token, seen, reap_after = whole(meta[1]) or 0, whole(meta[2]), whole(meta[3]) or 0
+local lane_wait, drain_worker, drain_until = whole(meta[4]) or 0, meta[5], whole(meta[6]) or 0
+local owing, paused_until = meta[7] == '1', whole(meta[8])
 local paused = not force and paused_until and (paused_until == 0 or now < paused_until)
 local changes = {'seen', text(now)}
 
@@ -236,7 +236,7 @@ end
 
 -- A try that ended without killing its worker clears a suspect that never crashed alone.
 local function count_try(id)
-  redis.call('HINCRBY', k_attempts, id, 1)
+  increase(k_attempts, id, 1)
   present[k_attempts] = true
   if redis.call('HGET', k_crashes, id) == '0' then redis.call('HDEL', k_crashes, id) end
 end
@@ -247,9 +247,9 @@ local function give_back(kind, id, token, delay)
   local tried = kind == 'retry' or kind == 'raised'
   if kind == 'postpone' then
     present[k_attempts] = true
-    tried = redis.call('HINCRBY', k_attempts, id .. ':p', 1) > max_postponed
+    tried = increase(k_attempts, id .. ':p', 1) > max_postponed
   elseif kind == 'raised' then
-    redis.call('HINCRBY', k_attempts, id .. ':e', 1)
+    increase(k_attempts, id .. ':e', 1)
   end
   if tried then count_try(id) end
   if ordered then
@@ -331,7 +331,7 @@ local function suspect(id, value)
     redis.call('HSETNX', k_crashes, id, 0)
     return true
   end
-  if redis.call('HINCRBY', k_crashes, id, 1) < max_crashes then return true end
+  if increase(k_crashes, id, 1) < max_crashes then return true end
   give_up(id, token_of(value) or '0', crash_note)
   failures = failures + 1
   crashed[#crashed + 1] = id

@@ -17,6 +17,12 @@ if ARGV[1] ~= '' then
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now))
 
+-- A number that was read: nil unless it is one that a script could have written.
+local function whole(value)
+  local number = tonumber(value)
+  return number and number >= 0 and number < 9007199254740992 and number or nil
+end
+
 local function first_of(key) return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
 
 local due, next_ms = {}, -1
@@ -32,10 +38,10 @@ for lane = 1, (#KEYS - 1) / 5 do
   local at = 2 + (lane - 1) * 5
   local meta = redis.call('HMGET', KEYS[at + 3], 'reap_after', 'lane_wait', 'owing', 'paused_until')
   local held = first_of(KEYS[at + 2])
-  local wait, paused = tonumber(meta[2]) or 0, ARGV[3] == '0' and tonumber(meta[4])
+  local wait, paused = whole(meta[2]) or 0, ARGV[3] == '0' and whole(meta[4])
   local is_due = meta[3] == '1' and come(first_of(KEYS[at + 4]))
   if held then
-    is_due = come(math.max(held, tonumber(meta[1]) or 0)) or is_due
+    is_due = come(math.max(held, whole(meta[1]) or 0)) or is_due
   elseif paused and (paused == 0 or not come(paused)) then
     -- Nothing is given out now; the end of the pause was noted, if it has one.
   elseif redis.call('LLEN', KEYS[at]) > 0 then

@@ -1,0 +1,110 @@
+"""What others write into the hashes of a queue stops neither its steps nor what reads it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from broadcaster.contracts.queue import Postpone, Retry
+from broadcaster.drivers.redis.failed import RedisFailedJobs
+from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
+from tests.drivers.redis.queue_world import QueueWorld, job_id, numbers
+
+pytestmark = pytest.mark.redis
+
+GARBAGE = ["abc", "1.5", "-9", "1:2:3:4", "9" * 5_000, "nan", "inf", "1e999", "\x00"]
+MOMENTS = ("seen", "reap_after", "lane_wait", "drain_until", "paused_until", "paused_since")
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "ordered"])
+def world(request: pytest.FixtureRequest) -> QueueWorld:
+    clients = request.getfixturevalue("clients")
+    return QueueWorld(clients, ordered=request.param)
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+async def test_counts_of_a_job_that_are_no_numbers_begin_anew(
+    world: QueueWorld, garbage: str
+) -> None:
+    await world.push(1)
+    for field in (job_id(1), f"{job_id(1)}:e", f"{job_id(1)}:p"):
+        await world.raw("HSET", world.key("attempts"), field, garbage)
+    await world.raw("HSET", world.key("crashes"), job_id(1), garbage)
+
+    (job,) = await world.reserve(idle=True)
+    assert max(job.attempts, job.exceptions, job.postponed) <= 3
+    await world.step(Retry(job.id, job.token, exception=True))
+    reply = await world.until(lambda reply: reply.reserved, reserve=1, idle=True)
+
+    (job,) = reply.reserved
+    assert abs(job.attempts) <= 8
+    reply = await world.step(Postpone(job.id, job.token, 0.001))
+    assert reply.refused == []
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+async def test_moments_and_tokens_that_are_no_numbers_count_as_none(
+    world: QueueWorld, garbage: str
+) -> None:
+    await world.push(1, 2)
+    for field in ("token", *MOMENTS):
+        await world.raw("HSET", world.key("meta"), field, garbage)
+
+    (job,) = await world.reserve()
+    sizes = await world.queue.asizes("q")
+    (settled,) = [await world.step(Retry(job.id, job.token))]
+
+    assert (numbers([job]), settled.refused, sizes.paused) == ([1], [], False)
+    assert await asyncio.to_thread(RedisQueueAdmin(world.clients).paused, "q") is None
+    assert (await world.queue.survey("q", [0], "w")).share == 1
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+async def test_statistics_that_are_no_numbers_count_nothing(
+    world: QueueWorld, garbage: str
+) -> None:
+    bucket = await world.redis_ms() // 15_000
+    for letter in "rdf":
+        for at in (bucket, bucket + 1, bucket - 300, 1):
+            await world.raw("HSET", world.key("stats"), f"{letter}{at}", garbage)
+    await world.raw("HSET", world.key("stats"), f"R{bucket // 60}", garbage)
+    for number in (0, 1):
+        slot = {"slot": garbage, "mail|3": garbage, f"mail|{garbage}": "7"}
+        for field, value in slot.items():
+            await world.raw("HSET", world.key(f"runtimes:{number}"), field, value)
+    admin = RedisQueueAdmin(world.clients)
+
+    await world.push(1)
+    stats = await asyncio.to_thread(admin.stats, "q")
+    await admin.tell("q", {("mail", 3): 2})
+    told = await asyncio.to_thread(admin.stats, "q")
+
+    assert stats.runtimes == []
+    assert [(each.job, each.ended) for each in told.runtimes] == [("mail", 2)]
+    assert (await world.queue.asizes("q")).ready == 1
+
+
+@pytest.mark.parametrize("score", ["inf", "-inf", "1e300"])
+async def test_failed_jobs_with_moments_that_cannot_be_are_read(
+    world: QueueWorld, score: str
+) -> None:
+    await world.push(1)
+    await world.raw("ZADD", world.key("failed"), score, job_id(9))
+    await world.raw("HSET", world.key("failed_retried"), job_id(9), "9" * 5_000)
+
+    (job,) = await asyncio.to_thread(RedisFailedJobs(world.clients).find)
+
+    assert 0 <= job.failed_at <= 1e11
+    assert job.retried_at == 0
+
+
+async def test_what_a_crashed_job_owes_has_a_number_of_tries(world: QueueWorld) -> None:
+    await world.push(1)
+    await world.raw("HSET", world.key("outbox"), "a", "c" + "9" * 5_000 + ":body")
+    await world.raw("ZADD", world.key("outbox_due"), "1", "a")
+    await world.raw("HSET", world.key("meta"), "owing", "1")
+
+    (owed,) = (await world.step()).owed
+
+    assert (owed.attempts, owed.given_up) == (0, b"body")

@@ -37,7 +37,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from broadcaster import current
-from broadcaster.errors import DriverError, JobFailed, JobTimedOut
+from broadcaster.errors import DriverError, JobError, JobFailed, JobTimedOut
 from broadcaster.events.anonymous import AnonymousEvent
 from broadcaster.events.channels import channel_names
 from broadcaster.jobs.bus import Skipped
@@ -285,8 +285,11 @@ def _tell_failed(job: TrackedJob, error: BaseException) -> None:
 
 def _shown(error: BaseException) -> str:
     """Return what may be told of an error: the text of one that was raised to be read."""
-    meant = isinstance(error, JobFailed | JobTimedOut)
-    return str(error) if meant else type(error).__name__
+    if isinstance(error, JobFailed | JobTimedOut):
+        return str(error)
+    if type(error) is JobError and hasattr(error, "__notes__"):  # from a process of its own
+        return str(error).partition(":")[0]
+    return type(error).__name__
 
 
 def _write(

@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from broadcaster import PrivateChannel, current
-from broadcaster.errors import DriverUnavailable, JobFailed, NotRunning
+from broadcaster.errors import DriverUnavailable, JobError, JobFailed, NotRunning
 from broadcaster.events.tracked_job import TrackedJob, ajob_status, job_status
 from broadcaster.integrations.starlette import accepted, status_endpoint
 from broadcaster.jobs.bus import Skipped
@@ -164,6 +165,17 @@ def test_row_54_a_job_that_failed_says_why_but_no_secrets(taken: RecordingApplic
     assert "hunter2" not in (run(Broken(), attempts=1).error or "")
     assert run(Broken(secret=False)).error == "the file has no rows"
     assert run(SaysFailed()).error == "no rows"
+
+
+def test_an_error_in_a_process_of_its_own_is_told_by_its_type(taken: RecordingApplication) -> None:
+    """It comes back as text, which may hold secrets."""
+    error = JobError("ConnectionError: postgres://root:hunter2@db")
+    error.add_note("Traceback ...")
+
+    with patch.object(Broken, "handle", side_effect=error):
+        status = run(Broken())
+
+    assert (status.status, status.error) == ("pending", "ConnectionError")
 
 
 async def test_an_async_job_that_takes_too_long_says_so(taken: RecordingApplication) -> None:

@@ -55,7 +55,8 @@ async def test_what_a_failover_loses_is_said_and_presence_heals(watched: Watched
     assert got == [accepted, accepted]
     assert [frame.channel for frame in told] == ["orders", "orders"]
     assert len(a.received("pusher:resync")) == 1  # the other channel has lost nothing
-    assert a.received(ADDED) == [GRACE, LINUS]
+    # The copy never had Linus, who joins it anew: he may be announced twice, nobody else.
+    assert a.received(ADDED) in ([GRACE, LINUS], [GRACE, LINUS, LINUS])
     assert a.received(REMOVED) == [{"user_id": "linus"}]
 
 

@@ -32,6 +32,7 @@ import dataclasses
 import functools
 import inspect
 import logging
+import re
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -69,6 +70,8 @@ EVENT = "job.status"
 """What a change of a status is broadcast as; Echo listens for ``.job.status``."""
 
 DAY = 86_400.0
+
+_ID = re.compile(r"[-A-Za-z0-9_.]{1,128}")
 
 
 class TrackedJob(Job, name="broadcaster.TrackedJob"):
@@ -175,17 +178,19 @@ def job_status(job_id: str | Skipped) -> JobStatus | None:
 
     Args:
         job_id: what `dispatch` returned; of a unique job that was skipped the status of the
-            one that is in its way.
+            one that is in its way. Anything may be asked for: what is no id has no status.
 
     Raises:
         DriverUnavailable: it cannot be read.
     """
-    return current.application().job_statuses.find(_id_of(job_id))
+    known = _id_of(job_id)
+    return current.application().job_statuses.find(known) if known else None
 
 
 async def ajob_status(job_id: str | Skipped) -> JobStatus | None:
     """Return the status of a `TrackedJob` from a coroutine; see `job_status`."""
-    return await current.application().job_statuses.afind(_id_of(job_id))
+    known = _id_of(job_id)
+    return await current.application().job_statuses.afind(known) if known else None
 
 
 def status_body(status: JobStatus) -> dict[str, Any]:
@@ -337,4 +342,6 @@ def _watching(job: TrackedJob) -> Generator[None]:
 
 
 def _id_of(job_id: str | Skipped) -> str:
-    return job_id.owner if isinstance(job_id, Skipped) else job_id
+    """Return the id that is meant; "" for text out of an address that can be none."""
+    meant = job_id.owner if isinstance(job_id, Skipped) else job_id
+    return meant if _ID.fullmatch(meant) else ""

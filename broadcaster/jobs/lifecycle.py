@@ -252,11 +252,12 @@ class JobTimedOut(_OfTakenJob):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFailed(_OfTakenJob):
     """
-    A job was given up and is kept with the failed ones.
+    A job was given up and is kept with the failed ones, unless it was cancelled.
 
     Attributes:
         exception: what its last try ended with; None if no try began.
-        reason: a stable word (``exception``, ``timeout``, ``unknown_job``, ``crashed``, ...).
+        reason: a stable word (``exception``, ``timeout``, ``unknown_job``, ``crashed``,
+            ``cancelled``, ...).
     """
 
     exception: BaseException | None = None

@@ -13,15 +13,19 @@ from broadcaster import current
 from broadcaster.contracts.limits import LockOwner
 from broadcaster.contracts.queue import NewJob
 from broadcaster.errors import JobFailed
+from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.batch import afind_batch
-from broadcaster.jobs.bus import Skipped
+from broadcaster.jobs.bus import Skipped, prepared
 from broadcaster.jobs.chain import chain
 from broadcaster.jobs.injection import provide, services
 from broadcaster.jobs.job import Job
+from broadcaster.jobs.lifecycle import UniqueJobSkipped
 from broadcaster.jobs.middleware import Throttle, ThrottlesExceptions, WithoutOverlapping
 from broadcaster.jobs.pending_batch import batch
 from broadcaster.jobs.running import require_current_job
 from broadcaster.protocol.payload import MAX_PAYLOAD_BYTES
+from broadcaster.scheduling.runner import scheduled_job
+from broadcaster.scheduling.timetable import Entry, EveryTimes
 from broadcaster.settings import Settings
 from broadcaster.wiring.backend import Backend
 from tests.polling import eventually, eventually_async
@@ -300,6 +304,41 @@ async def test_row_27_a_unique_job_keeps_others_out_until_it_is_done(world: Work
         await eventually(lambda: len(seen) == 4)
 
     assert await Gated("a").adispatch()
+
+
+async def test_row_27_who_is_kept_out_is_told_and_the_lock_has_an_end(world: WorkerWorld) -> None:
+    skipped: list[UniqueJobSkipped] = []
+    forget = lifecycle_listeners.add(UniqueJobSkipped, skipped.append)
+    try:
+        first = await asyncio.to_thread(Gated("a").dispatch, delay=3_600)
+        second = await asyncio.to_thread(Gated("a").dispatch)
+    finally:
+        forget()
+
+    assert second == Skipped(cast("str", first))
+    assert [(one.job, one.queue, one.owner) for one in skipped] == [(Gated("a"), "default", first)]
+    pattern = world.clients.keys.queue("default", "unique:*").replace("{", "?").replace("}", "?")
+    (key,) = [key async for key in world.clients.aio.scan_iter(match=pattern)]
+    assert 89_000 <= await world.clients.aio.ttl(key) <= 90_000  # the delay and a day
+
+
+async def test_row_28_a_scheduled_or_delayed_job_frees_its_lock_when_it_begins(
+    world: WorkerWorld,
+) -> None:
+    entry = Entry(name="begun", job=prepared(Begun("a")), times=EveryTimes(60))
+    now = time.time()
+    await world.push(scheduled_job(entry, now, now=now, default_queue="default"))
+    assert not await Begun("a").adispatch()
+    assert await Begun("b").adispatch(delay=0.1)
+    assert not await Begun("b").adispatch()
+
+    async with world.running():
+        await eventually(lambda: {"begins a", "begins b"} <= set(seen))
+        for word in ("a", "b"):
+            assert await Begun(word).adispatch()
+        for gate in gates.values():
+            gate.set()
+        await eventually(lambda: len(seen) == 8)
 
 
 async def test_row_28_a_job_that_is_unique_until_it_runs_makes_room_when_it_begins(

@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("broadcaster.worker")
 
+
+def _switch(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return an option that is on, off, or as the settings say."""
+    return click.option(f"--{name}/--no-{name}", default=None, help=text)
+
+
 _OPTIONS = (
     click.option(
         "--queue",
         help="Queues, comma-separated, the most urgent first: mail,default. With weights, "
         "mail:3,default:1, they share the slots. Default: broadcasts,default.",
     ),
-    click.option("--weights", is_flag=True, help="Share the slots among the queues by weight."),
+    _switch("weights", "Share the slots among the queues by weight."),
     click.option(
         "--concurrency",
         type=click.IntRange(1, 1_000),
@@ -87,14 +93,14 @@ _OPTIONS = (
         type=click.FloatRange(min=0),
         help="Stop when the queue cannot be reached for this many seconds; 0 is never.",
     ),
-    click.option("--once", is_flag=True, help="Run one job, if there is one, and stop."),
-    click.option("--stop-when-empty", is_flag=True, help="Stop when no job is ready."),
+    _switch("once", "Run one job, if there is one, and stop."),
+    _switch("stop-when-empty", "Stop when no job is ready."),
     click.option(
         "--stop-when-empty-for",
         type=click.FloatRange(min=0),
         help="Stop when no job was ready for this many seconds.",
     ),
-    click.option("--force", is_flag=True, help="Take jobs of paused queues too."),
+    _switch("force", "Take jobs of paused queues too."),
     click.option("--name", help="What monitors call it."),
     click.option("--connection", help="Queue connection to serve. Default: that of [queue]."),
     click.option(
@@ -103,7 +109,7 @@ _OPTIONS = (
         help="Port of /healthz and /ready on 127.0.0.1; 0 is none.",
     ),
     click.option("--health-socket", help="Path of a Unix socket for the same."),
-    click.option("--json", is_flag=True, help="Log one JSON object per line."),
+    _switch("json", "Log one JSON object per line."),
 )
 
 
@@ -146,9 +152,7 @@ def work(
     from broadcaster.wiring.worker import import_jobs
     from broadcaster.wiring.worker_options import worker_options
 
-    given = {
-        name: value for name, value in said.items() if value is not None and value is not False
-    }
+    given = {name: value for name, value in said.items() if value is not None}
     settings = load_settings({f"worker.{name}": value for name, value in given.items()})
     settings.require_redis()
     chosen = chosen_settings(settings, pool, given)

@@ -92,9 +92,7 @@ def worker_command(
             continue
         flag = "--" + option.name.replace("_", "-")
         if isinstance(value, bool):
-            options += [flag] if value else []
-        elif value == option.default and option.name in ("memory", "max_jobs"):
-            continue  # 0 is no limit, which the command line does not take
+            options.append(flag if value else flag.replace("--", "--no-", 1))
         elif isinstance(value, tuple):
             options.append(f"{flag}={','.join(map(str, value))}")
         else:

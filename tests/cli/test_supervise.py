@@ -202,6 +202,18 @@ def test_a_worker_is_told_everything_that_its_table_says() -> None:
     assert {"--concurrency=10", "--grace=5.0", "--processes=1", "--tethered"} <= set(command)
 
 
+def test_a_worker_is_told_what_its_table_takes_back(configured: Path) -> None:
+    (configured / "broadcaster.toml").write_text(
+        "[worker]\nmemory = 128\nforce = true\n[supervisors.main]\nqueue = ['default']\n"
+        "memory = 0\nforce = false\n",
+        encoding="utf-8",
+    )
+
+    command = worker_command("main/default-0", load_settings().supervisors["main"], [], ["default"])
+
+    assert {"--memory=0", "--max-jobs=0", "--no-force"} <= set(command)
+
+
 @pytest.mark.usefixtures("configured")
 def test_a_table_that_there_is_not_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"there is no \[supervisors.mian\].*'main'"):

@@ -54,9 +54,7 @@ def given(*args: str) -> dict[str, Any]:
     context = work.make_context("work", list(args))
     ours = {field.name for field in dataclasses.fields(WorkerSettings)}
     return {
-        name: value
-        for name, value in context.params.items()
-        if name in ours and value is not None and value is not False
+        name: value for name, value in context.params.items() if name in ours and value is not None
     }
 
 
@@ -107,11 +105,12 @@ def test_the_command_line_wins_over_the_pool_and_the_pool_over_the_rest(tmp_path
 
 def test_0_takes_back_what_the_settings_limit_row_41(tmp_path: Path) -> None:
     (tmp_path / "broadcaster.toml").write_text(
-        "[worker]\nmemory = 128\nmax_jobs = 9\n[workers.emails]\nqueue = ['a']\nmemory = 0\n",
+        "[worker]\nmemory = 128\nmax_jobs = 9\nforce = true\n[workers.emails]\nqueue = ['a']\nmemory = 0\n",
         encoding="utf-8",
     )
 
     assert options(tmp_path, "--max-jobs", "0").max_jobs is None
+    assert (options(tmp_path).force, options(tmp_path, "--no-force").force) == (True, False)
     assert options(tmp_path).memory == 128_000_000
     assert options(tmp_path, pool="emails").memory is None
 

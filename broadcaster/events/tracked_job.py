@@ -32,7 +32,6 @@ import dataclasses
 import functools
 import inspect
 import logging
-import re
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -52,6 +51,7 @@ from broadcaster.jobs.outcome import (
     decide,
 )
 from broadcaster.jobs.running import current_job, require_current_job
+from broadcaster.protocol.ids import may_be_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -70,8 +70,6 @@ EVENT = "job.status"
 """What a change of a status is broadcast as; Echo listens for ``.job.status``."""
 
 DAY = 86_400.0
-
-_ID = re.compile(r"[-A-Za-z0-9_.]{1,128}")
 
 
 class TrackedJob(Job, name="broadcaster.TrackedJob"):
@@ -344,4 +342,4 @@ def _watching(job: TrackedJob) -> Generator[None]:
 def _id_of(job_id: str | Skipped) -> str:
     """Return the id that is meant; "" for text out of an address that can be none."""
     meant = job_id.owner if isinstance(job_id, Skipped) else job_id
-    return meant if _ID.fullmatch(meant) else ""
+    return meant if may_be_id(meant) else ""

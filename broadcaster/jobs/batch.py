@@ -21,7 +21,7 @@ from broadcaster.jobs.batch_jobs import as_member, heads, job_id, placed, size
 from broadcaster.jobs.bus import Sending, fresh_id
 from broadcaster.jobs.running import current_job
 from broadcaster.jobs.sequels import queued
-from broadcaster.protocol.ids import derived_id
+from broadcaster.protocol.ids import derived_id, may_be_id
 from broadcaster.protocol.payload import refreshed
 
 if TYPE_CHECKING:
@@ -43,15 +43,21 @@ def find_batch(batch_id: str) -> Batch | None:
     """
     Return a batch as it is now, or None; blocks for one round trip.
 
+    Anything may be asked for: what is no id is no batch.
+
     Raises:
         DriverUnavailable: the store cannot be reached.
     """
+    if not may_be_id(batch_id):
+        return None
     record = current.application().batches.find(batch_id)
     return None if record is None else Batch(record)
 
 
 async def afind_batch(batch_id: str) -> Batch | None:
     """Return a batch as it is now, or None; see `find_batch`."""
+    if not may_be_id(batch_id):
+        return None
     record = await current.application().batches.afind(batch_id)
     return None if record is None else Batch(record)
 

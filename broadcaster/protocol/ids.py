@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
+
+_ID = re.compile(r"[-A-Za-z0-9_.]{1,128}")
 
 
 def uuid7(now: float, randomness: bytes) -> str:
@@ -19,6 +22,11 @@ def uuid7(now: float, randomness: bytes) -> str:
     raw[6] = 0x70 | raw[6] & 0x0F
     raw[8] = 0x80 | raw[8] & 0x3F
     return raw.hex()
+
+
+def may_be_id(text: str) -> bool:
+    """Whether this could be the id of a job or a batch; text out of an address may be anything."""
+    return _ID.fullmatch(text) is not None
 
 
 def derived_id(*parts: str | int) -> str:

@@ -334,13 +334,6 @@ async def test_the_endpoint_shows_a_status_to_whom_it_is_for(taken: RecordingApp
     assert others.status_code == nobodys.status_code == 404
 
 
-@pytest.mark.parametrize("text", ["", "a b", "ü", "x" * 5_000, "*", "{j}", "a\n"])
-async def test_text_that_is_no_id_has_no_status(text: str, taken: RecordingApplication) -> None:
-    """It comes out of an address, and is answered with 404."""
-    assert job_status(text) is None
-    assert await ajob_status(text) is None
-
-
 async def test_a_status_for_nobody_is_shown_to_whoever_knows_the_id(
     taken: RecordingApplication,
 ) -> None:

@@ -6,7 +6,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadcaster.protocol.ids import derived_id, uuid7
+from broadcaster.protocol.ids import derived_id, may_be_id, uuid7
 
 times = st.floats(0, 4_000_000_000)
 ten_bytes = st.binary(min_size=10, max_size=10)
@@ -44,3 +44,10 @@ def test_a_derived_id_is_the_same_each_time_and_for_nothing_else() -> None:
     assert derived_id("a", 1) == derived_id("a", 1)
     assert len(ids) == 5
     assert {len(one) for one in ids} == {32}
+
+
+@given(times, ten_bytes)
+def test_ids_may_be_ids_and_other_text_may_not(now: float, random: bytes) -> None:
+    assert may_be_id(uuid7(now, random))
+    assert may_be_id(derived_id("a", 1))
+    assert not any(map(may_be_id, ("", "a b", "ü", "*", "{j}", "a\n", "x" * 129)))

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster import Job, JobFailed, batch, chain, current, emit, minutes, on
+from broadcaster import (
+    Job,
+    JobFailed,
+    batch,
+    chain,
+    current,
+    emit,
+    find_batch,
+    job_status,
+    minutes,
+    on,
+)
 from broadcaster.errors import NotConfigured
 from broadcaster.testing import LiveQueue, adrain, awork_once, drain, work_once
 from tests.testing import shop
@@ -180,6 +191,13 @@ def test_broadcasts_are_published_by_the_worker(live: LiveQueue) -> None:
 
     assert live.sizes("broadcasts").ready == 0
     live.assert_nothing_failed()
+
+
+@pytest.mark.parametrize("text", ["", "a b", "*", "x" * 5_000])
+def test_text_out_of_an_address_is_no_job_and_no_batch(live: LiveQueue, text: str) -> None:
+    """It is answered with 404, and not with an error."""
+    assert job_status(text) is None
+    assert find_batch(text) is None
 
 
 def test_two_tests_do_not_see_each_other(live: LiveQueue, redis_url: str) -> None:

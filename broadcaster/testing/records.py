@@ -152,7 +152,9 @@ def is_job(job: Job, wanted: object) -> bool:
         return isinstance(job, wanted)
     if callable(wanted):
         return bool(wanted(job))
-    raise TypeError(f"{wanted!r} is no job, no job class, and nothing to ask")
+    raise TypeError(
+        f"{shortened(wanted)} is no job, no job class, no list for a batch, and nothing to ask"
+    )
 
 
 def are_jobs(jobs: Sequence[Job], wanted: Sequence[object]) -> bool:

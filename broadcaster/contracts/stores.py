@@ -121,8 +121,13 @@ class FailedJobs(Protocol):
         """Queue all failed jobs that are meant again; see `retry`."""
         ...
 
-    def forget(self, job_ids: Sequence[str]) -> int:
-        """Delete these; return how many were found."""
+    def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
+        """
+        Delete these; return how many were found.
+
+        Args:
+            until: leave those that have failed later than this, Unix seconds.
+        """
         ...
 
     def flush(self, *, where: FailedFilter | None = None) -> int:

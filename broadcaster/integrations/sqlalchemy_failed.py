@@ -192,10 +192,11 @@ class SqlFailedJobs:
             ids = list(connection.execute(select(self._table.c.id).where(meant)).scalars())
         return self.retry(ids, refresh=refresh)
 
-    def forget(self, job_ids: Sequence[str]) -> int:
+    def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
         """See `FailedJobs.forget`."""
+        early = true() if until is None else self._table.c.failed_at <= until
         return sum(
-            self._delete(self._table.c.id.in_(job_ids[first : first + _PAGE]))
+            self._delete(and_(early, self._table.c.id.in_(job_ids[first : first + _PAGE])))
             for first in range(0, len(job_ids), _PAGE)
         )
 
@@ -298,7 +299,9 @@ def move_failed(source: FailedJobs, archive: SqlFailedJobs) -> int:
     count = 0
     while jobs := source.find(limit=_PAGE, where=_OPEN):
         archive.add(jobs)
-        if not source.forget([job.id for job in jobs]):
+        # One that was put back meanwhile and has failed again is left for the next time.
+        latest = max(job.failed_at for job in jobs)
+        if not source.forget([job.id for job in jobs], until=latest):
             break  # somebody else moves them
         count += len(jobs)
     return count

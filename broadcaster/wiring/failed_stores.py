@@ -81,9 +81,9 @@ class FailedJobsOfConnections:
             for job_id in each.retry_all(queue, where=where, refresh=refresh)
         ]
 
-    def forget(self, job_ids: Sequence[str]) -> int:
+    def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
         """See `FailedJobs.forget`."""
-        return sum(each.forget(job_ids) for each in self._stores.values())
+        return sum(each.forget(job_ids, until=until) for each in self._stores.values())
 
     def flush(self, *, where: FailedFilter | None = None) -> int:
         """See `FailedJobs.flush`."""
@@ -165,9 +165,9 @@ class CarriedFailedJobs:
         """See `FailedJobs.retry_all`."""
         return self._looked_after().retry_all(queue, where=where, refresh=refresh)
 
-    def forget(self, job_ids: Sequence[str]) -> int:
+    def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
         """See `FailedJobs.forget`."""
-        return self._looked_after().forget(job_ids)
+        return self._looked_after().forget(job_ids, until=until)
 
     def flush(self, *, where: FailedFilter | None = None) -> int:
         """See `FailedJobs.flush`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from typing import TYPE_CHECKING
@@ -225,6 +226,35 @@ async def test_row_43_failed_jobs_move_into_the_database_and_back_into_their_que
     assert not store.find()
     assert archive.retry_all() == [job_id]
     assert (await queue.asizes("mail")).ready == 1
+
+
+@pytest.mark.redis
+async def test_a_job_that_fails_again_while_it_is_moved_is_kept(
+    clients: RedisClients, engine: Engine
+) -> None:
+    queue, store, job_id = RedisQueue(clients), RedisFailedJobs(clients), "1" * 32
+
+    async def fail(error: str) -> None:
+        await queue.apush([NewJob(id=job_id, queue="mail", body=b"{}")])
+        (held,) = (await queue.step(StepRequest(queue="mail", reserve=1, worker="w"))).reserved
+        settled = Fail(held.id, held.token, "exception", error)
+        await queue.step(StepRequest(queue="mail", settlements=[settled], worker="w"))
+
+    await fail("first")
+    (found,) = await asyncio.to_thread(store.find)
+    await asyncio.to_thread(store.forget, [job_id])
+    await asyncio.sleep(0.002)
+    await fail("second")
+
+    assert await asyncio.to_thread(store.forget, [job_id], until=found.failed_at) == 0
+    archive = SqlFailedJobs(engine, lambda _, jobs: queue.push(jobs))
+    archive.create()
+    archive.add([found])
+    assert await asyncio.to_thread(move_failed, store, archive) == 1
+    kept = archive.get(job_id)
+    assert kept is not None
+    assert kept.error == "second"
+    assert (archive.forget([job_id], until=found.failed_at), archive.forget([job_id])) == (0, 1)
 
 
 def test_what_jobs_carry_is_not_in_the_errors_of_the_database(engine: Engine) -> None:

@@ -88,9 +88,13 @@ class RedisFailedJobs:
                 put_back += self._retry(name, page, refresh)
         return put_back
 
-    def forget(self, job_ids: Sequence[str]) -> int:
+    def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
         """See `FailedJobs.forget`."""
-        return sum(self._forget(queue, job_ids) for queue in self._names(None, None))
+        return sum(
+            self._forget(queue, job_ids[first : first + _PAGE], until)
+            for queue in self._names(None, None)
+            for first in range(0, len(job_ids), _PAGE)
+        )
 
     def flush(self, *, where: FailedFilter | None = None) -> int:
         """See `FailedJobs.flush`."""
@@ -193,9 +197,13 @@ class RedisFailedJobs:
         )
         return [read_id(job_id) for job_id in ids]
 
-    def _forget(self, queue: str, job_ids: Sequence[str | bytes]) -> int:
+    def _forget(
+        self, queue: str, job_ids: Sequence[str | bytes], until: float | None = None
+    ) -> int:
         if not job_ids:
             return 0
         keys = queue_keys(self._clients.keys, queue, FORGET_FAILED_KEYS)
         script = load_script("queue_forget_failed")
-        return int(run(self._clients.sync, script, keys, job_ids, repeat_lost=True))
+        latest = "" if until is None else round(until * 1000)
+        args: list[Argument] = [latest, *job_ids]
+        return int(run(self._clients.sync, script, keys, args, repeat_lost=True))

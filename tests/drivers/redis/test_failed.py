@@ -218,3 +218,12 @@ async def test_a_queue_means_its_lanes_too(world: FailedWorld) -> None:
     assert set(await asyncio.to_thread(world.store.retry_all, "q")) == {job_id(1), job_id(2)}
     where = FailedFilter(queue="q2")
     assert await asyncio.to_thread(lambda: world.store.flush(where=where)) == 1
+
+
+async def test_any_number_of_jobs_is_forgotten(world: FailedWorld) -> None:
+    """Lua takes no more than some thousand arguments at once."""
+    await world.fail("q", 1, 2)
+    many = [job_id(number) for number in range(2, 20_000)]
+
+    assert await asyncio.to_thread(world.store.forget, many) == 1
+    assert await world.found() == [1]

@@ -36,6 +36,7 @@ class HeldJob:
     Attributes:
         queue: where it came from.
         id: as pushed.
+        key: both.
         token: of this reservation.
         job: registered name of its class, once that is known.
         started: monotonic time at which it began, or 0.
@@ -54,6 +55,7 @@ class HeldJob:
         "deadline",
         "id",
         "job",
+        "key",
         "locks",
         "lost",
         "on_lost",
@@ -68,6 +70,7 @@ class HeldJob:
     )
 
     def __init__(self, queue: str, job_id: str, token: int, until: float = float("inf")) -> None:
+        self.key = (queue, job_id)
         self.queue = queue
         self.until = until
         self.id = job_id
@@ -123,16 +126,18 @@ class Heartbeat:
         if self._thread.is_alive():
             self._thread.join(2.5)
 
-    def add(self, job: HeldJob) -> None:
-        """Renew `job` from now on."""
+    def add(self, *jobs: HeldJob) -> None:
+        """Renew `jobs` from now on."""
         with self._lock:
-            self._held[job.queue, job.id] = job
+            for job in jobs:
+                self._held[job.key] = job
 
-    def drop(self, job: HeldJob) -> None:
-        """Renew `job` no longer."""
+    def drop(self, *jobs: HeldJob) -> None:
+        """Renew `jobs` no longer."""
         with self._lock:
-            if self._held.get((job.queue, job.id)) is job:
-                del self._held[job.queue, job.id]
+            for job in jobs:
+                if self._held.get(job.key) is job:
+                    del self._held[job.key]
 
     def beat(self, now: float) -> bool:
         """
@@ -142,22 +147,27 @@ class Heartbeat:
             now: monotonic seconds.
 
         Returns:
-            False when the queue could not be reached.
+            False when a queue could not be reached, or refused to renew.
         """
         self._report_stuck(now)
+        reached = True
         for queue, jobs in self._due(now).items():
             try:
                 answers = self._queue.extend(
                     queue, {job.id: job.token for job in jobs}, self._lease
                 )
                 self._renew_locks([job for job in jobs if answers[job.id] is Hold.KEPT])
-            except (DriverUnavailable, DriverRefused) as error:
+            except DriverUnavailable as error:
                 self._note_away(error)
                 return False
+            except DriverRefused as error:  # of this queue; others are renewed
+                self._note_away(error)
+                reached = False
+                continue
             for job in jobs:
                 self._answered(job, answers[job.id], now + self._lease)
-        self._away = False
-        return True
+        self._away = not reached
+        return reached
 
     def _renew_locks(self, jobs: Sequence[HeldJob]) -> None:
         # A copy: middleware frees its locks in another thread.
@@ -202,7 +212,7 @@ class Heartbeat:
             job.until = until
             return
         with self._lock:
-            current = self._held.get((job.queue, job.id)) is job
+            current = self._held.get(job.key) is job
         if not current:
             return  # settled while the call was on its way
         if answer is Hold.GONE:

@@ -135,7 +135,7 @@ class Running:
         task = asyncio.ensure_future(self._runner.run_in_order(line.name, batch, holds))
         for hold in holds:
             hold.started = now
-            self._renew(hold, task, holds)
+        self._renew(task, *holds)
         self.lanes[task] = (line, holds)
         line.busy = True
         self._in_slots += not line.beside
@@ -166,14 +166,16 @@ class Running:
         self, line: Line, settlements: Sequence[Settlement], refused: Collection[str]
     ) -> None:
         """Renew no more what the queue has answered for, and call what waited for that."""
+        gone: list[HeldJob] = []
         for settlement in settlements:
             hold = self._holds.get((line.name, settlement.id))
             if hold is not None and hold.token == settlement.token:
-                self._forget(hold)
+                gone.append(hold)
                 if hold.settled is not None and settlement.id not in refused:
                     hook = asyncio.ensure_future(hold.settled())
                     self._hooks.add(hook)
                     hook.add_done_callback(self._hook_ended)
+        self._forget(*gone)
 
     async def finish_hooks(self, seconds: float) -> None:
         """Wait at most `seconds` for hooks of failed jobs."""
@@ -231,7 +233,7 @@ class Running:
         hold.started = time.monotonic()
         self.started += 1
         task = new_task(self._own_loop(), self._runner.run(line.name, reserved, hold))
-        self._renew(hold, task, (hold,))
+        self._renew(task, hold)
         self.plain[task] = (line, hold)
         if reserved.alone and not self._options.trusted:
             self.alone = True
@@ -318,12 +320,14 @@ class Running:
 
     def _hold(self, line: Line, reserved: Reserved) -> HeldJob:
         hold = HeldJob(line.name, reserved.id, reserved.token, line.held_until)
-        self._holds[line.name, reserved.id] = hold
+        self._holds[hold.key] = hold
         return hold
 
-    def _renew(self, hold: HeldJob, task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> None:
-        hold.on_lost = partial(_stop_soon, self._own_loop(), task, holds)
-        self._heartbeat.add(hold)
+    def _renew(self, task: asyncio.Task[Any], *holds: HeldJob) -> None:
+        on_lost = partial(_stop_soon, self._own_loop(), task, holds)
+        for hold in holds:
+            hold.on_lost = on_lost
+        self._heartbeat.add(*holds)
 
     def _ended(
         self, line: Line, holds: Sequence[HeldJob], settlements: Sequence[Settlement]
@@ -344,10 +348,11 @@ class Running:
         elif isinstance(settlement, _BAD_ENDS):
             self.failed += 1
 
-    def _forget(self, hold: HeldJob) -> None:
-        self._heartbeat.drop(hold)
-        if self._holds.get((hold.queue, hold.id)) is hold:
-            del self._holds[hold.queue, hold.id]
+    def _forget(self, *holds: HeldJob) -> None:
+        self._heartbeat.drop(*holds)
+        for hold in holds:
+            if self._holds.get(hold.key) is hold:
+                del self._holds[hold.key]
 
     def _broken(self, task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> Settlement | None:
         """Return what becomes of the first of `holds`, whose task was cancelled or has a bug."""

@@ -147,7 +147,8 @@ class ScheduleRunner:
             fields = {"event": "scheduled", "name_": name, "moment": each.moment}
             _log.info("%s %s", "queued" if new else "left out", name, extra=fields)
         if each.dropped and name in self._handled:  # before that, another runner had them
-            _log.warning("%s missed %d earlier moments", name, each.dropped)
+            fields = {"event": "schedule_missed", "name_": name, "moments": each.dropped}
+            _log.warning("%s missed %d earlier moments", name, each.dropped, extra=fields)
         self._handled[name] = each.moment
         return True
 

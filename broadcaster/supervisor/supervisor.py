@@ -213,7 +213,9 @@ class Supervisor:
                 _log.warning("%s", text, extra={"event": "away"}, exc_info=not known)
             self._complained.add(what)
             return False
-        self._complained.discard(what)
+        if what in self._complained:
+            self._complained.remove(what)
+            _log.info("%s: the store answers again", what, extra={"event": "back"})
         return True
 
     async def _end(self) -> None:

@@ -104,6 +104,10 @@ async def test_a_mistake_in_what_the_store_says_ends_no_worker(
     assert len(world.started) == 2
     assert caplog.text.count("main: the store cannot be asked: no JSON") == 1
     assert "Traceback" in caplog.text
+    world.pool.plan = world.pool.plan._replace(look=world.look)
+    caplog.set_level("INFO")
+    await world.supervisor.turn()
+    assert "main: the store answers again" in caplog.text
 
 
 async def test_workers_are_started_even_before_the_store_answers() -> None:

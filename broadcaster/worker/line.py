@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from broadcaster.jobs.backoff import growing
+
 if TYPE_CHECKING:
     from broadcaster.contracts.queue import Settlement, StepReply
 
@@ -27,6 +29,8 @@ class Line:
         last_token: the highest token seen.
         uncertain: the answer of the last step never came.
         due_at: monotonic time of the next look, come what may.
+        refusals: of the store, in a row: something is wrong with this queue only.
+        retry_at: monotonic time before which there is no step after that.
         held_until: monotonic time up to which the jobs of the last step are surely held.
     """
 
@@ -43,6 +47,8 @@ class Line:
         "ordered",
         "paused",
         "rank",
+        "refusals",
+        "retry_at",
         "settlements",
         "uncertain",
     )
@@ -63,10 +69,14 @@ class Line:
         self.last_token = 0
         self.uncertain = False
         self.due_at = 0.0
+        self.refusals = 0
+        self.retry_at = 0.0
         self.held_until = float("inf")
 
     def needs_step(self, now: float, wanted: int) -> bool:
         """Whether a step is worth a round trip at `now` (monotonic), with room for `wanted`."""
+        if self.refusals and now < self.retry_at:
+            return False
         work = bool(self.settlements) or self.hinted or now >= self.due_at
         return work or (wanted > 0 and self.hot)
 
@@ -74,6 +84,12 @@ class Line:
         """Return what is to be settled and forget it."""
         taken, self.settlements = self.settlements, []
         return taken
+
+    def refused(self, now: float) -> None:
+        """Note that the store answered at `now`, monotonic, that it cannot do a step."""
+        self.refusals += 1
+        self.retry_at = self.due_at = now + growing(self.refusals)
+        self.hot = self.hinted = self.empty = False
 
     def stepped(self, reply: StepReply, wanted: int, now: float, tick: float) -> None:
         """
@@ -83,6 +99,7 @@ class Line:
             tick: longest time to the next look; may be infinite.
         """
         self.hinted = self.uncertain = False
+        self.refusals = 0
         self.paused = reply.paused
         self.last_token = max([self.last_token, *(job.token for job in reply.reserved)])
         if wanted > 0:

@@ -13,6 +13,7 @@ import asyncio
 import zlib
 from typing import TYPE_CHECKING
 
+from broadcaster.jobs.backoff import growing
 from broadcaster.protocol.lanes import lane_name, split_lane
 from broadcaster.worker.line import Line
 
@@ -40,6 +41,7 @@ class Source:
         lanes: those that the worker knows something about, by number.
         survey_at: monotonic time of the next survey.
         names_at: monotonic time at which the names of all queues are to be looked at next.
+        refusals: of the store, in a row, to look at the lanes.
         cold: set while the worker has room and waits for a hint.
     """
 
@@ -52,6 +54,7 @@ class Source:
         self.survey_at = 0.0 if lanes else float("inf")
         self.names_at = 0.0
         self.cold = asyncio.Event()
+        self.refusals = 0
         self._count = lanes
         self._clear = not lanes
         self._lanes_first = False
@@ -66,6 +69,11 @@ class Source:
         """Whether nothing could be taken of it when it was last looked at."""
         known = all(line.empty and not line.settlements for line in self.lanes.values())
         return self._clear and known and self.main.empty and not self.main.settlements
+
+    @property
+    def pressing(self) -> bool:
+        """Whether it may have jobs for the slots, which come before those of lower queues."""
+        return self.main.hot and not self.ordered and not self.main.refusals
 
     def lines(self) -> list[Line]:
         """Return the queue and its known lanes; by turns, one goes before the other."""
@@ -100,11 +108,16 @@ class Source:
             if queue == self.name and number is not None:
                 self._count = max(self._count, number + 1)
 
+    def refused(self, now: float) -> None:
+        """Note that the store answered at `now`, monotonic, that it cannot look at the lanes."""
+        self.refusals += 1
+        self.survey_at = now + growing(self.refusals)
+
     def surveyed(self, survey: Survey, worker: str, now: float, tick: float) -> None:
         """Note which lanes are due; take those that belong to this worker's share."""
         self.survey_at = now + (tick if survey.next_in is None else min(tick, survey.next_in))
         self.survey_at = max(self.survey_at, now + 0.001)
-        self._clear = not survey.due
+        self._clear, self.refusals = not survey.due, 0
         taken = sum(line.busy or line.hot for line in self.lanes.values())
         due = list(survey.due)
         first = zlib.crc32(worker.encode()) % len(due) if due else 0

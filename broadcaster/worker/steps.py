@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.worker.reports import log_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from broadcaster.contracts.queue import Queue, StepReply
     from broadcaster.worker.effects import Effects
     from broadcaster.worker.line import Line
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from broadcaster.worker.outages import Outages
     from broadcaster.worker.running import Running
     from broadcaster.worker.source import Source
+
+logger = logging.getLogger("broadcaster.worker")
 
 
 class Steps:
@@ -33,7 +38,11 @@ class Steps:
         effects: are given what is owed.
         losses: finds out what the server has forgotten.
 
+    What the store answers and refuses is the matter of one queue, which is left alone for a
+    while; that it does not answer is the matter of all.
+
     Attributes:
+        refusal: what the store has refused since the last `judge`.
         drain_until: monotonic time up to which nothing is started beside what runs, because
             a suspect waits for this worker.
     """
@@ -56,6 +65,7 @@ class Steps:
         self._effects = effects
         self._losses = losses
         self.drain_until = 0.0
+        self.refusal: DriverRefused | None = None
 
     async def survey(self, source: Source) -> bool:
         """Look at the lanes of `source`; False if they could not be reached."""
@@ -66,10 +76,14 @@ class Steps:
             survey = await self._queue.survey(
                 source.name, source.numbers, self._name, force=self._options.force
             )
-        except (DriverUnavailable, DriverRefused) as error:
+        except DriverUnavailable as error:
             self._losses.doubt()
             self._outages.away(error)
             return False
+        except DriverRefused as error:
+            self._note_refusal(source, error)
+            source.refused(time.monotonic())
+            return True
         source.surveyed(survey, self._name, time.monotonic(), self._options.tick)
         return True
 
@@ -77,7 +91,7 @@ class Steps:
         self, source: Source, line: Line, *, wanted: int, idle: bool
     ) -> StepReply | None:
         """
-        Make one round trip for `line`; None if the queue could not be reached.
+        Make one round trip for `line`; None if the queue could not be reached, or refused it.
 
         Args:
             wanted: jobs to reserve at most.
@@ -105,18 +119,25 @@ class Steps:
             line.settlements[:0] = settlements
             line.uncertain = True
             self._losses.unanswered(line.name, settlements)
-            self._outages.away(error)
+            self._failed(line, error)
             return None
         self._outages.back()
+        uncertain = self._outages.uncertain or line.uncertain
         line.stepped(reply, wanted, time.monotonic(), self._until_next_look(source, line, reply))
         # After a call without an answer, a refusal means that the call was carried out.
-        refused = () if self._outages.uncertain else reply.refused
+        refused = () if uncertain else reply.refused
         self._running.settled(line, settlements, refused)
-        log_answer(line.name, reply, quiet=self._outages.uncertain)
+        log_answer(line.name, reply, quiet=uncertain)
         self._take(line, reply)
         if reply.owed:
             await self._effects.take(line.name, reply.owed)
         return reply
+
+    def judge(self, lines: Iterable[Line]) -> None:
+        """After a round with refusals: the queue is away when none of `lines` can be worked on."""
+        if self.refusal is not None and all(line.refusals for line in lines):
+            self._outages.away(self.refusal)
+        self.refusal = None
 
     async def _look(self, line: Line) -> bool:
         """Find out what the server knows of `line`; False if it could not be reached."""
@@ -125,9 +146,24 @@ class Steps:
             await self._losses.look(line, held, time.monotonic())
         except (DriverUnavailable, DriverRefused) as error:
             self._losses.doubt()
-            self._outages.away(error)
+            self._failed(line, error)
             return False
         return True
+
+    def _failed(self, line: Line, error: DriverUnavailable | DriverRefused) -> None:
+        if isinstance(error, DriverUnavailable):
+            line.refusals = 0
+            self._outages.away(error)
+        else:
+            self._note_refusal(line, error)
+            line.refused(time.monotonic())
+
+    def _note_refusal(self, where: Line | Source, error: DriverRefused) -> None:
+        self.refusal = error
+        if not where.refusals:
+            fields = {"event": "queue_refused", "queue": where.name}
+            text = "queue %s cannot be worked on, trying on: %s"
+            logger.warning(text, where.name, error, extra=fields)
 
     def _until_next_look(self, source: Source, line: Line, reply: StepReply) -> float:
         """

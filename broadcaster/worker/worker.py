@@ -213,6 +213,8 @@ class Worker:
                 if needed and not await self._step(source, line):
                     return
             source.forget_idle()
+        if self._steps.refusal is not None:
+            self._steps.judge(self._lines())
         for source in self._sources:
             if self._wants_hints(source):
                 source.cold.set()
@@ -226,13 +228,13 @@ class Worker:
         return await self._steps.survey(source)
 
     async def _step(self, source: Source, line: Line) -> bool:
-        """Make one round trip for `line`; False if the queue could not be reached."""
+        """Make one round trip for `line`; False if the queue could not be reached at all."""
         wanted = self._wanted(line)
         if wanted:
             self._reports.popping(line.name)
         reply = await self._steps.step(source, line, wanted=wanted, idle=self._idle(line))
         if reply is None:
-            return False
+            return line.refusals > 0
         if not any(each.settlements for each in self._lines()):
             self._outages.uncertain = False
         if self._shares is not None and not line.ordered:
@@ -297,7 +299,7 @@ class Worker:
         """Whether a more urgent queue may have jobs, which come before those of `line`."""
         if self._shares is not None:
             return False
-        return any(each.main.hot for each in self._sources[: line.rank] if not each.ordered)
+        return any(each.pressing for each in self._sources[: line.rank])
 
     def _wanted(self, line: Line) -> int:
         room = self._room(line)
@@ -310,7 +312,7 @@ class Worker:
         if self._shares is None:
             return {}
         lines = [source.main for source in self._sources if not source.ordered]
-        asking = [line.name for line in lines if line.hot or line.hinted]
+        asking = [line.name for line in lines if not line.refusals and (line.hot or line.hinted)]
         return self._shares.divide(max(0, self.running.free), asking)
 
     def _wants_hints(self, source: Source) -> bool:
@@ -383,8 +385,8 @@ class Worker:
         while any(line.settlements for line in self._lines()) and time.monotonic() < deadline:
             for source in self._sources:
                 for line in source.all_lines():
-                    if line.settlements and not await self._step(source, line):
-                        await asyncio.sleep(growing(self._outages.failures))
+                    if line.settlements and (not await self._step(source, line) or line.refusals):
+                        await asyncio.sleep(growing(max(1, self._outages.failures)))
 
     async def _nap(self, seconds: float) -> None:
         try:

@@ -25,6 +25,7 @@ class RecordingQueue:
         self.renewed: list[tuple[str, dict[str, int]]] = []
         self.answers: dict[str, Hold] = {}
         self.away = False
+        self.refuses = ""
         self.threads: set[int] = set()
 
     def extend(self, queue: str, holds: Mapping[str, int], lease: float) -> Mapping[str, Hold]:
@@ -32,6 +33,8 @@ class RecordingQueue:
         self.threads.add(threading.get_ident())
         if self.away:
             raise DriverUnavailable("away")
+        if queue == self.refuses:
+            raise DriverRefused("WRONGTYPE")
         self.renewed.append((queue, dict(holds)))
         return {job_id: self.answers.get(job_id, Hold.KEPT) for job_id in holds}
 
@@ -59,6 +62,18 @@ def test_all_jobs_of_a_queue_are_renewed_in_one_call(
     assert heartbeat.beat(0.0)
 
     assert queue.renewed == [("q", {"a": 1, "b": 2}), ("other", {"c": 1})]
+
+
+def test_a_queue_that_refuses_keeps_no_other_from_being_renewed(
+    heartbeat: Heartbeat, queue: RecordingQueue
+) -> None:
+    for job in (held("a", "bad"), held("b", "good")):
+        heartbeat.add(job)
+    queue.refuses = "bad"
+
+    assert not heartbeat.beat(0.0)
+
+    assert queue.renewed == [("good", {"b": 1})]
 
 
 def test_a_dropped_job_is_renewed_no_longer(heartbeat: Heartbeat, queue: RecordingQueue) -> None:

@@ -9,7 +9,7 @@ import pytest
 from broadcaster.contracts.limits import LockOwner
 from broadcaster.contracts.queue import Hold
 from broadcaster.drivers.null import NullLocks
-from broadcaster.errors import DriverUnavailable
+from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.worker.heartbeat import STUCK_SECONDS, Heartbeat, HeldJob
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from broadcaster import afind_batch, current
@@ -304,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the run of the command line; return 1 if a promise was broken."""
     options = _parsed(arguments)
     _say(f"seed {options.seed}: again with  make chaos ARGS='--seed {options.seed}'")
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    folder = Path(mkdtemp(prefix="chaos-"))
     verdict = asyncio.run(chaos(options, folder, _say))
     for finding in verdict.findings[:SHOWN]:
         _say(f"BROKEN  {finding}")

@@ -55,11 +55,6 @@ def event_name(cls: type) -> str:
     return _names.get(cls) or _WORDS.sub(".", cls.__name__).lower()
 
 
-def is_named(cls: type) -> bool:
-    """Whether `event` named this class, so that its name alone leads to it."""
-    return cls in _names
-
-
 def named_event(name: str) -> type | None:
     """Return the class that `event` gave this name, or None."""
     return _classes.get(name)

@@ -10,7 +10,6 @@ from broadcaster.events.naming import (
     class_among,
     event,
     event_name,
-    is_named,
     named_event,
     pattern_of,
 )
@@ -47,9 +46,7 @@ def test_an_event_is_called_by_the_words_of_its_class_or_as_it_was_named(
 
 def test_only_a_chosen_name_leads_to_its_class() -> None:
     assert named_event("invoice.paid") is Paid
-    assert is_named(Paid)
     assert named_event("order.placed") is None
-    assert not is_named(OrderPlaced)
 
 
 def test_two_classes_cannot_have_one_name() -> None:

@@ -193,3 +193,13 @@ async def test_a_port_that_is_taken_is_named(shop: Shop) -> None:
     assert process.wait() == 78
     assert f"worker.health_port {port} cannot be listened on" in process.output
     assert "Traceback" not in process.output
+
+
+async def test_processes_over_their_memory_are_started_again_row_41(shop: Shop) -> None:
+    process = shop.start("work", "--processes", "2", "--memory", "5")
+
+    again = "ended with 12; it starts again in 0.5 s"
+    await eventually(lambda: process.output.count(again) >= 2, within=30)
+
+    process.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 20) in (0, 12)

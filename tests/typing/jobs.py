@@ -18,6 +18,7 @@ from broadcaster import (
     find_batch,
     job,
     provide,
+    provided,
 )
 from broadcaster.jobs.middleware import (
     Limit,
@@ -54,6 +55,11 @@ async def open_mailer() -> AsyncIterator[Mailer]:
 
 provide(Mailer, Mailer)
 provide(Mailer, open_mailer)
+
+
+@job(queue="mail")
+def made_of(text: str, mailer: Mailer = provided) -> None:
+    """Given its service by a worker, and not by its caller."""
 
 
 @provide(Mailer)
@@ -123,8 +129,11 @@ async def use() -> None:
     assert_type(ship.dispatch(queue="low", tries=5, after_commit=True), str | Skipped)
     assert_type(await ship.adispatch(), str | Skipped)
     assert_type(chain([ship, AsyncShip(), report("2026-11")]).catch(report("x")).dispatch(), str)
+    assert_type(chain([ship, batch([AsyncShip(), chain([ship, report("x")])])]).dispatch(), str)
+    assert_type(await made_of("x").adispatch(), str | Skipped)
     made = batch([ship, AsyncShip()]).then(report("x")).finally_(ship).name("n").dispatch()
     assert_type(made, Batch)
+    assert_type(made.add([ship, chain([ship])]), int)
     assert_type(find_batch(made.id), Batch | None)
     assert_type(await afind_batch(made.id), Batch | None)
     assert_type(current_job(), CurrentJob | None)

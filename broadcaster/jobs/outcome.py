@@ -23,6 +23,7 @@ import msgspec
 
 from broadcaster.contracts.settlements import MAX_POSTPONED, MIN_POSTPONE_SECONDS
 from broadcaster.errors import (
+    BroadcasterError,
     InvalidJob,
     JobFailed,
     JobTimedOut,
@@ -32,6 +33,8 @@ from broadcaster.errors import (
 from broadcaster.jobs.backoff import delay_before_retry, shortened
 
 _ERROR_LENGTH = 500
+_NAME_LENGTH = 200
+_CODE_LENGTH = 64
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +171,7 @@ def decide(
     if isinstance(error, ModelMissing) and limits.drop_missing:
         return Finished(ends_chain=True)
     if isinstance(error, JobFailed | UnknownJob | InvalidJob | ModelMissing):
-        return GiveUp(error.code, described(error))
+        return GiveUp(code_of(error), described(error))
     timed_out = isinstance(error, JobTimedOut)
     reason = "timeout" if timed_out else "exception"
     if timed_out and limits.fail_on_timeout:
@@ -228,12 +231,35 @@ def _is_last(past: Past, limits: Limits, next_start: float) -> bool:
 
 def described(error: BaseException) -> str:
     """Return type and text of `error` as one line."""
-    try:
-        text = str(error).strip()
-    except Exception:  # noqa: BLE001 - the error's own __str__ may fail
-        text = "(its text cannot be read)"
-    name = type(error).__name__
+    text, name = text_of(error), type_name(error)
     return one_line(f"{name}: {text}" if text else name)
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of `error` as one line."""
+    try:
+        return one_line(str(error))
+    except BaseException:  # noqa: BLE001 - its own __str__ may raise whatever it likes
+        return "(its text cannot be read)"
+
+
+def type_name(error: BaseException) -> str:
+    """Return the name of the type of `error`, as one line."""
+    try:
+        name: object = type(error).__name__
+    except BaseException:  # noqa: BLE001 - its metaclass may raise whatever it likes
+        name = None
+    return one_line(name)[:_NAME_LENGTH] if isinstance(name, str) else "Exception"
+
+
+def code_of(error: BroadcasterError) -> str:
+    """Return the stable word of `error`; of a class that says none, that of `JobFailed`."""
+    try:
+        code: object = error.code
+    except BaseException:  # noqa: BLE001 - it may be a property that raises whatever it likes
+        code = None
+    word = one_line(code)[:_CODE_LENGTH] if isinstance(code, str) else ""
+    return word or JobFailed.code
 
 
 def one_line(text: str) -> str:

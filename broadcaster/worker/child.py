@@ -31,8 +31,9 @@ from broadcaster.jobs.outcome import (
     Past,
     Released,
     Verdict,
+    code_of,
     described,
-    one_line,
+    text_of,
 )
 from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import CurrentJob, running
@@ -169,9 +170,9 @@ def run(order: Order) -> Report:
             call(job)
     except BaseException as error:  # noqa: BLE001 - user code; the worker decides what it means
         known = isinstance(error, JobError)
-        line = one_line(str(error)) if known else described(error)
+        line = text_of(error) if known else described(error)
         text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
-        code = error.code if isinstance(error, JobError) else ""
+        code = code_of(error) if isinstance(error, JobError) else ""
         report = Report(line, code, cut_traceback(text))
         if not known:
             traceback.print_exc()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from broadcaster.errors import BroadcasterError
 from broadcaster.jobs.announcing import announce, wanted
 from broadcaster.jobs.lifecycle import JobPopped, TakenJob
-from broadcaster.jobs.outcome import Finished, GiveUp, PutOff, TryAgain
+from broadcaster.jobs.outcome import Finished, GiveUp, PutOff, TryAgain, code_of, type_name
 from broadcaster.jobs.telling import tell_begin, tell_end, tell_failed
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Journal:
     ) -> None:
         """It cannot be decoded, or nobody knows it."""
         fields = {"event": "job_failed", "job_id": reserved.id, "queue": queue, "error": str(error)}
-        fields["code"] = error.code
+        fields["code"] = code_of(error)
         logger.error("job %s cannot be run: %s", reserved.id, error, extra=fields)
         taken = TakenJob(
             id=reserved.id,
@@ -79,7 +79,7 @@ class Journal:
         )
         if wanted(JobPopped):
             announce(JobPopped(connection_name=self._connection, job=taken))
-        self.failed(taken, error.code, error)
+        self.failed(taken, code_of(error), error)
 
     def given_up(self, queue: str, owed: Owed, payload: Payload, job: Job) -> None:
         """The queue has given it up by itself, or because somebody cancelled it."""
@@ -139,6 +139,6 @@ def _log(
             **more,
         }
         if error is not None:
-            fields["error"] = type(error).__name__
+            fields["error"] = type_name(error)
         shown = None if isinstance(error, BroadcasterError) else error
         logger.log(level, "%s %s", task.payload.job, text, exc_info=shown, extra=fields)

@@ -26,7 +26,17 @@ from broadcaster.errors import (
     UnknownJob,
 )
 from broadcaster.jobs.execution import arun, call, crossing, is_async, through
-from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, decide, refuse_start
+from broadcaster.jobs.outcome import (
+    Finished,
+    GiveUp,
+    Limits,
+    Past,
+    code_of,
+    decide,
+    refuse_start,
+    text_of,
+    type_name,
+)
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
 from broadcaster.protocol.fact_jobs import EVENT_JOB
@@ -274,19 +284,19 @@ class JobRunner:
         error: BroadcasterError,
     ) -> Fail:
         self._journal.unreadable(queue, reserved, payload, error)
-        outcome = GiveUp(error.code, str(error))
+        outcome = GiveUp(code_of(error), text_of(error))
         effects: tuple[Effect, ...] = ()
         if payload is not None and payload.id == reserved.id:  # else it speaks for another job
             effects = sequels(payload, outcome, now=time.time())
         return Fail(
             reserved.id,
             reserved.token,
-            error.code,
-            str(error),
+            outcome.reason,
+            outcome.error,
             reserved.attempts,
             effects,
             "" if payload is None else payload.job,
-            type(error).__name__,
+            type_name(error),
         )
 
     async def _call(self, task: Try) -> None:

@@ -16,7 +16,7 @@ from broadcaster.errors import JobError, JobFailed
 from broadcaster.jobs.execution import is_async
 from broadcaster.jobs.inline import acall_failed
 from broadcaster.jobs.lifecycle import TakenJob
-from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, PutOff, TryAgain
+from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, PutOff, TryAgain, type_name
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
 from broadcaster.worker.containment import asked_to_cancel, running_job
@@ -186,7 +186,7 @@ def exception_name(error: BaseException | None) -> str:
         return ""
     if type(error) is JobError and hasattr(error, "__notes__"):
         return str(error).partition(":")[0]
-    return type(error).__name__
+    return type_name(error)
 
 
 def written(error: BaseException | None) -> str:
@@ -195,6 +195,6 @@ def written(error: BaseException | None) -> str:
         return ""
     try:
         text = "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 - the error's own __str__ may fail
+    except BaseException:  # noqa: BLE001 - the error's own __str__ may raise whatever it likes
         return ""
     return cut_traceback(text.encode("utf-8", "backslashreplace").decode())

@@ -134,6 +134,55 @@ def test_what_a_job_says_about_itself_counts_more_than_its_error(error: Exceptio
     assert decided(limits=limits, error=error, verdict=Released(7)) == TryAgain(7, exception=False)
 
 
+class Nameless(type):
+    def __getattribute__(cls, name: str) -> Any:
+        if name == "__name__":
+            raise SystemExit(1)
+        return super().__getattribute__(name)
+
+
+class Wordless(JobFailed):
+    @property
+    def code(self) -> str:  # type: ignore[override]
+        raise SystemExit(2)
+
+
+class Silent(ValueError, metaclass=Nameless):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def failed_with(code: object, **more: Any) -> JobFailed:
+    refused: type[JobFailed] = type("Refused", (JobFailed,), {"code": code, **more})
+    return refused("no")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (failed_with("paid"), "paid"),
+        (failed_with("p\ud800\nd"), "p\\ud800 d"),
+        (failed_with("x" * 9_999), "x" * 64),
+        (failed_with(object()), "job_failed"),
+        (failed_with(b"\xff"), "job_failed"),
+        (failed_with(""), "job_failed"),
+        (Wordless("no"), "job_failed"),
+    ],
+)
+def test_a_reason_is_a_word_that_can_be_written(error: JobFailed, reason: str) -> None:
+    outcome = decided(error=error)
+
+    assert isinstance(outcome, GiveUp)
+    assert outcome.reason == reason
+
+
+def test_an_error_that_says_nothing_is_described() -> None:
+    silent = Silent()
+
+    assert described(silent) == "Exception: (its text cannot be read)"
+    assert decided(error=silent) == GiveUp("exception", described(silent))
+
+
 def test_a_job_that_puts_itself_back_at_its_last_try_is_given_up() -> None:
     outcome = decided(attempts=2, limits=Limits(tries=3), verdict=Released(7))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -103,6 +103,27 @@ class Unwilling(Job, name="errors.Unwilling"):
     async def handle(self) -> None: ...
 
 
+class Wordless(JobFailed):
+    code: Any = object()
+
+
+class Unwritable(Job, name="errors.Unwritable"):
+    async def handle(self) -> None:
+        raise Wordless("\ud800")
+
+
+class Leaving(ValueError):
+    def __str__(self) -> str:
+        raise SystemExit(7)
+
+    __repr__ = __str__
+
+
+class Unprintable(Job, name="errors.Unprintable"):
+    async def handle(self) -> None:
+        raise Leaving
+
+
 class After(Job, name="errors.After"):
     async def handle(self) -> None:
         seen.append("after")
@@ -166,6 +187,15 @@ async def test_what_user_code_raises_fails_its_job_only(
     assert await goes_on(world, job) == ["exception"]
 
     assert seen == [place, "after"]
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"), [(Unwritable(), "job_failed"), (Unprintable(), "exception")]
+)
+async def test_a_failure_that_cannot_be_written_down_is_one_of_its_job_only(
+    world: WorkerWorld, job: Job, reason: str
+) -> None:
+    assert await goes_on(world, job) == [reason]
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from broadcaster.drivers.redis.keys import Keys
 
 MAX_RESERVE = 1_000
+MAX_WORD, MAX_LINE = 200, 2_000
+"""Characters that are kept of a reason or the name of a type, and of an error."""
 
 STEP_KEYS = [
     "jobs",
@@ -182,11 +184,11 @@ def encode_note(fail: Fail) -> bytes:
     """Return the JSON form of what is kept of a failed job."""
     return msgspec.json.encode(
         Note(
-            reason=fail.reason,
-            error=printable(fail.error),
+            reason=printable(str(fail.reason))[:MAX_WORD],
+            error=printable(str(fail.error))[:MAX_LINE],
             attempts=fail.attempts,
-            job=fail.job,
-            exception=fail.exception,
+            job=printable(fail.job),
+            exception=printable(fail.exception)[:MAX_WORD],
             traceback=printable(cut_traceback(fail.traceback)),
         )
     )

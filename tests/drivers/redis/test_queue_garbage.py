@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from broadcaster.contracts.queue import Postpone, Retry
+from broadcaster.contracts.queue import Fail, Postpone, Retry
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
+from broadcaster.drivers.redis.queue_wire import MAX_LINE, MAX_WORD, decode_note, encode_note
 from tests.drivers.redis.queue_world import QueueWorld, job_id, numbers
 
 pytestmark = pytest.mark.redis
@@ -97,6 +99,17 @@ async def test_failed_jobs_with_moments_that_cannot_be_are_read(
 
     assert 0 <= job.failed_at <= 1e11
     assert job.retried_at == 0
+
+
+def test_a_note_of_anything_can_be_written_and_is_short() -> None:
+    word: Any = object()
+    note = decode_note(
+        encode_note(Fail("a", 1, word, "\ud800" * 9_999, job="\ud800", exception="x" * 9_999))
+    )
+
+    assert note.reason.startswith("<object object")
+    assert (note.job, note.exception) == ("?", "x" * MAX_WORD)
+    assert note.error == "?" * MAX_LINE
 
 
 async def test_what_a_crashed_job_owes_has_a_number_of_tries(world: QueueWorld) -> None:

@@ -26,6 +26,7 @@ from broadcaster.protocol.lanes import ordered_queue
 from broadcaster.protocol.payload import BROADCAST_JOB, Payload, encode_payload
 from broadcaster.worker.broadcasts import BroadcastPublisher
 from broadcaster.worker.heartbeat import Heartbeat
+from broadcaster.worker.memory import collect_seldom
 from broadcaster.worker.options import WorkerOptions
 from broadcaster.worker.runner import JobRunner
 from broadcaster.worker.stores import QueueStores
@@ -203,6 +204,7 @@ async def measure(url: str, *, quick: bool = False, rounds: int = 3) -> list[Fig
         quick: with a quarter of the jobs.
     """
     bench = Bench(url)
+    collect_seldom()  # as the worker's command does
     part = 4 if quick else 1
     plan: list[tuple[str, Callable[[], Awaitable[float]], str, float, bool]] = [
         (

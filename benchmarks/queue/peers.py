@@ -59,6 +59,7 @@ def broadcaster(url: str, total: int, concurrency: int) -> None:
     """Ours: async jobs, in order, from one worker."""
     from benchmarks.queue.ours import Bench, made
     from broadcaster.jobs.job import Job
+    from broadcaster.worker.memory import collect_seldom
 
     class Counted(Job):
         number: int
@@ -69,6 +70,7 @@ def broadcaster(url: str, total: int, concurrency: int) -> None:
     async def main() -> None:
         bench = Bench(url)
         await bench.queue.apush([made(Counted(number)) for number in range(total)])
+        collect_seldom()  # as the worker's command does
         pushed()
         await bench.worker(concurrency=concurrency).run()
 

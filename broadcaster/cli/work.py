@@ -209,6 +209,7 @@ async def _work(
 ) -> tuple[ExitReason, int]:
     from broadcaster.wiring.worker import open_worker
     from broadcaster.worker.health import serving_health
+    from broadcaster.worker.memory import collect_seldom
     from broadcaster.worker.signals import obeying_signals
 
     opened = open_worker(settings, options, _end_stuck)
@@ -217,6 +218,7 @@ async def _work(
         tether.attach(lambda slots: loop.call_soon_threadsafe(resize, slots))
     try:
         await _check(opened.clients)
+        collect_seldom()
         address = (chosen.health_port, chosen.health_socket)
         async with serving_health(opened.worker, *address):
             with obeying_signals(opened.worker):

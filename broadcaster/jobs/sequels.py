@@ -40,6 +40,8 @@ def sequels(payload: Payload, outcome: Outcome, *, now: float) -> tuple[Effect, 
     Args:
         now: Unix seconds, for jobs with a time in which they may be tried.
     """
+    if payload.chain is None and payload.batch is None:
+        return ()
     match outcome:
         case Finished(ends_chain=True):
             return (*_mark(payload), *_mark_rest(payload))

@@ -25,7 +25,7 @@ from broadcaster.errors import (
     JobTimedOut,
     UnknownJob,
 )
-from broadcaster.jobs.execution import arun, call, crossing, is_async, through
+from broadcaster.jobs.execution import arun, call, crossing, through
 from broadcaster.jobs.outcome import (
     Finished,
     GiveUp,
@@ -248,7 +248,7 @@ class JobRunner:
         if limit is None:
             return
         hold.overdue = partial(self._overdue, task, hold, started)
-        margin = self._options.linger if is_async(task.job) else DEADLINE_MARGIN
+        margin = self._options.linger if task.asynchronous else DEADLINE_MARGIN
         hold.deadline = started + limit + margin
 
     def _overdue(self, task: Try, hold: HeldJob, started: float) -> Settlement:
@@ -301,7 +301,7 @@ class JobRunner:
 
     async def _call(self, task: Try) -> None:
         limit = task.limits.timeout
-        if not is_async(task.job):
+        if not task.asynchronous:
             await through(task.job, partial(self._call_sync, task))
             return
         mine = running_job.set(task.reserved.id)

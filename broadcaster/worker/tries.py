@@ -44,11 +44,13 @@ class Try(msgspec.Struct, frozen=True):
         job: the job itself.
         current: what it may ask while it runs, and says.
         reserved: as it came from the queue.
+        asynchronous: its `handle` is a coroutine function.
     """
 
     job: Job
     current: CurrentJob
     reserved: Reserved
+    asynchronous: bool
 
     @property
     def payload(self) -> Payload:
@@ -82,10 +84,11 @@ def new_try(
     job: Job, payload: Payload, queue: str, reserved: Reserved, options: WorkerOptions
 ) -> Try:
     """Return the next try of `job`; `options` say what its payload leaves open."""
+    asynchronous = is_async(job)
     current = CurrentJob(
         payload=payload,
         queue=queue,
-        limits=limits_of(payload, options, asynchronous=is_async(job)),
+        limits=limits_of(payload, options, asynchronous=asynchronous),
         past=Past(
             attempts=reserved.attempts,
             exceptions=reserved.exceptions,
@@ -94,7 +97,7 @@ def new_try(
         token=reserved.token,
         lease=options.lease,
     )
-    return Try(job, current, reserved)
+    return Try(job, current, reserved, asynchronous)
 
 
 def limits_of(payload: Payload, options: WorkerOptions, *, asynchronous: bool) -> Limits:

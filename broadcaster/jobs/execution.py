@@ -16,6 +16,7 @@ that runs is `current_job` in all of it.
 from __future__ import annotations
 
 import inspect
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -75,7 +76,7 @@ async def arun(job: Job) -> None:
     """Run an async job in this event loop, inside of its middleware; see `through` and `acall`."""
     kind: Any = type(job)  # to type checkers a class is not hashable here
     if _is_plain(kind) and not all_middleware(job):
-        await job.handle()
+        _check_result(job, await job.handle())
     else:
         await through(job, partial(acall, job))
 
@@ -104,7 +105,7 @@ async def acall(job: Job) -> None:
                 )
         for reference in _references(job):
             reference.loaded(await models.aload(reference.reference))
-        await job.handle(**await injection.aenter(job, stack))
+        _check_result(job, await job.handle(**await injection.aenter(job, stack)))
 
 
 def call(job: Job) -> None:
@@ -158,7 +159,20 @@ def _handle(job: Job) -> None:
     for reference in _references(job):
         reference.loaded(models.load(reference.reference))
     with ExitStack() as stack:
-        job.handle(**injection.enter(job, stack))
+        _check_result(job, job.handle(**injection.enter(job, stack)))
+
+
+def _check_result(job: Job, result: object) -> None:
+    """Raise `InvalidJob` if `handle` has only returned what it should have run."""
+    if result is None or not isinstance(result, Coroutine | Generator | AsyncGenerator):
+        return
+    if not isinstance(result, AsyncGenerator):
+        result.close()  # or it warns that nobody awaited it
+    kind = type(result).__name__
+    raise InvalidJob(
+        f"{job.options.name}.handle() returned a {kind} that nobody runs: write async def, "
+        "and await it there"
+    )
 
 
 def _wrapped(middleware: AsyncMiddleware, job: Job, inner: Next) -> Next:

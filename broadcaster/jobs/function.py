@@ -7,7 +7,7 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any, ParamSpec, cast, overload
 
-from broadcaster.jobs.injection import provided, services
+from broadcaster.jobs.injection import provided, refuse_generator, services
 from broadcaster.jobs.job import Job
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     (`broadcaster.jobs.injection.provide`), is no argument: it gets its service.
 
     Raises:
-        TypeError: a parameter has no annotation, or is ``*args`` or ``**kwargs``.
+        TypeError: a parameter has no annotation, or is ``*args`` or ``**kwargs``; or the function
+            yields, so that calling it runs nothing.
     """
     if function is None:
 
@@ -45,6 +46,8 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 def _job_of(function: Callable[..., Any], options: Mapping[str, Any]) -> type[Job]:
+    refuse_generator(function, f"job {function.__name__}")
+
     def make_body(namespace: dict[str, Any]) -> None:
         fields, defaults = _fields_of(function)
         wanted = {
@@ -97,14 +100,14 @@ def _handle_of(
     made: Callable[..., Any]
     if inspect.iscoroutinefunction(function):
 
-        async def ahandle(self: Job, **given: Any) -> None:
-            await function(**arguments(self), **given)
+        async def ahandle(self: Job, **given: Any) -> Any:
+            return await function(**arguments(self), **given)
 
         made = ahandle
     else:
 
-        def handle(self: Job, **given: Any) -> None:
-            function(**arguments(self), **given)
+        def handle(self: Job, **given: Any) -> Any:
+            return function(**arguments(self), **given)
 
         made = handle
     described: Any = made

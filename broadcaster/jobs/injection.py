@@ -153,6 +153,14 @@ class Parameter(NamedTuple):
     optional: bool
 
 
+def refuse_generator(function: Callable[..., object], name: str) -> None:
+    """Raise `TypeError` if calling `function` would run nothing of it."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{name} yields, so nobody would run it: use a loop, and return when it is done"
+        )
+
+
 def check_handler(job: type[Job]) -> None:
     """
     Refuse a `handle` whose parameters can be no services.
@@ -161,8 +169,9 @@ def check_handler(job: type[Job]) -> None:
 
     Raises:
         TypeError: a parameter has no type, is ``*args``, or is a number, text or container,
-            which are fields of the job.
+            which are fields of the job; or it yields, so that calling it runs nothing.
     """
+    refuse_generator(job.handle, f"{job.__name__}.handle")
     for parameter in _signature(job):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             if getattr(job.handle, "__qualname__", "").startswith("Job."):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broadcaster.errors import InvalidJob
-from broadcaster.jobs.execution import acall, all_middleware, call, kind_of, through
+from broadcaster.jobs.execution import acall, all_middleware, arun, call, kind_of, through
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.middleware import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from broadcaster.jobs.middleware.contract import Middleware, Next, SyncNext
 
@@ -55,6 +55,46 @@ async def ablock() -> AsyncIterator[None]:
     log.append("begin")
     yield
     log.append("commit")
+
+
+async def nothing() -> None: ...
+
+
+def numbers() -> Iterator[int]:
+    yield 1
+
+
+async def anumbers() -> AsyncIterator[int]:
+    yield 1
+
+
+class Forgetful(Job, name="execution.Forgetful"):
+    def handle(self) -> object:
+        return nothing()
+
+
+class Lazy(Job, name="execution.Lazy"):
+    def handle(self) -> object:
+        return numbers()
+
+
+class AsyncLazy(Job, name="execution.AsyncLazy"):
+    async def handle(self) -> object:
+        return anumbers()
+
+
+@pytest.mark.parametrize("job", [Forgetful(), Lazy()])
+def test_what_a_sync_job_returns_and_nobody_runs_is_an_error(job: Job) -> None:
+    with pytest.raises(InvalidJob, match=r"\.handle\(\) returned a (coroutine|generator)"):
+        call(job)
+
+
+@pytest.mark.parametrize("run", [acall, arun])
+async def test_what_an_async_job_returns_and_nobody_runs_is_an_error(
+    run: Callable[[Job], Awaitable[None]],
+) -> None:
+    with pytest.raises(InvalidJob, match="returned a async_generator that nobody runs"):
+        await run(AsyncLazy())
 
 
 class Plain(Job, name="execution.Plain", middleware=[Around("class")]):

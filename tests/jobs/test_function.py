@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from broadcaster.errors import InvalidJob
 from broadcaster.jobs.function import job
 from broadcaster.jobs.injection import provided, unprovided
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.registry import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ran: list[object] = []
 
@@ -19,6 +25,24 @@ def add(a: int, b: int = 2) -> None:
 @job(name="function.report", queue="reports", tries=2)
 async def report(month: str) -> None:
     ran.append(month)
+
+
+def test_a_function_that_yields_is_refused() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(TypeError, match="job numbers yields, so nobody would run it"):
+        job(numbers)
+
+
+def test_a_function_that_returns_a_coroutine_is_an_error() -> None:
+    async def inner() -> None: ...
+
+    def outer() -> object:
+        return inner()
+
+    with pytest.raises(InvalidJob, match="returned a coroutine"):
+        job(name="function.outer")(outer)().run_now()
 
 
 class Later: ...

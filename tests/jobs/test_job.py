@@ -5,12 +5,15 @@ import types
 import uuid
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from broadcaster.errors import InvalidJob
 from broadcaster.jobs.job import Job, JobOptions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
 
 ran: list[object] = []
 
@@ -123,6 +126,21 @@ def test_an_option_as_class_attribute_is_refused() -> None:
 
         class Stray(Job):
             tries = 3
+
+
+def test_a_handle_that_yields_is_refused() -> None:
+    """Calling it would run nothing, and the job would count as done."""
+    with pytest.raises(TypeError, match=r"Yields\.handle yields, so nobody would run it"):
+
+        class Yields(Job):
+            def handle(self) -> Iterator[int]:
+                yield 1
+
+    with pytest.raises(TypeError, match=r"AsyncYields\.handle yields"):
+
+        class AsyncYields(Job):
+            async def handle(self) -> AsyncIterator[int]:
+                yield 1
 
 
 def test_a_field_may_be_called_like_an_option() -> None:

@@ -31,9 +31,12 @@ class Listener:
         self._pattern = pattern
         self.heard: defaultdict[str, list[int]] = defaultdict(list)
 
+    async def open(self) -> None:
+        """Subscribe; what is published before is not heard."""
+        await self._pubsub.psubscribe(self._pattern)
+
     async def listen(self) -> None:
         """Listen until it is cancelled."""
-        await self._pubsub.psubscribe(self._pattern)
         while True:
             message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=1.0)
             if message is not None:

@@ -162,6 +162,7 @@ class _Show:
         stack.callback(plant.kill_all)
         show = cls(options, made, record=record, plant=plant, clients=clients, server=server)
         stack.push_async_callback(show.listener.aclose)
+        await show.listener.open()
         return show
 
     def beside(self, say: Callable[[str], None]) -> list[Coroutine[object, object, None]]:

@@ -54,8 +54,11 @@ class Remains:
             return not any(pipeline.execute())
 
     def progress(self) -> str:
-        """Return something that changes when a job comes or goes."""
-        return f"{sorted(self.bodies())} {self.settled()}"
+        """Return something that changes when a job comes, goes, or takes its worker down."""
+        crashes = [
+            self._read("HGETALL", self._clients.keys.queue(line, "crashes")) for line in self._lines
+        ]
+        return f"{sorted(self.bodies())} {self.settled()} {crashes}"
 
     def settled(self) -> tuple[int, int]:
         """Return how many jobs all queues have settled as done and as failed, in an hour."""

@@ -159,9 +159,10 @@ def _check(where: str, made: SupervisorSettings) -> None:
     groups = 1 if made.balance == "off" else len(made.queue)
     least = made.min_processes if made.balance == "auto" else 1
     if groups * least > most:
+        word = "max_processes" if made.max_processes else "processes"
         raise ConfigurationError(
-            f"{where}: {groups} queues need at least {groups * least} processes, and {most} are "
-            "allowed: raise max_processes, or set balance = 'off'"
+            f"{where}: {groups} queues need {groups * least} processes or more, and {word} is "
+            f"{most}: raise it, or set balance = 'off', so that each process serves all of them"
         )
     if made.min_slots > made.concurrency:
         raise ConfigurationError(

@@ -91,7 +91,7 @@ def test_row_56_a_block_of_horizon_is_understood_with_its_keys_in_snake_case(
         ("shift = 1.5", "shift must be a whole number"),
         ("shift = true", "shift must be a whole number"),
         ("nice = 20", "nice must be a whole number from -20 to 19"),
-        ("max_processes = 1", "2 queues need at least 2 processes, and 1 are allowed"),
+        ("max_processes = 1", "2 queues need 2 processes or more, and max_processes is 1"),
         ("max_processes = 9\nmin_slots = 20", "min_slots is 20, and concurrency only 10"),
         ("max_processes = 9\nqueue = []", "must name its queues"),
     ],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -180,12 +181,19 @@ def _details(fields: Mapping[str, object], message: str) -> str:
         if name not in skipped
         and not name.endswith("_")
         and value is not None
-        and str(value) not in message
+        and not _says(message, f"{value:g}" if isinstance(value, float) else str(value))
     ]
     duration = fields.get("dur_ms")
-    if isinstance(duration, int | float) and str(duration) not in message:
-        found.insert(0, f"in {duration:g} ms")
+    if isinstance(duration, int | float) and f" {duration:g} ms" not in message:
+        # A job's message may end with another time: "next try in 1 s".
+        is_job = str(fields.get("event", "")).startswith("job_")
+        found.insert(0, f"({duration:g} ms)" if is_job else f"in {duration:g} ms")
     return " ".join(found)
+
+
+def _says(message: str, value: str) -> bool:
+    """Whether `value` stands in `message`, and not only inside of a word or number of it."""
+    return re.search(rf"(?<![\w.]){re.escape(value)}(?![\w.]*\w)", message) is not None
 
 
 def _after(tag: str, message: str) -> str:

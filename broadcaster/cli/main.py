@@ -78,6 +78,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="broadcaster-server", message="%(package)s %(version)s")
 def broadcaster() -> None:
     """Real-time broadcasting for Python backends."""
 

@@ -75,6 +75,14 @@ class Batch:
     def __init__(self, record: BatchRecord) -> None:
         self.record = record
 
+    def __repr__(self) -> str:
+        """Say how far it was."""
+        state = "cancelled" if self.cancelled else "finished" if self.finished else "running"
+        named = f" {self.name!r}" if self.name else ""
+        failed = f", {self.failed_jobs} failed" if self.failed_jobs else ""
+        counts = f"{self.processed_jobs} of {self.total_jobs} done{failed}"
+        return f"<Batch {self.id}{named} {state}, {counts}>"
+
     @property
     def id(self) -> str:
         """32 hex digits."""

@@ -63,6 +63,11 @@ class PreparedJob:
     job: Job
     options: JobOptions
 
+    def __repr__(self) -> str:
+        """Return the job's; options of its own are marked, not told."""
+        own = "" if self.options == self.job.options else ".with_options(...)"
+        return f"{self.job!r}{own}"
+
     def dispatch(self) -> str | Skipped:
         """Queue it; see `Job.dispatch`."""
         return _dispatch(self)
@@ -76,6 +81,8 @@ def prepared(job: Job | PreparedJob, **given: Unpack[DispatchOptions]) -> Prepar
     """Return `job` with its class's options, changed by `given`."""
     if isinstance(job, PreparedJob):
         return PreparedJob(job.job, with_options(job.options, given)) if given else job
+    if isinstance(job, type):
+        raise TypeError(f"{job.__name__} is a class; a job is made of it: {job.__name__}(...)")
     return PreparedJob(job, with_options(job.options, given) if given else job.options)
 
 

@@ -98,6 +98,10 @@ class RateLimited:
         self._count = count
         self._drop = drop
 
+    def __repr__(self) -> str:
+        """Say which limit."""
+        return f"{type(self).__name__}({self._name!r})"
+
     async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
         """Run `next`, or put `job` off."""
         limits = [(self._key(one), one) for one in _as_limits(self._named()(job))]
@@ -152,6 +156,11 @@ class Throttle:
         self._limit = Limit(allow=allow, every=every)
         self._count = count
         self._drop = drop
+
+    def __repr__(self) -> str:
+        """Say how much of what."""
+        key, one = self._key.partition(":")[2], self._limit
+        return f"Throttle({key!r}, allow={one.allow}, every={one.seconds:g})"
 
     async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
         """Run `next`, or put `job` off."""

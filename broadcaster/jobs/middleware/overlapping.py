@@ -63,6 +63,10 @@ class WithoutOverlapping:
         self._count = count
         self._drop = drop
 
+    def __repr__(self) -> str:
+        """Say which key."""
+        return f"WithoutOverlapping({self._key!r})"
+
     async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
         """Run `next` under the lock, or put `job` off."""
         running = require_current_job("WithoutOverlapping")

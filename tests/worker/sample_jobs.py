@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,6 +155,14 @@ def hang_in_process(path: str) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     Path(path).write_text(f"{os.getpid()} {child.pid}", encoding="utf-8")
     time.sleep(60)
+
+
+@job(timeout=60)
+def hold_the_interpreter_in_process(path: str) -> None:
+    """As `hang_in_process`, in C code that lets no other thread run."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Path(path).write_text(f"{os.getpid()} {child.pid}", encoding="utf-8")
+    re.match(r"(a+)+$", "a" * 60 + "b")
 
 
 @job(timeout=20)

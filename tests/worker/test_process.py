@@ -21,10 +21,13 @@ from tests.worker.sample_jobs import (
     fail_in_process,
     give_up_in_process,
     hang_in_process,
+    hold_the_interpreter_in_process,
     write_in_process,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broadcaster.jobs.job import Job
     from tests.worker.worker_world import WorkerWorld
 
@@ -136,9 +139,13 @@ async def test_cancelling_kills_it(tmp_path: Path) -> None:
     await eventually(lambda: not any(is_alive(pid) for pid in pids))
 
 
-async def test_it_ends_when_its_worker_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hang", [hang_in_process, hold_the_interpreter_in_process])
+async def test_it_ends_when_its_worker_is_killed(
+    tmp_path: Path, hang: Callable[[str], Job]
+) -> None:
+    """With what it has started, and even if none of its threads gets to run."""
     path = tmp_path / "pids"
-    job = body(hang_in_process(str(path)))
+    job = body(hang(str(path)))
     worker = await asyncio.create_subprocess_exec(
         sys.executable, "-c", WORKER, json.dumps(sys.path), job.decode(), *MODULES
     )

@@ -126,7 +126,11 @@ LAZY_IMPORTS = (
     # pytest loads it into every suite of every project that has broadcaster installed.
     "broadcaster.testing.plugin",
 )
-READS_ENVIRONMENT = ("broadcaster.settings", "broadcaster.settings_sources")
+READS_ENVIRONMENT = (
+    "broadcaster.settings",
+    "broadcaster.settings_sources",
+    "broadcaster.integrations.django_setup",  # Django's own variable, which only it reads
+)
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base", "misc"})
 
 

@@ -24,18 +24,35 @@ print(apps.ready, apps.get_app_config("broadcaster").name)
 """
 
 
-def test_importing_it_sets_django_up(tmp_path: Path) -> None:
-    (tmp_path / "shop_settings.py").write_text(SETTINGS, encoding="utf-8")
+MANAGE = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop_settings")'
 
-    done = subprocess.run(
+
+def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "shop_settings.py").write_text(SETTINGS, encoding="utf-8")
+    others = {name: said for name, said in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    return subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM],
-        cwd=tmp_path,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "shop_settings"},
+        cwd=folder,
+        env=others | environment,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_without_the_variable_a_manage_py_says_which_settings(tmp_path: Path) -> None:
+    (tmp_path / "manage.py").write_text(MANAGE, encoding="utf-8")
+
+    assert run(tmp_path).stdout.split() == ["True", "broadcaster.integrations.django"]
+
+
+def test_without_either_it_says_so(tmp_path: Path) -> None:
+    assert "DJANGO_SETTINGS_MODULE is not set" in run(tmp_path).stderr
+
+
+def test_importing_it_sets_django_up(tmp_path: Path) -> None:
+    done = run(tmp_path, DJANGO_SETTINGS_MODULE="shop_settings")
 
     assert done.stderr == ""
     assert done.stdout.split() == ["True", "broadcaster.integrations.django"]

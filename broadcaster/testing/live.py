@@ -270,12 +270,19 @@ def _opened_as_current(live: LiveQueue) -> Generator[None]:
 
 
 def _blocking(verb: str, work: Coroutine[Any, Any, int]) -> int:
+    if _in_a_loop():
+        work.close()
+        raise RuntimeError(f"an event loop is running here: await a{verb}()")
+    return asyncio.run(work)
+
+
+def _in_a_loop() -> bool:
+    # Apart from what runs then, whose errors would be told as if they came out of this one.
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
-    work.close()
-    raise RuntimeError(f"an event loop is running here: await a{verb}()")
+        return False
+    return True
 
 
 def _on_one_server(settings: Settings) -> Settings:

@@ -199,7 +199,7 @@ def explain_exit(code: int, last_words: Sequence[str]) -> str:
     else:
         how = f"ended with exit code {code}"
     said = next((line for line in reversed(last_words) if line.strip()), "")
-    return f"{how}: {said}" if said else how
+    return f"{how}: {said}" if said and code else how  # 0 has no reason to tell
 
 
 def last_said(last_words: Sequence[str]) -> str:

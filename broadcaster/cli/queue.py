@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 import sys
 import time
 from contextlib import contextmanager
@@ -119,9 +117,10 @@ def monitor(
     as_json: bool,
 ) -> None:
     """
-    Exit with 1 if one of these queues is busy, after telling listeners of QueueBusy.
+    Exit with 1 if one of these queues is busy.
 
-    Meant for cron. Modules of the `imports` setting are imported for their listeners.
+    Meant for cron. Listeners to QueueBusy are told of each; modules of the `imports` setting
+    are imported for them.
     """
     from broadcaster.jobs.announcing import announce
     from broadcaster.jobs.lifecycle import QueueBusy
@@ -170,13 +169,10 @@ def monitor(
 @_connection
 def pause(name: str, seconds: float | None, by: str, connection: str) -> None:
     """Let the jobs of QUEUE wait; those that run go on to their end."""
-    from broadcaster.jobs.announcing import announce
-    from broadcaster.jobs.lifecycle import QueuePaused
+    from broadcaster.jobs.pausing import pause_served
 
     with _open(connection) as operations:
-        for part in operations.parts(name):
-            operations.admin.pause(part, seconds, by or _who())
-    announce(QueuePaused(connection_name=operations.connection, queue=name, ttl=seconds))
+        pause_served(operations.served, name, seconds, by)
     ends = "until `broadcaster queue resume`" if seconds is None else f"for {seconds:g} s"
     click.echo(f"{plain(name)} is paused {ends}")
 
@@ -186,16 +182,11 @@ def pause(name: str, seconds: float | None, by: str, connection: str) -> None:
 @_connection
 def resume(name: str, connection: str) -> None:
     """Let a paused queue go on."""
-    from broadcaster.jobs.announcing import announce
-    from broadcaster.jobs.lifecycle import QueueResumed
+    from broadcaster.jobs.pausing import resume_served
 
     with _open(connection) as operations:
-        resumed = [operations.admin.resume(part) for part in operations.parts(name)]
-    if not any(resumed):
-        click.echo(f"{plain(name)} was not paused")
-        return
-    announce(QueueResumed(connection_name=operations.connection, queue=name))
-    click.echo(f"{plain(name)} goes on")
+        resumed = resume_served(operations.served, name)
+    click.echo(f"{plain(name)} goes on" if resumed else f"{plain(name)} was not paused")
 
 
 @queue.command()
@@ -203,9 +194,13 @@ def resume(name: str, connection: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_connection
 def clear(name: str, connection: str, *, yes: bool) -> None:
-    """Forget all jobs of QUEUE that wait, delayed ones too; running and failed ones stay."""
+    """
+    Forget the jobs of QUEUE that wait.
+
+    Delayed ones too; running and failed ones stay.
+    """
     with _open(connection) as operations:
-        parts = operations.known_parts(name)
+        parts = operations.parts(name)
         if not yes:
             sizes = [operations.queue.sizes(part) for part in parts]
             waiting = sum(size.ready + size.delayed for size in sizes)
@@ -219,7 +214,11 @@ def clear(name: str, connection: str, *, yes: bool) -> None:
 @queue.command()
 @_connection
 def restart(connection: str) -> None:
-    """Ask all workers to finish what they run and stop, so that they start with new code."""
+    """
+    Have all workers finish their jobs and stop.
+
+    What keeps them running starts them again, with the code of today.
+    """
     with _open(connection) as operations:
         count = len(operations.fleet.workers())
         operations.fleet.restart()
@@ -227,14 +226,6 @@ def restart(connection: str) -> None:
         f"asked {counted(count, 'worker')} to stop when their jobs are done; "
         "what keeps them running starts them again"
     )
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # nobody of this number is known
-        user = "?"
-    return f"{user}@{socket.gethostname()}"
 
 
 @contextmanager

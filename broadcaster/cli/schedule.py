@@ -97,7 +97,11 @@ def list_entries(modules: tuple[str, ...], count: int, *, as_json: bool) -> None
 @click.argument("name")
 @_modules
 def test(name: str, modules: tuple[str, ...]) -> None:
-    """Queue the scheduled job NAME now, as if it were due; it changes nothing else."""
+    """
+    Queue the scheduled job NAME now.
+
+    As if it were due; it changes nothing else.
+    """
     application, entries = _open(modules)
     found = [entry for entry in entries if name in (entry.name, entry.job.options.name)]
     if len(found) != 1:

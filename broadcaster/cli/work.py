@@ -168,6 +168,8 @@ def work(
     if tether is not None:
         tether.start()
     import_jobs(names)
+    if settings.debug and not chosen.queue:
+        _warn_of_unserved(options)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         reason, threads = runner.run(_work(settings, chosen, options, tether))
     leave(reason, threads)
@@ -188,6 +190,22 @@ def chosen_settings(settings: Settings, pool: str, given: dict[str, Any]) -> Wor
 
     line = {name: getattr(settings.worker, name) for name in given}
     return dataclasses.replace(find_pool(settings, pool), **line)
+
+
+def _warn_of_unserved(options: WorkerOptions) -> None:
+    """Say in development which queues nobody listed; their jobs would wait in silence."""
+    from broadcaster.jobs.registry import registry
+
+    unserved = [one for one in registry.queues(options.connection) if one not in options.queues]
+    if unserved:
+        shown = ", ".join(unserved)
+        logger.warning(
+            "jobs here go to queues that this worker does not serve: %s; list them all as `queue` "
+            "under [worker] in broadcaster.toml, or start: broadcaster work --queue %s",
+            shown,
+            ",".join(unserved),
+            extra={"event": "unserved"},
+        )
 
 
 def leave(reason: ExitReason, threads: int) -> NoReturn:

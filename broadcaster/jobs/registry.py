@@ -66,6 +66,12 @@ class Registry:
         """Return all names, sorted."""
         return sorted(self._jobs)
 
+    def queues(self, connection: str) -> list[str]:
+        """Return the queues that jobs of this connection name, sorted."""
+        all_of_them = [job.options for job in self._jobs.values()]
+        mine = [one for one in all_of_them if (one.connection or "default") == connection]
+        return sorted({one.queue for one in mine if one.queue})
+
 
 registry = Registry()
 """The jobs of this process: `Job` subclasses and `@job` functions enter when defined."""

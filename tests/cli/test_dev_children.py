@@ -191,5 +191,6 @@ def test_what_is_no_record_is_a_plain_line(line: bytes) -> None:
 
 def test_the_reason_of_an_end_is_its_last_line() -> None:
     assert explain_exit(78, ["Traceback", "no Redis", ""]) == "ended with exit code 78: no Redis"
+    assert explain_exit(0, ["some output of a job"]) == "ended with exit code 0"
     assert explain_exit(-9, []) == "ended by SIGKILL"
     assert explain_exit(-64, []) == "ended by SIGRTMAX"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 GRACE = 5.0
+AWAY = 60.0
 STOP_SECONDS = 30.0
 WORKLOAD = "tests.chaos.workload"
 _ALL = "critical,broadcasts,default,low"
@@ -172,7 +173,9 @@ class Plant:
     async def _start(self, seat: Seat) -> None:
         seat.generation += 1
         seat.asked = seat.frozen = False
-        options = (*MANNERS[seat.number % len(MANNERS)], "--grace", str(GRACE), "--json")
+        # Should this process be killed, its server ends, and then what has no server.
+        ends = ("--grace", str(GRACE), "--max-away", str(AWAY))
+        options = (*MANNERS[seat.number % len(MANNERS)], *ends, "--json")
         mine = {SERVER: self.record_url, WORKER: seat.worker}
         with seat.log.open("ab") as log:
             seat.process = await asyncio.create_subprocess_exec(

@@ -40,7 +40,7 @@ async def test_every_promise_is_kept_while_workers_are_killed(tmp_path: Path) ->
         pause=(0.2, 0.5),
         gentle=0.15,
         cold=0.15,
-        max_crashes=4,
+        max_crashes=3,
     )
     told: list[str] = []
 

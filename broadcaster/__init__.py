@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from broadcaster.jobs.function import job
     from broadcaster.jobs.injection import provide, provided
     from broadcaster.jobs.job import Job
+    from broadcaster.jobs.pausing import apause_queue, aresume_queue, pause_queue, resume_queue
     from broadcaster.jobs.pending_batch import batch
     from broadcaster.jobs.references import Ref
     from broadcaster.jobs.running import CurrentJob, current_job
@@ -141,6 +142,10 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "Skipped",
     "Ref",
     "after_commit",
+    "pause_queue",
+    "apause_queue",
+    "resume_queue",
+    "aresume_queue",
     "TrackedJob",
     "job_status",
     "ajob_status",
@@ -217,6 +222,7 @@ _HOMES = {
     "broadcaster.jobs.chain": ("chain",),
     "broadcaster.jobs.batch": ("find_batch", "afind_batch", "Batch"),
     "broadcaster.jobs.pending_batch": ("batch",),
+    "broadcaster.jobs.pausing": ("pause_queue", "apause_queue", "resume_queue", "aresume_queue"),
     "broadcaster.jobs.bus": ("Skipped",),
     "broadcaster.jobs.references": ("Ref",),
     "broadcaster.jobs.after_commit": ("after_commit",),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
     from broadcaster.contracts.batches import Batches
     from broadcaster.contracts.completed import CompletedJobs
-    from broadcaster.contracts.connections import QueueConnection
+    from broadcaster.contracts.connections import QueueConnection, ServedConnection
     from broadcaster.contracts.job_status import JobStatuses
     from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.publisher import Publisher
@@ -99,6 +99,15 @@ class Application(Protocol):
 
         Raises `NotConfigured` if the settings have no connection of this name, or it lacks
         what it needs.
+        """
+        ...
+
+    def served(self, name: str | None = None) -> ServedConnection:
+        """
+        Return what handles the queues of a connection from outside; None is that of ``[queue]``.
+
+        Raises `ConfigurationError` if there is none of this name, or its jobs wait nowhere, and
+        `NotConfigured` without a Redis server.
         """
         ...
 

@@ -9,6 +9,7 @@ from broadcaster.protocol.lanes import LANES
 
 if TYPE_CHECKING:
     from broadcaster.contracts.queue import Queue
+    from broadcaster.contracts.queue_admin import QueueAdmin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,4 +30,20 @@ class QueueConnection:
     queue: Queue
     default_queue: str = "default"
     after_commit: bool = False
+    lanes: int = LANES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedConnection:
+    """
+    A queue connection that workers serve, as it is handled from outside.
+
+    Attributes:
+        name: its own; a ``failover`` connection is handled as the one that it prefers.
+        admin: handles its queues.
+        lanes: of each of its queues.
+    """
+
+    name: str
+    admin: QueueAdmin
     lanes: int = LANES

@@ -64,17 +64,36 @@ class QueueStats:
 
 class QueueAdmin(Protocol):
     """
-    Handling queues from outside; all methods block, and raise as those of `Queue`.
+    Handling queues from outside; raises as `Queue` does, and blocks but for the coroutines.
 
-    A queue with lanes is handled lane by lane (`broadcaster.protocol.lanes`).
+    Pauses hold a queue with all its lanes; the rest is done lane by lane
+    (`broadcaster.protocol.lanes`).
     """
 
-    def pause(self, queue: str, seconds: float | None = None, by: str = "") -> None:
-        """Reserve nothing of `queue` from now on, for `seconds` or until `resume`."""
+    def pause(
+        self, queue: str, seconds: float | None = None, by: str = "", *, lanes: int = 0
+    ) -> None:
+        """
+        Reserve nothing of `queue` from now on, for `seconds` or until `resume`.
+
+        Args:
+            by: who wants it, for those who look.
+            lanes: that it has, used or not; those that were used are held in any case.
+        """
         ...
 
-    def resume(self, queue: str) -> bool:
+    async def apause(
+        self, queue: str, seconds: float | None = None, by: str = "", *, lanes: int = 0
+    ) -> None:
+        """Pause from a coroutine; see `pause`."""
+        ...
+
+    def resume(self, queue: str, *, lanes: int = 0) -> bool:
         """End a pause at once; False if there was none."""
+        ...
+
+    async def aresume(self, queue: str, *, lanes: int = 0) -> bool:
+        """End a pause from a coroutine; see `resume`."""
         ...
 
     def paused(self, queue: str) -> Pause | None:

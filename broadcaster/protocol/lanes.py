@@ -24,7 +24,16 @@ LANES = 16
 """Lanes of a queue, unless it is set; at most `MAX_LANES`."""
 MAX_LANES = 256
 
+QUEUE_PATTERN = r"[-A-Za-z0-9_.@]{1,128}(#(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]))?"
+"""What the name of a queue, or of a lane of one, looks like."""
+
+_QUEUE = re.compile(QUEUE_PATTERN)
 _LANE = re.compile(r"([^#]+)#(0|[1-9][0-9]{0,2})")
+
+
+def is_queue(name: str) -> bool:
+    """Whether a queue, or a lane of one, may have this name."""
+    return _QUEUE.fullmatch(name) is not None
 
 
 def lane_of(key: str, lanes: int = LANES) -> int:
@@ -40,6 +49,20 @@ def lane_name(queue: str, lane: int) -> str:
 def lane_names(queue: str, lanes: int = LANES) -> list[str]:
     """Return the names of all lanes of `queue`, in order."""
     return [lane_name(queue, lane) for lane in range(lanes)]
+
+
+def parts_of(queue: str, lanes: int, known: Iterable[str]) -> list[str]:
+    """
+    Return what has to be handled for all of `queue` to be: itself and its lanes; of a lane, itself.
+
+    Args:
+        lanes: that it has now, used or not.
+        known: queues and lanes that were pushed to: it may have had more lanes once.
+    """
+    if split_lane(queue)[1] is not None:
+        return [queue]
+    once = (name for name in known if split_lane(name)[0] == queue)
+    return list(dict.fromkeys([queue, *lane_names(queue, lanes), *once]))
 
 
 def ordered_queue(queue: str, key: str, lanes: int = LANES) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.apps import App
     from broadcaster.contracts.batches import Batches
     from broadcaster.contracts.completed import CompletedJobs
-    from broadcaster.contracts.connections import QueueConnection
+    from broadcaster.contracts.connections import QueueConnection, ServedConnection
     from broadcaster.contracts.job_status import JobStatuses
     from broadcaster.contracts.limits import Limiter, Locks
     from broadcaster.contracts.publisher import Publisher
@@ -118,6 +118,10 @@ class Backend:
     def connection(self, name: str | None = None) -> QueueConnection:
         """See `Application.connection`."""
         return self._connections.find(name)
+
+    def served(self, name: str | None = None) -> ServedConnection:
+        """See `Application.served`."""
+        return self._connections.served(name)
 
     @property
     def batches(self) -> Batches:

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from broadcaster.contracts.connections import QueueConnection
+from broadcaster.contracts.connections import QueueConnection, ServedConnection
 from broadcaster.drivers.failover import FailoverQueue, Fallback
 from broadcaster.drivers.registry import QUEUES, load
 from broadcaster.errors import NotConfigured
@@ -18,7 +18,7 @@ from broadcaster.protocol.channels import shown
 from broadcaster.protocol.payload import decode_payload
 from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings import ConnectionSettings
-from broadcaster.settings_queues import DEFAULT_CONNECTION
+from broadcaster.settings_queues import DEFAULT_CONNECTION, served_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +63,21 @@ class QueueConnections:
             if known is None:
                 known = self._opened[name] = self._open(name)
             return known
+
+    def served(self, name: str | None = None) -> ServedConnection:
+        """
+        Return what handles the queues of a connection from outside; None is that of ``[queue]``.
+
+        Raises:
+            ConfigurationError: there is none of this name, or its jobs do not wait in Redis.
+            NotConfigured: no server is configured.
+        """
+        from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
+
+        found, said = served_connection(name or "", self._settings.queue, self._settings.queues)
+        with self._lock:
+            server = self.server(said.redis_url)
+        return ServedConnection(name=found, admin=RedisQueueAdmin(server), lanes=said.lanes)
 
     def close(self) -> None:
         """Close the connections to servers of their own that were opened without a loop."""

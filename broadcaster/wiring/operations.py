@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from broadcaster.contracts.connections import ServedConnection
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
-from broadcaster.protocol.lanes import lane_names, split_lane
+from broadcaster.protocol.lanes import is_queue, parts_of, split_lane
 from broadcaster.settings_queues import served_connection
 from broadcaster.supervisor.backlog import Backlog, Reading, backlogs
 from broadcaster.wiring.failed_stores import FailedStores, servers
@@ -61,23 +62,20 @@ class Operations(NamedTuple):
         known = self.queue.queues()
         counts = self.failed.counts() if archived and self.failed is not None else {}
         told = self.fleet.workers() if workers is None else workers
-        served = {queue for worker in told for queue in worker.queues}
+        served = {queue for worker in told for queue in worker.queues if is_queue(queue)}
         wanted = set(names) or {split_lane(name)[0] for name in known} | served
         parts = [name for name in known if split_lane(name)[0] in wanted]
         every = dict.fromkeys([*parts, *sorted(wanted)])
         return backlogs([self._read(name, counts.get(name, 0)) for name in every], told)
 
-    def parts(self, queue: str) -> list[str]:
-        """Return `queue` and all its lanes, also those without a job; of a lane, itself."""
-        if split_lane(queue)[1] is not None:
-            return [queue]
-        # It may have had more of them once.
-        known = [name for name in self.queue.queues() if split_lane(name)[0] == queue]
-        return list(dict.fromkeys([queue, *lane_names(queue, self.lanes), *known]))
+    @property
+    def served(self) -> ServedConnection:
+        """The connection, for those who handle its queues."""
+        return ServedConnection(name=self.connection, admin=self.admin, lanes=self.lanes)
 
-    def known_parts(self, queue: str) -> list[str]:
-        """Return `queue` and those of its lanes that were pushed to."""
-        return [name for name in self.parts(queue) if name in {queue, *self.queue.queues()}]
+    def parts(self, queue: str) -> list[str]:
+        """Return `queue` and those of its lanes that were pushed to; of a lane, itself."""
+        return parts_of(queue, 0, self.queue.queues())
 
     def _read(self, name: str, archived: int) -> Reading:
         sizes = self.queue.sizes(name)

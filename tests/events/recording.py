@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from broadcaster.contracts.application import BroadcastRules
 from broadcaster.contracts.apps import App
-from broadcaster.contracts.connections import QueueConnection
+from broadcaster.contracts.connections import QueueConnection, ServedConnection
 from broadcaster.drivers.null import NullLimiter, NullLocks
 from broadcaster.drivers.sync import SyncQueue
 from broadcaster.drivers.sync_batches import SyncBatches
@@ -51,6 +51,9 @@ class RecordingApplication:
 
     def connection(self, name: str | None = None) -> QueueConnection:
         return QueueConnection(name=name or "default", queue=self.queue)
+
+    def served(self, name: str | None = None) -> ServedConnection:
+        raise NotConfigured("no server")
 
     @property
     def batches(self) -> Batches:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from broadcaster.contracts.application import BroadcastRules
 from broadcaster.contracts.batches import Marked
-from broadcaster.contracts.connections import QueueConnection
+from broadcaster.contracts.connections import QueueConnection, ServedConnection
 from broadcaster.contracts.limits import Allowance
 from broadcaster.contracts.queue import Pushed
 from broadcaster.drivers.null import NullLimiter, NullLocks
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from broadcaster.contracts.limits import LockOwner
     from broadcaster.contracts.queue import NewJob, Queue
+    from broadcaster.contracts.queue_admin import QueueAdmin
 
 
 class RecordingQueue:
@@ -104,6 +105,37 @@ class ReopeningBatches(SyncBatches):
         return [0, 2]
 
 
+class RecordingPauses:
+    """The pausing half of `broadcaster.contracts.queue_admin.QueueAdmin`."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.held: set[str] = set()
+        self.failure: Exception | None = None
+
+    def pause(
+        self, queue: str, seconds: float | None = None, by: str = "", *, lanes: int = 0
+    ) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.calls.append(("pause", queue, seconds, by, lanes))
+        self.held.add(queue)
+
+    async def apause(
+        self, queue: str, seconds: float | None = None, by: str = "", *, lanes: int = 0
+    ) -> None:
+        self.pause(queue, seconds, by, lanes=lanes)
+
+    def resume(self, queue: str, *, lanes: int = 0) -> bool:
+        self.calls.append(("resume", queue, lanes))
+        was = queue in self.held
+        self.held.discard(queue)
+        return was
+
+    async def aresume(self, queue: str, *, lanes: int = 0) -> bool:
+        return self.resume(queue, lanes=lanes)
+
+
 class JobsApplication:
     """The parts of `broadcaster.contracts.application.Application` that jobs use."""
 
@@ -120,6 +152,7 @@ class JobsApplication:
         self.locks = RecordingLocks()
         self.limiter = RecordingLimiter()
         self.queue = cast("Queue", self.recorded)
+        self.pauses = RecordingPauses()
 
     def connection(self, name: str | None = None) -> QueueConnection:
         self.connections.append(name)
@@ -128,6 +161,12 @@ class JobsApplication:
             queue=self.queue,
             after_commit=self.after_commit,
             lanes=self.lanes,
+        )
+
+    def served(self, name: str | None = None) -> ServedConnection:
+        self.connections.append(name)
+        return ServedConnection(
+            name=name or "default", admin=cast("QueueAdmin", self.pauses), lanes=self.lanes
         )
 
     def close(self) -> None: ...

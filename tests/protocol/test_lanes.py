@@ -6,10 +6,12 @@ import pytest
 
 from broadcaster.protocol.lanes import (
     by_lane,
+    is_queue,
     lane_name,
     lane_names,
     lane_of,
     ordered_queue,
+    parts_of,
     split_lane,
 )
 
@@ -33,9 +35,26 @@ def test_names_of_lanes_can_be_read_back() -> None:
     assert split_lane(lane_name("b", 15)) == ("b", 15)
 
 
+def test_all_of_a_queue_is_itself_and_the_lanes_that_it_has_or_had() -> None:
+    known = ["a#1", "b", "b#9", "b#0", "bb#1"]
+    assert parts_of("b", 2, known) == ["b", "b#0", "b#1", "b#9"]
+    assert parts_of("b#9", 2, known) == ["b#9"]
+    assert parts_of("new", 0, known) == ["new"]
+
+
 @pytest.mark.parametrize("name", ["b", "b#", "b#01", "b#-1", "b#256", "#1", "b#1#2", "b#x"])
 def test_other_names_are_no_lanes(name: str) -> None:
     assert split_lane(name) == (name, None)
+
+
+@pytest.mark.parametrize("name", ["mail", "a.b-c_d@e", "q#0", "q#255", "q" * 128])
+def test_queues_and_lanes_may_have_these_names(name: str) -> None:
+    assert is_queue(name)
+
+
+@pytest.mark.parametrize("name", ["", "a}b", "a b", "a\n", "q#256", "q#01", "q#", "é", "q" * 129])
+def test_queues_may_not_have_these_names(name: str) -> None:
+    assert not is_queue(name)
 
 
 def test_channels_keep_their_order_within_a_lane() -> None:

@@ -5,10 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.queue_admin import MAX_CLASSES, Pause, QueueStats
+from broadcaster.drivers.redis.queue import list_queues
 from broadcaster.drivers.redis.queue_stats import fields_of, rates, runtimes, seconds_of
 from broadcaster.drivers.redis.queue_wire import Argument, hint_of, queue_keys, to_ms
-from broadcaster.drivers.redis.scripts_loader import arun, load_behind, load_script, read, run
+from broadcaster.drivers.redis.scripts_loader import (
+    Call,
+    aread,
+    arun,
+    arun_many,
+    load_behind,
+    load_script,
+    read,
+    run,
+    run_many,
+)
 from broadcaster.drivers.redis.stored_numbers import number, pause_end, unix_seconds
+from broadcaster.protocol.lanes import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,8 +28,10 @@ if TYPE_CHECKING:
     from broadcaster.drivers.redis.client import RedisClients
 
 _PAUSE_KEYS = ["meta", "ready", "suspects", "notify"]
-_DROP_KEYS = ["jobs", "ready", "delayed", "suspects", "attempts", "crashes", "reserved", "held"]
-_DROP_KEYS += ["meta", "outbox", "outbox_due", "notify"]
+_DROP_KEYS = [
+    *("jobs", "ready", "delayed", "suspects", "attempts", "crashes", "reserved", "held"),
+    *("meta", "outbox", "outbox_due", "notify"),
+]
 _TELL_KEYS = ["runtimes:0", "runtimes:1"]
 _CANCEL_PAGE = 100
 
@@ -28,14 +42,29 @@ class RedisQueueAdmin:
     def __init__(self, clients: RedisClients) -> None:
         self._clients = clients
 
-    def pause(self, queue: str, seconds: float | None = None, by: str = "") -> None:
-        """See `QueueAdmin.pause`."""
-        milliseconds = 0 if seconds is None else max(1, to_ms(seconds))
-        self._run("pause", queue, _PAUSE_KEYS, "pause", hint_of(queue), milliseconds, by)
+    def pause(
+        self, queue: str, seconds: float | None = None, by: str = "", *, lanes: int = 0
+    ) -> None:
+        """See `QueueAdmin.pause`; in two round trips."""
+        calls = self._pauses(parts_of(queue, lanes, list_queues(self._clients)), seconds, by)
+        run_many(self._clients.sync, calls, repeat_lost=True)
 
-    def resume(self, queue: str) -> bool:
-        """See `QueueAdmin.resume`."""
-        return bool(self._run("pause", queue, _PAUSE_KEYS, "resume", hint_of(queue), 0, ""))
+    async def apause(
+        self, queue: str, seconds: float | None = None, by: str = "", *, lanes: int = 0
+    ) -> None:
+        """See `QueueAdmin.pause`; in two round trips."""
+        calls = self._pauses(parts_of(queue, lanes, await self._known()), seconds, by)
+        await arun_many(self._clients.aio, calls, repeat_lost=True)
+
+    def resume(self, queue: str, *, lanes: int = 0) -> bool:
+        """See `QueueAdmin.resume`; in two round trips."""
+        calls = self._resumptions(parts_of(queue, lanes, list_queues(self._clients)))
+        return any(run_many(self._clients.sync, calls, repeat_lost=True))
+
+    async def aresume(self, queue: str, *, lanes: int = 0) -> bool:
+        """See `QueueAdmin.resume`; in two round trips."""
+        calls = self._resumptions(parts_of(queue, lanes, await self._known()))
+        return any(await arun_many(self._clients.aio, calls, repeat_lost=True))
 
     def paused(self, queue: str) -> Pause | None:
         """See `QueueAdmin.paused`."""
@@ -89,7 +118,20 @@ class RedisQueueAdmin:
         args = (hint_of(queue), *job_ids)
         return run(self._clients.sync, script, keys, args, repeat_lost=True)
 
-    def _run(self, verb: str, queue: str, suffixes: Sequence[str], *args: Argument) -> Any:
-        keys = queue_keys(self._clients.keys, queue, suffixes)
-        script = load_script(f"queue_{verb}")
-        return run(self._clients.sync, script, keys, args, repeat_lost=True)
+    async def _known(self) -> list[str]:
+        (names,) = await aread(
+            self._clients.aio, [("SMEMBERS", self._clients.keys.queues("names"))]
+        )
+        return sorted(name.decode() for name in names)
+
+    def _pauses(self, queues: Sequence[str], seconds: float | None, by: str) -> list[Call]:
+        milliseconds = 0 if seconds is None else max(1, to_ms(seconds))
+        return [self._call(queue, "pause", hint_of(queue), milliseconds, by) for queue in queues]
+
+    def _resumptions(self, queues: Sequence[str]) -> list[Call]:
+        return [self._call(queue, "resume", hint_of(queue), 0, "") for queue in queues]
+
+    def _call(self, queue: str, *args: Argument) -> Call:
+        return Call(
+            load_script("queue_pause"), queue_keys(self._clients.keys, queue, _PAUSE_KEYS), args
+        )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from broadcaster.contracts.stores import FailedJob
 
 HIDDEN = "(hidden)"
+MAX_DEPTH = 60
+DEEPER = "(more, nested too deep to be shown)"
 _LABEL, _ERROR, _LEAST_ERROR = 10, 160, 40
 _SECRET = re.compile(
     r"passw|secret|token|credential|authori[sz]ation|api_?key|private_?key|cookie|session"
@@ -72,7 +74,7 @@ def list_lines(jobs: Sequence[FailedJob], style: Style) -> list[str]:
     room = max(_LEAST_ERROR, style.width - 2 * _LEAST_ERROR) if style.width else _ERROR
     columns = [
         Column("failed at", [Cell(str(each["failed_at"])[:19]) for each in told], 5),
-        Column("id", [Cell(job.id) for job in jobs]),
+        Column("id", [Cell(plain(job.id)) for job in jobs]),
         Column("queue", [Cell(plain(job.queue)) for job in jobs], 4),
         Column("job", [Cell(cut(plain(str(each["job"])), 40)) for each in told]),
         Column("reason", [Cell(plain(job.reason), "red") for job in jobs], 6),
@@ -108,23 +110,32 @@ def payload_of(job: FailedJob, *, secrets: bool) -> object:
         return None
     try:
         decode_payload(job.body)
-    except InvalidJob:
+        payload: Any = json.loads(job.body)
+    except (InvalidJob, ValueError, RecursionError):
         text = job.body.decode("utf-8", "backslashreplace")
         return text if secrets else f"({len(job.body)} bytes that are no payload)"
-    payload: Any = json.loads(job.body)
-    return payload if secrets else without_secrets(payload)
+    return presentable(payload, secrets=secrets)
 
 
-def without_secrets(value: Any) -> Any:
-    """Return `value` with what stands under names that sound like secrets replaced."""
-    if isinstance(value, dict):
-        return {
-            name: HIDDEN if _SECRET.search(name) else without_secrets(item)
-            for name, item in value.items()
-        }
+def presentable(value: Any, *, secrets: bool, depth: int = 0) -> Any:
+    """
+    Return `value` as it may be shown, with what is nested deeper than `MAX_DEPTH` replaced.
+
+    Args:
+        secrets: keep what stands under names that sound like secrets.
+    """
+    if not isinstance(value, dict | list):
+        return value
+    if depth >= MAX_DEPTH:
+        return DEEPER
     if isinstance(value, list):
-        return [without_secrets(item) for item in value]
-    return value
+        return [presentable(item, secrets=secrets, depth=depth + 1) for item in value]
+    return {
+        name: HIDDEN
+        if not secrets and _SECRET.search(name)
+        else presentable(item, secrets=secrets, depth=depth + 1)
+        for name, item in value.items()
+    }
 
 
 def _name(body: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 ALWAYS = 9
 """`Column.keep` of a column that is never left out."""
 _GAP = "  "
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories: controls, formats (directions, joiners), surrogates, breaks of lines."""
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1", "cyan": "36"}
 
 
@@ -91,7 +92,9 @@ def cut(line: str, width: int) -> str:
 
 def plain(text: str) -> str:
     """Return `text` without characters that a terminal would obey."""
-    return _CONTROL.sub("?", text)
+    if text.isprintable():
+        return text
+    return "".join("?" if unicodedata.category(each) in _OBEYED else each for each in text)
 
 
 def _width(columns: Sequence[Column]) -> int:

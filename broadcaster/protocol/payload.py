@@ -40,6 +40,7 @@ from msgspec import Meta
 
 from broadcaster.errors import InvalidJob
 from broadcaster.protocol.channels import shown
+from broadcaster.protocol.lanes import QUEUE_PATTERN
 
 BROADCAST_JOB = "broadcaster.broadcast"
 """The built-in job that publishes one finished event; `Payload.job` of such a one."""
@@ -58,12 +59,7 @@ _Moment = Annotated[float, Meta(ge=0, le=1e11)]
 _Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 _Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 _Name = Annotated[str, Meta(min_length=1, max_length=200)]
-_Queue = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[-A-Za-z0-9_.@]{1,128}(#(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]))?\Z",
-    ),
-]
+_Queue = Annotated[str, Meta(pattern=rf"\A{QUEUE_PATTERN}\Z")]
 
 
 class NextJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -54,5 +54,12 @@ def test_what_is_cut_shows_it() -> None:
     assert cut("abcd", 4) == cut("abcd", 0) == "abcd"
 
 
+def test_what_cannot_be_seen_or_turns_text_round_is_not_shown() -> None:
+    evil = "\n\r\u00ad\u061c\u200b\u200d\u2028\u2029\u202e\u2066\ufeff\U000e0041\ud800"
+
+    assert plain(evil) == "?" * len(evil)
+    assert plain("a b\u00a0ö漢🙂") == "a b\u00a0ö漢🙂"
+
+
 def test_nothing_that_a_terminal_obeys_is_shown() -> None:
     assert plain("a\x1b[2Jb\u202ec\x9b") == "a?[2Jb?c?"

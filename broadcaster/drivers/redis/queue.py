@@ -41,6 +41,7 @@ from broadcaster.drivers.redis.scripts_loader import (
 )
 from broadcaster.drivers.redis.scripts_loader import run as run_script
 from broadcaster.drivers.redis.sentinel import FRESH_SECONDS
+from broadcaster.protocol.lanes import is_queue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -227,8 +228,8 @@ class _ServerClock:
 
 
 def list_queues(clients: RedisClients) -> list[str]:
-    """Return the names of all queues ever pushed to, sorted."""
+    """Return the names of all queues ever pushed to, sorted; not what can be no queue."""
     client = clients.sync
     with translated(client):
         names: Any = client.smembers(clients.keys.queues("names"))
-    return sorted(name.decode() for name in names)
+    return sorted(filter(is_queue, (name.decode("utf-8", "replace") for name in names)))

@@ -101,6 +101,14 @@ async def test_failed_jobs_with_moments_that_cannot_be_are_read(
     assert job.retried_at == 0
 
 
+async def test_names_that_are_none_of_queues_are_left_out(world: QueueWorld) -> None:
+    await world.push(1)
+    names = world.clients.keys.queues("names")
+    await world.clients.aio.sadd(names, b"\xff\xfe", "a}b", "\x1b[2J", "", "q#256")
+
+    assert await asyncio.to_thread(world.queue.queues) == ["q"]
+
+
 def test_a_note_of_anything_can_be_written_and_is_short() -> None:
     word: Any = object()
     note = decode_note(

@@ -24,6 +24,7 @@ class QueueConnection:
         after_commit: what is dispatched in a transaction waits for its end, unless it says
             otherwise.
         lanes: of each of its queues, for jobs with an order.
+        has_batches: what runs its jobs can count them in batches.
     """
 
     name: str
@@ -31,6 +32,7 @@ class QueueConnection:
     default_queue: str = "default"
     after_commit: bool = False
     lanes: int = LANES
+    has_batches: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

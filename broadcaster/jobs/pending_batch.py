@@ -40,7 +40,7 @@ from broadcaster.contracts.batches import (
     NewBatch,
     callbacks_due,
 )
-from broadcaster.errors import InvalidJob
+from broadcaster.errors import InvalidJob, Unsupported
 from broadcaster.jobs.after_commit import postpone
 from broadcaster.jobs.batch import CONNECTION, QUEUE, Batch, sending
 from broadcaster.jobs.batch_jobs import as_member, involved, placed, size
@@ -144,6 +144,7 @@ class PendingBatch(BatchLink):
 
         Raises:
             InvalidJob: a job or an option cannot be queued.
+            Unsupported: the connection cannot count jobs. Nothing was kept.
             ValueError: jobs on different connections.
             DriverUnavailable: the store or the queue cannot be reached. Nothing is lost or
                 counted twice if the same object is dispatched again.
@@ -193,6 +194,12 @@ class PendingBatch(BatchLink):
         application, now = current.application(), time.time()
         name = one_connection(self.connection, self.involved)
         connection = application.connection(name)
+        if not connection.has_batches:  # or it would be kept, and never end
+            raise Unsupported(
+                f"the connection {connection.name} cannot keep a batch: give its jobs a "
+                "connection to Redis, on_connection(...)",
+                features=("a batch",),
+            )
         callbacks = self._callbacks(
             self.id, self.queue or connection.default_queue, connection.lanes
         )

@@ -98,7 +98,14 @@ class QueueConnections:
             default_queue=said.default,
             after_commit=said.after_commit,
             lanes=said.lanes,
+            has_batches=self._has_batches(said),
         )
+
+    def _has_batches(self, said: ConnectionSettings) -> bool:
+        """Whether the connection, or the one that it falls back from, knows what batches are."""
+        if said.driver == "failover":
+            return self._has_batches(self._said(said.connections[0]))
+        return said.driver != "celery"
 
     def _said(self, name: str) -> ConnectionSettings:
         if name == DEFAULT_CONNECTION:

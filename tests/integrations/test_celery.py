@@ -20,6 +20,7 @@ from broadcaster.jobs.chain import chain
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.middleware import WithoutOverlapping
 from broadcaster.jobs.outcome import Finished, GiveUp, Past, PutOff, TryAgain
+from broadcaster.jobs.pending_batch import batch
 from broadcaster.protocol.payload import (
     BROADCAST_JOB,
     BatchPlace,
@@ -176,6 +177,12 @@ def test_what_celery_cannot_keep_is_refused_at_dispatch(job: Job, feature: str) 
 def test_a_chain_is_refused_at_dispatch() -> None:
     with pytest.raises(Unsupported, match="a chain"):
         chain([Note(text="a").with_options(connection="celery"), Note(text="b")]).dispatch()
+
+
+def test_a_batch_is_refused_before_it_is_kept() -> None:
+    """The store of batches is not even asked: there is none here."""
+    with pytest.raises(Unsupported, match="connection celery cannot keep a batch"):
+        batch([Note(text="a")]).on_connection("celery").dispatch()
 
 
 def place(**fields: Any) -> Payload:

@@ -145,6 +145,7 @@ class JobsApplication:
         self.rules = BroadcastRules()
         self.recorded = RecordingQueue()
         self.after_commit = False
+        self.has_batches = True
         self.lanes = LANES
         self.connections: list[str | None] = []
         self.batches: SyncBatches = SyncBatches()
@@ -161,6 +162,7 @@ class JobsApplication:
             queue=self.queue,
             after_commit=self.after_commit,
             lanes=self.lanes,
+            has_batches=self.has_batches,
         )
 
     def served(self, name: str | None = None) -> ServedConnection:

@@ -7,7 +7,7 @@ import pytest
 
 from broadcaster.contracts.batches import MAX_BATCH, callbacks_due
 from broadcaster.contracts.settlements import Link
-from broadcaster.errors import InvalidJob
+from broadcaster.errors import InvalidJob, Unsupported
 from broadcaster.jobs.after_commit import after_commit
 from broadcaster.jobs.batch import afind_batch, find_batch
 from broadcaster.jobs.batch_jobs import job_id
@@ -249,6 +249,21 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_queued(app: JobsAppli
 
     assert app.recorded.pushed == []
     assert find_batch("0" * 32) is None
+
+
+@pytest.mark.parametrize("jobs", [[Part(1)], []])
+def test_a_batch_is_not_kept_where_nobody_counts_its_jobs(
+    app: JobsApplication, jobs: list[Job]
+) -> None:
+    """It would be pending for a month, and never end."""
+    app.has_batches = False
+
+    with pytest.raises(Unsupported, match="connection default cannot keep a batch") as refused:
+        batch(jobs).then(Report()).dispatch()
+
+    assert refused.value.features == ("a batch",)
+    assert app.batches.newest() == []
+    assert app.recorded.pushed == []
 
 
 def test_jobs_of_a_batch_take_no_unique_lock(app: JobsApplication) -> None:

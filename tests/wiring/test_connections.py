@@ -130,6 +130,25 @@ def test_row_46_jobs_are_spilled_when_the_preferred_server_is_away(
     assert (event.connection_name, event.command) == ("main", "mail.Send")
 
 
+@pytest.mark.parametrize(("preferred", "has"), [("main", True), ("celery", False)])
+def test_a_connection_that_falls_back_has_batches_if_the_preferred_one_has(
+    opened: Callable[..., QueueConnections], preferred: str, *, has: bool
+) -> None:
+    pytest.importorskip("celery")
+    celery = ConnectionSettings(driver="celery", celery_app="tests.integrations.test_celery:app")
+    connections = opened(
+        QueueSettings(driver="failover", connections=(preferred,)),
+        main=ConnectionSettings(),
+        celery=celery,
+    )
+
+    assert [connections.find(each).has_batches for each in (None, "main", "celery")] == [
+        has,
+        True,
+        False,
+    ]
+
+
 async def test_connections_to_servers_of_their_own_are_closed(
     opened: Callable[..., QueueConnections], redis_url: str
 ) -> None:

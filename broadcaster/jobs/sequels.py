@@ -8,11 +8,13 @@ chain's, and a queue remembers which link of a chain it has had.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from broadcaster.contracts.settlements import BatchMark, Culprit, Effect, Link, NewJob, Push
+from broadcaster.errors import InvalidJob
 from broadcaster.jobs.outcome import Finished, GiveUp
 from broadcaster.protocol.ids import derived_id
 from broadcaster.protocol.payload import (
@@ -24,6 +26,8 @@ from broadcaster.protocol.payload import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from broadcaster.jobs.outcome import Outcome
     from broadcaster.protocol.payload import Payload
 
@@ -39,6 +43,10 @@ def sequels(payload: Payload, outcome: Outcome, *, now: float) -> tuple[Effect, 
 
     Args:
         now: Unix seconds, for jobs with a time in which they may be tried.
+
+    Raises:
+        InvalidJob: of a job that is done: the next link cannot be written. That of one which
+            was given up is always known.
     """
     if payload.chain is None and payload.batch is None:
         return ()
@@ -88,17 +96,21 @@ def queued(job: NextJob, *, now: float) -> NewJob:
 
 def called_back(link: NextJob, row: str, index: int, cause: Cause, *, now: float) -> NewJob:
     """
-    Return `link` as a callback, told of its `cause`.
+    Return `link` as a callback, told of its `cause`; of less where a payload has no room for it.
 
     Args:
         row: what it belongs to, unique for each kind of callback of one chain or batch.
         index: which of these it is.
     """
     job_id = derived_id("callback", row, index)
-    payload = msgspec.structs.replace(
-        link.payload, id=job_id, cause=cause, retry_until=_deadline(link, now)
+    plain = msgspec.structs.replace(link.payload, id=job_id)
+    until = _deadline(link, now)
+    fits = (
+        msgspec.structs.replace(plain, cause=told, retry_until=until)
+        for told in (cause, msgspec.structs.replace(cause, error=""), Cause(), plain.cause)
     )
-    return NewJob(job_id, link.queue, encode_payload(payload), link.delay, link=Link(row, index))
+    body = _first_encoded((*fits, plain))
+    return NewJob(job_id, link.queue, body, link.delay, link=Link(row, index))
 
 
 def next_link(payload: Payload, *, now: float) -> NewJob | None:
@@ -118,6 +130,15 @@ def caught_by(payload: Payload, cause: Cause, *, now: float) -> list[NewJob]:
         return []
     row, cause = f"{here.id}:catch", msgspec.structs.replace(cause, chain=here.id)
     return [called_back(link, row, index, cause, now=now) for index, link in enumerate(here.catch)]
+
+
+def _first_encoded(payloads: Iterable[Payload]) -> bytes:
+    """Return the first of these that is not too large; the last one lay in a payload itself."""
+    *longer, last = payloads
+    for payload in longer:
+        with contextlib.suppress(InvalidJob):
+            return encode_payload(payload)
+    return encode_payload(last)
 
 
 def _mark(payload: Payload, culprit: Culprit | None = None) -> tuple[BatchMark, ...]:

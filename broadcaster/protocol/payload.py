@@ -232,17 +232,18 @@ def refreshed(body: bytes, *, now: float) -> bytes:
     """
     Return the body of a failed job that is put back: its time to be tried begins anew.
 
-    Anything that is no payload, or says no `Payload.retry_for`, is returned as it is.
+    Anything that is no payload, says no `Payload.retry_for` or has no room for the moment, is
+    returned as it is.
 
     Source: Laravel, ``queue:retry``, which evaluates ``retryUntil()`` again.
     """
     try:
         payload = decode_payload(body)
+        if payload.retry_for is None:
+            return body
+        return encode_payload(msgspec.structs.replace(payload, retry_until=now + payload.retry_for))
     except InvalidJob:
         return body
-    if payload.retry_for is None:
-        return body
-    return encode_payload(msgspec.structs.replace(payload, retry_until=now + payload.retry_for))
 
 
 def blaming(body: bytes, *, job: str, job_id: str, error: str) -> bytes:

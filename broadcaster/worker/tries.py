@@ -12,11 +12,20 @@ import msgspec
 
 from broadcaster.contracts.queue import Done, Fail, Postpone, Retry
 from broadcaster.contracts.settlements import cut_traceback
-from broadcaster.errors import JobError, JobFailed
+from broadcaster.errors import InvalidJob, JobError, JobFailed
 from broadcaster.jobs.execution import is_async
 from broadcaster.jobs.inline import acall_failed
 from broadcaster.jobs.lifecycle import TakenJob
-from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, PutOff, TryAgain, type_name
+from broadcaster.jobs.outcome import (
+    Finished,
+    GiveUp,
+    Limits,
+    Past,
+    PutOff,
+    TryAgain,
+    described,
+    type_name,
+)
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
 from broadcaster.worker.containment import asked_to_cancel, running_job
@@ -133,7 +142,11 @@ def settlement(
         now: Unix seconds.
     """
     job_id, token = task.reserved.id, task.reserved.token
-    effects = sequels(task.payload, outcome, now=now)
+    try:
+        effects = sequels(task.payload, outcome, now=now)
+    except InvalidJob as refused:  # the next link: the chain breaks here
+        outcome, error = GiveUp(refused.code, described(refused)), error or refused
+        effects = sequels(task.payload, outcome, now=now)
     if isinstance(outcome, Finished):
         return Done(job_id, token, effects)
     match outcome:

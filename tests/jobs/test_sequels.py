@@ -3,19 +3,23 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from broadcaster.contracts.settlements import BatchMark, Culprit, Link, Push
+from broadcaster.errors import InvalidJob
 from broadcaster.jobs.outcome import Finished, GiveUp, PutOff, TryAgain
 from broadcaster.jobs.sequels import called_back, chained, sequels
 from broadcaster.protocol.ids import derived_id
 from broadcaster.protocol.payload import (
     BATCH_JOB,
+    MAX_PAYLOAD_BYTES,
     BatchPlace,
     Cause,
     ChainPlace,
     NextJob,
     Payload,
     decode_payload,
+    encode_payload,
 )
 
 ID, CHAIN, BATCH = "a" * 32, "c" * 32, "b" * 32
@@ -76,6 +80,34 @@ def test_row_19_a_link_that_fails_queues_the_callbacks_with_the_cause() -> None:
     cause = Cause(chain=CHAIN, job="first", job_id=ID, error="ValueError: boom")
     assert [one.cause for one in read] == [cause, cause]
     assert [one.chain for one in read] == [None, None]
+
+
+@pytest.mark.parametrize("spare", [0, 1, 10, 30, 60, 100, 150, 300, 600, 900])
+def test_a_callback_with_no_room_for_its_cause_is_told_less(spare: int) -> None:
+    def chain_of(size: int) -> Payload:
+        return in_chain(catch=(link("undo", data={"x": "y" * size}, retry_for=5.0),))
+
+    size = MAX_PAYLOAD_BYTES - len(encode_payload(chain_of(0))) - spare
+    chain = chain_of(size)
+    broken = msgspec.structs.replace(
+        decode_payload(encode_payload(chain)), batch=BatchPlace(id=BATCH, index=7)
+    )
+
+    pushed, mark = sequels(broken, GiveUp("exception", "e" * 500), now=1.0)
+
+    assert isinstance(pushed, Push)
+    read = decode_payload(pushed.job.body)
+    assert read.data == {"x": "y" * size}
+    assert len(pushed.job.body) <= MAX_PAYLOAD_BYTES
+    assert mark == BatchMark(BATCH, 7, failed=True, culprit=Culprit("first", ID, "e" * 500))
+
+
+def test_a_chain_without_a_next_number_is_broken_and_not_done() -> None:
+    chain = in_chain(link("second"), index=1_000_000)
+
+    with pytest.raises(InvalidJob):
+        sequels(chain, Finished(), now=0.0)
+    assert sequels(chain, FAILED, now=0.0) == ()
 
 
 def test_a_missing_model_ends_the_chain_without_callbacks() -> None:

@@ -241,6 +241,13 @@ def test_row_43_a_job_that_is_put_back_gets_its_time_for_tries_again() -> None:
     assert refreshed(b"nonsense", now=1_000.0) == b"nonsense"
 
 
+def test_a_job_without_room_for_its_time_is_put_back_as_it_is() -> None:
+    small = encode_payload(payload({"x": ""}, retry_for=60.0))
+    full = encode_payload(payload({"x": "y" * (MAX_PAYLOAD_BYTES - len(small))}, retry_for=60.0))
+
+    assert refreshed(full, now=1_000.0) == full
+
+
 def test_a_callback_is_told_which_job_failed() -> None:
     callback = encode_payload(payload(cause=Cause(batch=ID)))
     other = encode_payload(payload())

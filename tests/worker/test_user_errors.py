@@ -7,10 +7,13 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import pytest
 
 from broadcaster import Job, JobFailed, provide
+from broadcaster.contracts.queue import NewJob
 from broadcaster.jobs.injection import services
+from broadcaster.protocol.payload import ChainPlace, NextJob, decode_payload, encode_payload
 from broadcaster.worker.options import ExitReason
 
 if TYPE_CHECKING:
@@ -219,6 +222,18 @@ async def test_row_11_a_hook_s_task_that_leaves_is_logged(
     assert await goes_on(world, Async()) == ["job_failed"]
 
     assert "SystemExit(3) was raised in a task" in caplog.text
+
+
+async def test_a_chain_without_a_next_number_fails_the_job(
+    world: WorkerWorld,
+) -> None:
+    new = world.made(After())
+    follower = NextJob(decode_payload(world.made(After()).body), "default")
+    place = ChainPlace(id="c" * 32, index=1_000_000, next=(follower,))
+    written = msgspec.structs.replace(decode_payload(new.body), chain=place)
+    await world.push(NewJob(new.id, "default", encode_payload(written)))
+
+    assert await goes_on(world, After()) == ["invalid_job"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from broadcaster.cli.queue_screen import counted, status_lines, worker_json
-from broadcaster.cli.supervise import supervisor_lines, supervisors_of
+from broadcaster.cli.supervise import supervisor_lines
 from broadcaster.cli.table import plain
 from broadcaster.cli.watching import style_of_output, watched
 
@@ -66,7 +66,7 @@ def status(
 def _screen(operations: Operations, names: tuple[str, ...], style: Style) -> list[str]:
     workers = operations.fleet.workers()
     queues = operations.backlogs(names, workers, archived=True)
-    kept = list(supervisor_lines(supervisors_of(operations)))
+    kept = list(supervisor_lines(operations.supervisors()))
     return [*status_lines(queues, workers, time.time(), style), *([""] if kept else []), *kept]
 
 
@@ -87,7 +87,7 @@ def _document(operations: Operations, names: tuple[str, ...]) -> dict[str, objec
         "at": now,
         "queues": [queue_json(each) for each in queues],
         "workers": [worker_json(worker, now) for worker in workers],
-        "supervisors": msgspec.to_builtins(supervisors_of(operations)),
+        "supervisors": msgspec.to_builtins(operations.supervisors()),
     }
 
 
@@ -237,4 +237,4 @@ def _open(connection: str) -> Generator[Operations, None, None]:
     try:
         yield operations
     finally:
-        operations.clients.close()
+        operations.close()

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from broadcaster.cli.queue_screen import shown_seconds
-from broadcaster.cli.table import plain
+from broadcaster.cli.table import Cell, Column, Style, plain, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from broadcaster.contracts.supervision import SupervisorStatus
+    from broadcaster.contracts.supervision import GroupStatus, SupervisorStatus
     from broadcaster.supervisor.supervisor import Supervisor
-    from broadcaster.wiring.operations import Operations
 
 
 @click.command()
@@ -37,12 +36,12 @@ def supervise(
     """
     from broadcaster.cli import logs
     from broadcaster.settings import load_settings
-    from broadcaster.wiring.supervise import open_supervisor
+    from broadcaster.wiring.supervise import open_supervisor, supervisors_of
 
     settings = load_settings()
     settings.require_redis()
     if status:
-        _show(as_json=as_json)
+        _show(supervisors_of(settings), as_json=as_json)
         return
     logs.configure(settings.gateway.log_format, "DEBUG" if settings.debug else "INFO")
     supervisor, opened = open_supervisor(settings, modules, only)
@@ -50,7 +49,7 @@ def supervise(
         asyncio.run(_run(supervisor))
     finally:
         for operations in opened:
-            operations.clients.close()
+            operations.close()
 
 
 async def _run(supervisor: Supervisor) -> None:
@@ -61,38 +60,38 @@ async def _run(supervisor: Supervisor) -> None:
     await supervisor.run()
 
 
-def _show(*, as_json: bool) -> None:
+def _show(found: Sequence[SupervisorStatus], *, as_json: bool) -> None:
     import msgspec
 
-    from broadcaster.settings import load_settings
-    from broadcaster.wiring.operations import open_operations
-
-    operations = open_operations(load_settings())
-    try:
-        found = supervisors_of(operations)
-    finally:
-        operations.clients.close()
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
         return
     click.echo("\n".join(supervisor_lines(found)) or "no supervisor is running")
 
 
-def supervisors_of(operations: Operations) -> Sequence[SupervisorStatus]:
-    """Return what the supervisors of all hosts have told lately."""
-    from broadcaster.drivers.redis.supervisors import RedisSupervisorBoard
-
-    return RedisSupervisorBoard(operations.clients).read()
-
-
 def supervisor_lines(found: Sequence[SupervisorStatus]) -> Iterator[str]:
     """Yield a line for each supervisor, and below it one for each queue that it keeps."""
     for supervisor in found:
         yield plain(f"{supervisor.name}  {supervisor.state}")
-        for pool in supervisor.pools:
-            for group in pool.groups:
-                takes = "" if group.runtime is None else f", {shown_seconds(group.runtime)} each"
-                yield plain(
-                    f"  {pool.name}  {group.queue}  {len(group.pids)} of {group.wanted} processes "
-                    f"with {group.slots} slots  {group.ready} ready{takes}  {group.deaths} died"
-                )
+        rows = [(pool.name, group) for pool in supervisor.pools for group in pool.groups]
+        for line in table(_columns(rows), Style()) if rows else ():
+            yield f"  {line}"
+
+
+def _columns(rows: Sequence[tuple[str, GroupStatus]]) -> list[Column]:
+    def numbers(title: str, of: Callable[[GroupStatus], object]) -> Column:
+        return Column(title, [Cell(str(of(group))) for _, group in rows], right=True)
+
+    return [
+        Column("pool", [Cell(plain(pool)) for pool, _ in rows]),
+        Column("queue", [Cell(plain(group.queue)) for _, group in rows]),
+        numbers("processes", lambda group: f"{len(group.pids)} of {group.wanted}"),
+        numbers("slots each", lambda group: group.slots),
+        numbers("ready", lambda group: group.ready),
+        numbers("a job takes", lambda group: _takes(group.runtime)),
+        numbers("died", lambda group: group.deaths),
+    ]
+
+
+def _takes(seconds: float | None) -> str:
+    return "-" if seconds is None else shown_seconds(seconds)

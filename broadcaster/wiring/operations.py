@@ -10,6 +10,7 @@ from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
+from broadcaster.drivers.redis.supervisors import RedisSupervisorBoard
 from broadcaster.protocol.lanes import is_queue, parts_of, split_lane
 from broadcaster.settings_queues import served_connection
 from broadcaster.supervisor.backlog import Backlog, Reading, backlogs
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broadcaster.contracts.fleet import WorkerRecord
+    from broadcaster.contracts.supervision import SupervisorStatus
     from broadcaster.settings import Settings
     from broadcaster.wiring.failed_stores import CarriedFailedJobs
 
@@ -29,9 +31,10 @@ class Operations(NamedTuple):
 
     Attributes:
         connection: its name.
-        clients: to be closed after use.
+        clients: of the server on which its jobs wait.
         lanes: lanes of each queue.
         failed: the database of failed jobs, or None if they stay in Redis.
+        main: of the server of ``redis_url``, where supervisors of all connections tell.
     """
 
     connection: str
@@ -41,6 +44,12 @@ class Operations(NamedTuple):
     fleet: RedisFleet
     lanes: int
     failed: CarriedFailedJobs | None
+    main: RedisClients
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self.clients.close()
+        self.main.close()
 
     def backlogs(
         self,
@@ -73,6 +82,10 @@ class Operations(NamedTuple):
         """The connection, for those who handle its queues."""
         return ServedConnection(name=self.connection, admin=self.admin, lanes=self.lanes)
 
+    def supervisors(self) -> Sequence[SupervisorStatus]:
+        """Return what the supervisors of all hosts have told lately; blocking."""
+        return RedisSupervisorBoard(self.main).read()
+
     def parts(self, queue: str) -> list[str]:
         """Return `queue` and those of its lanes that were pushed to; of a lane, itself."""
         return parts_of(queue, 0, self.queue.queues())
@@ -94,6 +107,7 @@ def open_operations(settings: Settings, connection: str = "") -> Operations:
     """
     name, said = served_connection(connection, settings.queue, settings.queues)
     url = said.redis_url or settings.require_redis()
+    main = settings.redis_url or url
     clients = RedisClients(url, settings.prefix)
     own = {each: clients for each, server in servers(settings).items() if server == url}
     return Operations(
@@ -104,4 +118,5 @@ def open_operations(settings: Settings, connection: str = "") -> Operations:
         fleet=RedisFleet(clients),
         lanes=said.lanes,
         failed=FailedStores(settings, own).carried,
+        main=clients if main == url else RedisClients(main, settings.prefix),
     )

@@ -8,6 +8,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.supervisors import RedisSupervisorBoard
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.suggestion import did_you_mean
@@ -20,6 +21,7 @@ from broadcaster.wiring.operations import open_operations
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.contracts.supervision import SupervisorStatus
     from broadcaster.settings import Settings
     from broadcaster.settings_supervise import SupervisorSettings
     from broadcaster.supervisor.children import Process
@@ -61,9 +63,24 @@ def open_supervisor(
     pools = [
         Pool(_plan(name, said, modules, opened[said.connection])) for name, said in chosen.items()
     ]
-    board = RedisSupervisorBoard(next(iter(opened.values())).clients)
+    board = RedisSupervisorBoard(next(iter(opened.values())).main)
     name = f"{socket.gethostname()}:{os.getpid()}"
     return Supervisor(pools, name, board.tell), list(opened.values())
+
+
+def supervisors_of(settings: Settings) -> Sequence[SupervisorStatus]:
+    """
+    Return what the supervisors of all hosts have told lately; blocking.
+
+    Raises:
+        NotConfigured: no server is configured.
+        DriverUnavailable: it cannot be reached.
+    """
+    clients = RedisClients(settings.require_redis(), settings.prefix)
+    try:
+        return RedisSupervisorBoard(clients).read()
+    finally:
+        clients.close()
 
 
 def rules_of(said: SupervisorSettings) -> Rules:

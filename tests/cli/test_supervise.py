@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -231,7 +232,7 @@ def test_without_a_table_there_is_nothing_to_supervise(configured: Path) -> None
 def test_what_supervisors_do_is_shown(clients: RedisClients) -> None:
     supervisor, opened_operations = open_supervisor(load_settings())
     for operations in opened_operations:
-        operations.clients.close()
+        operations.close()
     nobody = CliRunner().invoke(supervise, ["--status"]).output
     RedisSupervisorBoard(clients).tell(supervisor.status())
 
@@ -241,8 +242,33 @@ def test_what_supervisors_do_is_shown(clients: RedisClients) -> None:
     status = CliRunner().invoke(queue, ["status"]).output
     document: Any = json.loads(CliRunner().invoke(queue, ["status", "--json"]).output)
 
-    assert "main  default  0 of 0 processes" in status
+    row = r"main +default +0 of 0 "
+    assert re.search(row, status)
     assert document["supervisors"] == shown
     assert nobody == "no supervisor is running\n"
-    assert "main  default  0 of 0 processes" in text
+    assert re.search(row, text)
     assert shown[0]["pools"][0]["groups"][0]["queue"] == "default"
+
+
+def test_supervisors_of_all_connections_are_shown_wherever_their_jobs_wait(
+    configured: Path, redis_url: str
+) -> None:
+    """The status had gone to the server of one connection, picked by the order of a set."""
+    far = redis_url.replace("db=0", "db=1")
+    (configured / "broadcaster.toml").write_text(
+        f"[queue]\ndriver = 'sync'\n[queues.far]\nredis_url = '{far}'\n[queues.near]\n"
+        "[supervisors.main]\nconnection = 'far'\nqueue = ['default']\n"
+        "[supervisors.other]\nconnection = 'near'\nqueue = ['default']\n",
+        encoding="utf-8",
+    )
+    supervisor, opened_operations = open_supervisor(load_settings())
+    supervisor.stop()  # so that a turn starts nothing
+    asyncio.run(supervisor.turn())
+    for operations in opened_operations:
+        operations.close()
+
+    (shown,) = json.loads(CliRunner().invoke(supervise, ["--status", "--json"]).output)
+    assert [pool["name"] for pool in shown["pools"]] == ["main", "other"]
+    for name in ("far", "near"):
+        status = CliRunner().invoke(queue, ["status", "--json", "--connection", name])
+        assert json.loads(status.output)["supervisors"] == [shown]

@@ -88,7 +88,7 @@ def seen(settings: Settings, connection: str = "") -> Pause | None:
         (mail,) = operations.backlogs(["mail"])
         return mail.pause
     finally:
-        operations.clients.close()
+        operations.close()
 
 
 def test_row_45_a_pause_of_the_code_is_seen_and_ended_from_the_shell(settings: Settings) -> None:

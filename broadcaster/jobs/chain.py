@@ -103,11 +103,13 @@ class Chain:
         """Queue `jobs` too when a link fails for good."""
         return dataclasses.replace(self, catches=(*self.catches, *(prepared(job) for job in jobs)))
 
-    def on(self, *, queue: str | None = None, connection: str | None = None) -> Chain:
-        """Put links that name no queue into `queue`, and all of them on `connection`."""
-        return dataclasses.replace(
-            self, queue=queue or self.queue, connection=connection or self.connection
-        )
+    def on_queue(self, queue: str) -> Chain:
+        """Put links that name no queue into this one."""
+        return dataclasses.replace(self, queue=queue)
+
+    def on_connection(self, connection: str) -> Chain:
+        """Put all links on the queue connection of this name."""
+        return dataclasses.replace(self, connection=connection)
 
     def dispatch(self, *, after_commit: bool | None = None) -> str:
         """

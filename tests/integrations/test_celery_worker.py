@@ -55,7 +55,7 @@ from broadcaster.errors import Unsupported
 for name in ("ada", "shaky"):
     print(shop_celery.Greet(name).dispatch(connection="celery"))
 try:
-    chain([shop_celery.Greet("a"), shop_celery.Greet("b")]).on(connection="celery").dispatch()
+    chain([shop_celery.Greet("a"), shop_celery.Greet("b")]).on_connection("celery").dispatch()
 except Unsupported as error:
     print(error)
 """

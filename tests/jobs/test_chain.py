@@ -70,7 +70,7 @@ def test_the_queue_of_a_chain_is_for_links_that_name_none(app: JobsApplication) 
         Step(3).with_options(queue="own", delay=2, tries=9),
     ]
 
-    chain(links).on(queue="orders").dispatch()
+    chain(links).on_queue("orders").dispatch()
 
     place = app.recorded.payloads[0].chain
     assert place is not None
@@ -84,7 +84,7 @@ def test_a_chain_goes_to_the_connection_of_its_links(app: JobsApplication) -> No
         def handle(self) -> None: ...
 
     chain([Step(1), Long()]).dispatch()
-    chain([Long(), Other()]).on(connection="third").dispatch()
+    chain([Long(), Other()]).on_connection("third").dispatch()
 
     assert app.connections == ["long", "third"]
     with pytest.raises(ValueError, match="long, other, and one queue hands them on"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import pytest
 
@@ -191,15 +191,17 @@ async def test_row_16_a_worker_of_a_connection_runs_its_jobs(redis_url: str, pre
     assert noted == ["for long"]
 
 
+@pytest.mark.parametrize(("driver", "shared"), [("redis", True), ("sync", True), ("sync", False)])
 async def test_a_batch_on_a_server_of_its_own_is_found_and_finished(
-    redis_url: str, prefix: str
+    redis_url: str, prefix: str, driver: Literal["redis", "sync"], *, shared: bool
 ) -> None:
     """Whoever asks for a batch does not know which connection its jobs are on."""
     noted.clear()
     elsewhere = redis_url.replace("db=0", "db=3")
     settings = Settings(
-        redis_url=redis_url,
+        redis_url=redis_url if shared else None,
         prefix=prefix,
+        queue=QueueSettings(driver=driver),
         queues={"long": ConnectionSettings(redis_url=elsewhere, default="slow")},
     )
     current.configure(settings)

@@ -139,7 +139,7 @@ def retry(
     click.echo(f"queued {counted(count, 'job')} again")
     if count < len(ids):
         raise click.ClickException(
-            f"{len(ids) - count} of the ids are no failed jobs, or were retried before; "
+            f"{len(ids) - count} of the ids: no failed job, or retried before; "
             "`broadcaster failed list --open` shows those there are"
         )
 
@@ -152,7 +152,7 @@ def forget(job_ids: tuple[str, ...]) -> None:
         count = store.forget(job_ids)
     click.echo(f"deleted {counted(count, 'failed job')}")
     if count < len(job_ids):
-        raise click.ClickException(f"{len(job_ids) - count} of the ids are no failed jobs")
+        raise click.ClickException(f"{len(job_ids) - count} of the ids: no failed job")
 
 
 @failed.command()

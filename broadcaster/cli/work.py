@@ -109,7 +109,7 @@ _OPTIONS = (
         help="Port of /healthz and /ready on 127.0.0.1; 0 is none.",
     ),
     click.option("--health-socket", help="Path of a Unix socket for the same."),
-    _switch("json", "Log one JSON object per line."),
+    _switch("json", "Log one JSON object per line, as it does anyway if stdout is no terminal."),
 )
 
 

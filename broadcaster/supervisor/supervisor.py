@@ -79,7 +79,7 @@ class Pool:
             group = self.groups[name]
             if share.processes != group.wanted:
                 self._changed = now
-                text = "%s: %s has %d processes now, after %d"
+                text = "%s: processes of %s: %d, after %d"
                 fields = {"event": "balanced", "queue": name, "processes": share.processes}
                 _log.info(text, self.plan.name, name, share.processes, group.wanted, extra=fields)
             group.wanted, group.slots = share

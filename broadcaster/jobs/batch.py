@@ -11,11 +11,13 @@ How one is put together: `broadcaster.jobs.pending_batch`.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from broadcaster import current
+from broadcaster.contracts.settlements import Link
 from broadcaster.errors import InvalidJob
 from broadcaster.jobs.batch_jobs import as_member, heads, job_id, placed, size
 from broadcaster.jobs.bus import Sending, fresh_id
@@ -215,6 +217,7 @@ class _Adding:
         self.count = size(members)
         self.request_id = fresh_id()
         running, drafts = current_job(), self._sending(0, now=0.0).jobs
+        self._repeatable = running is not None
         if running is not None:
             running.additions += 1
             past = running.past
@@ -229,7 +232,13 @@ class _Adding:
                 f"batch {self._record.id} takes no jobs any more: it is finished, cancelled, "
                 "full or gone"
             )
-        return self._sending(first, now=time.time())
+        made = self._sending(first, now=time.time())
+        if self._repeatable:  # what has run before who added it runs again is not new
+            made.jobs = [
+                job if job.link else dataclasses.replace(job, link=Link(job.id, 0))
+                for job in made.jobs
+            ]
+        return made
 
     def _sending(self, first: int, *, now: float) -> Sending:
         record, queue = self._record, self._record.options.get(QUEUE)

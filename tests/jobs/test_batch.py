@@ -147,6 +147,22 @@ def test_a_job_that_runs_again_adds_the_same_jobs_once(
     assert len({job.id for job in app.recorded.pushed}) == added
 
 
+def test_what_a_job_adds_is_queued_once_a_day(app: JobsApplication) -> None:
+    """By the time the job runs again, what it has added may have run and be forgotten."""
+    made = batch([Part(1)]).dispatch()
+    payload = app.recorded.payloads[0]
+
+    with running(CurrentJob(payload=payload, queue="q", limits=Limits(), past=Past())):
+        made.add([Part(2), chain([Part(3), Part(4)])])
+    made.add([Part(5)])  # nobody repeats this
+
+    first, part, head, last = app.recorded.pushed
+    assert (first.link, last.link) == (None, None)
+    assert part.link == Link(part.id, 0)
+    assert head.link is not None
+    assert head.link.row != head.id
+
+
 def test_what_cannot_be_added_is_not_counted(app: JobsApplication) -> None:
     class Big(Job, name="batch.Big"):
         text: str

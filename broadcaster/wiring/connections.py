@@ -75,9 +75,8 @@ class QueueConnections:
         from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 
         found, said = served_connection(name or "", self._settings.queue, self._settings.queues)
-        with self._lock:
-            server = self.server(said.redis_url)
-        return ServedConnection(name=found, admin=RedisQueueAdmin(server), lanes=said.lanes)
+        admin = RedisQueueAdmin(self.server(said.redis_url))
+        return ServedConnection(name=found, admin=admin, lanes=said.lanes)
 
     def close(self) -> None:
         """Close the connections to servers of their own that were opened without a loop."""
@@ -147,9 +146,10 @@ class QueueConnections:
 
         if url is None or url == self._settings.redis_url:
             return self._clients()
-        if url not in self._servers:
-            self._servers[url] = RedisClients(url, self._settings.prefix)
-        return self._servers[url]
+        with self._lock:
+            if url not in self._servers:
+                self._servers[url] = RedisClients(url, self._settings.prefix)
+            return self._servers[url]
 
 
 def _tell_failed_over(name: str, error: DriverUnavailable, jobs: Sequence[NewJob]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from broadcaster.drivers.null import NullLimiter, NullLocks
 from broadcaster.drivers.sync_batches import SyncBatches
 from broadcaster.drivers.sync_statuses import SyncJobStatuses
+from broadcaster.errors import NotConfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +25,16 @@ class JobStores:
     """
     The stores of one application.
 
-    Jobs that run inline count their batches in this process, and without a server nothing
-    limits them.
+    Where all jobs run inline, batches are counted in this process, and without a server nothing
+    limits them. Where workers serve a connection, they and those who dispatch share a server:
+    that of the settings, or the only one of their connections.
 
     Args:
-        settings: which driver the queue has.
+        settings: which drivers the queues have.
         clients: opens the connections to Redis.
         server: opens those to the server of this URL.
+
+    Its properties raise `NotConfigured` if a server is needed, and none is named or several.
     """
 
     def __init__(
@@ -44,17 +48,18 @@ class JobStores:
         self._server = server
         self._failed_jobs: FailedJobs | None = None
         self._inline = settings.queue.driver in {"sync", "null"}
+        self._urls = _served_urls(settings)
         self._batches = SyncBatches()
         self._statuses = SyncJobStatuses(time.time)
 
     @property
     def batches(self) -> Batches:
         """See `Application.batches`."""
-        if self._inline:
+        if self._inline and not self._urls:
             return self._batches
         from broadcaster.drivers.redis.batches import RedisBatches
 
-        return RedisBatches(self._clients())
+        return RedisBatches(self._shared)
 
     @property
     def failed_jobs(self) -> FailedJobs:
@@ -73,7 +78,7 @@ class JobStores:
             return NullLocks()
         from broadcaster.drivers.redis.locks import RedisLocks
 
-        return RedisLocks(self._clients())
+        return RedisLocks(self._shared)
 
     @property
     def limiter(self) -> Limiter:
@@ -82,7 +87,7 @@ class JobStores:
             return NullLimiter()
         from broadcaster.drivers.redis.limits import RedisLimiter
 
-        return RedisLimiter(self._clients())
+        return RedisLimiter(self._shared)
 
     @property
     def job_statuses(self) -> JobStatuses:
@@ -91,8 +96,30 @@ class JobStores:
             return self._statuses
         from broadcaster.drivers.redis.job_statuses import RedisJobStatuses
 
-        return RedisJobStatuses(self._clients())
+        return RedisJobStatuses(self._shared)
 
     @property
     def _serverless(self) -> bool:
-        return self._inline and not self._settings.redis_url
+        return self._inline and not self._urls and not self._settings.redis_url
+
+    @property
+    def _shared(self) -> RedisClients:
+        """The server that workers use for this, too."""
+        if self._settings.redis_url or not self._inline:
+            return self._clients()
+        if len(self._urls) > 1:
+            raise NotConfigured(
+                "queue connections have several servers, and batches, locks and limits are on one "
+                "for all of them: set redis_url"
+            )
+        return self._server(*self._urls)
+
+
+def _served_urls(settings: Settings) -> frozenset[str]:
+    """Return the servers on which jobs of named connections wait."""
+    urls = (
+        one.redis_url or settings.redis_url
+        for one in settings.queues.values()
+        if one.driver == "redis"
+    )
+    return frozenset(url for url in urls if url)

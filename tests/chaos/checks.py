@@ -138,7 +138,17 @@ def _settlements_count(case: Case) -> Iterator[Finding]:
     if not _between(case.state.settled, (done, failed), spare):
         text = f"{done} jobs were done and {failed} failed; the queues have settled "
         text += f"{case.state.settled[0]} and {case.state.settled[1]}"
+        if again := [key for key in case.by_key if _ran_after_it_was_done(case, key)]:
+            text += f"; done by workers that lived, and run again: {', '.join(sorted(again)[:20])}"
         yield Finding("settlements", "all", text)
+
+
+def _ran_after_it_was_done(case: Case, key: str) -> bool:
+    runs = sorted(case.by_key[key], key=lambda run: run.token)
+    return any(
+        run.ending == "done" and case.ends.get(run.worker, again.start) >= again.start
+        for run, again in pairwise(runs)
+    )
 
 
 def _between(settled: tuple[int, int], least: tuple[int, int], spare: int) -> bool:

@@ -305,6 +305,15 @@ def test_a_fault_is_found(scene: Scene, spoil: Callable[[Scene], None], finding:
     assert any(finding in found for found in scene.findings), scene.findings
 
 
+def test_the_count_names_what_may_have_been_settled_twice(scene: Scene) -> None:
+    scene.run_again("c.0", later=10 * LEASE)
+    settle_once_more(scene)
+
+    (found,) = scene.findings
+
+    assert found.endswith("done by workers that lived, and run again: c.0")
+
+
 def test_a_run_may_come_again_after_its_worker_was_hit(scene: Scene) -> None:
     scene.happen(Event(1_999.0, "hit", worker="w0.7"))
     scene.run_again("p1", later=1_000.0)

@@ -44,7 +44,7 @@ from broadcaster.drivers.redis.sentinel import FRESH_SECONDS
 from broadcaster.protocol.lanes import is_queue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import redis.asyncio
 
@@ -228,8 +228,13 @@ class _ServerClock:
 
 
 def list_queues(clients: RedisClients) -> list[str]:
-    """Return the names of all queues ever pushed to, sorted; not what can be no queue."""
+    """Return the names of all queues ever pushed to, sorted."""
     client = clients.sync
     with translated(client):
         names: Any = client.smembers(clients.keys.queues("names"))
-    return sorted(filter(is_queue, (name.decode("utf-8", "replace") for name in names)))
+    return queue_names(names)
+
+
+def queue_names(members: Iterable[bytes]) -> list[str]:
+    """Return the names in a set of bytes, sorted; what can be no queue is left out."""
+    return sorted(filter(is_queue, (name.decode("utf-8", "replace") for name in members)))

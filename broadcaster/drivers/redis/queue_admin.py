@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.queue_admin import MAX_CLASSES, Pause, QueueStats
-from broadcaster.drivers.redis.queue import list_queues
+from broadcaster.drivers.redis.queue import list_queues, queue_names
 from broadcaster.drivers.redis.queue_stats import fields_of, rates, runtimes, seconds_of
 from broadcaster.drivers.redis.queue_wire import Argument, hint_of, queue_keys, to_ms
 from broadcaster.drivers.redis.scripts_loader import (
@@ -87,11 +87,12 @@ class RedisQueueAdmin:
         return total
 
     def cancel(self, queue: str, job_ids: Sequence[str]) -> int:
-        """See `QueueAdmin.cancel`. One that waits in a long queue takes time to find."""
-        return sum(
-            int(self._drop("cancel", queue, *job_ids[first : first + _CANCEL_PAGE]))
-            for first in range(0, len(job_ids), _CANCEL_PAGE)
-        )
+        """See `QueueAdmin.cancel`. In a queue of a million jobs each takes a call of its own."""
+        total = first = 0
+        while first < len(job_ids):
+            count, looked = self._drop("cancel", queue, *job_ids[first : first + _CANCEL_PAGE])
+            total, first = total + int(count), first + int(looked)
+        return total
 
     def stats(self, queue: str) -> QueueStats:
         """See `QueueAdmin.stats`."""
@@ -122,7 +123,7 @@ class RedisQueueAdmin:
         (names,) = await aread(
             self._clients.aio, [("SMEMBERS", self._clients.keys.queues("names"))]
         )
-        return sorted(name.decode() for name in names)
+        return queue_names(names)
 
     def _pauses(self, queues: Sequence[str], seconds: float | None, by: str) -> list[Call]:
         milliseconds = 0 if seconds is None else max(1, to_ms(seconds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +19,9 @@ from broadcaster.contracts.queue import (
     Unique,
 )
 from broadcaster.contracts.queue_admin import MAX_CLASSES, bin_of
+from broadcaster.drivers.redis import queue_admin
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
+from broadcaster.drivers.redis.scripts_loader import run
 from tests.drivers.redis.queue_world import QueueWorld, job_id, numbers
 
 if TYPE_CHECKING:
@@ -123,6 +125,29 @@ async def test_a_job_is_cancelled_wherever_it_waits(
     again = NewJob(job_id(5), "q", b"x", unique=Unique("k", 600))
     assert (await world.queue.apush([again])).new == [again.id]
     assert numbers(await world.reserve(5)) == [2, 5]
+
+
+async def test_jobs_far_back_in_a_long_queue_are_cancelled_in_several_calls(
+    world: QueueWorld, admin: RedisQueueAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of which holds up Redis for long."""
+    answers: list[Any] = []
+
+    def spying(*args: Any, **options: Any) -> Any:
+        answers.append(run(*args, **options))
+        return answers[-1]
+
+    monkeypatch.setattr(queue_admin, "run", spying)
+    many = [f"{number}" for number in range(70_001)]
+    for _ in range(3):
+        await world.clients.aio.rpush(world.key("ready"), *many)
+    await world.push(1, 2, 3)
+
+    ids = [job_id(number) for number in (1, 2, 9, 3)]
+    count = await asyncio.to_thread(admin.cancel, "q", ids)
+
+    assert (count, answers) == (3, [[1, 1], [1, 1], [1, 2]])
+    assert await world.raw("LLEN", world.key("ready")) == 3 * len(many)
 
 
 async def test_a_cancelled_job_that_runs_ends_and_is_not_tried_again(

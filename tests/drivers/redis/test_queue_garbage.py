@@ -87,6 +87,20 @@ async def test_statistics_that_are_no_numbers_count_nothing(
     assert (await world.queue.asizes("q")).ready == 1
 
 
+async def test_a_step_looks_at_so_many_ids_without_a_job_and_goes_on_at_once(
+    world: QueueWorld,
+) -> None:
+    dead = [f"dead {number}" for number in range(2_500)]
+    await world.clients.aio.rpush(world.key("ready"), *dead)
+    await world.push(1)
+
+    first = await world.step(reserve=1)
+    reply = await world.until(lambda reply: reply.reserved, reserve=1, pause=0)
+
+    assert (first.reserved, first.next_in, first.ready) == ([], 0, 1_501)
+    assert numbers(reply.reserved) == [1]
+
+
 @pytest.mark.parametrize("score", ["inf", "-inf", "1e300"])
 async def test_failed_jobs_with_moments_that_cannot_be_are_read(
     world: QueueWorld, score: str

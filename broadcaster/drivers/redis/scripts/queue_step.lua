@@ -70,6 +70,7 @@ local crash_note, valid_until = ARGV[9], tonumber(ARGV[10])
 local owed_ms, max_postponed = tonumber(ARGV[13]), tonumber(ARGV[14])
 
 local REAP_LIMIT, DUE_LIMIT, TRIM_LIMIT, OWED_LIMIT, CHUNK = 200, 500, 200, 50, 4000
+local LOOK_LIMIT = 1000 -- ready ids of which there may be no body
 
 local late = valid_until > 0 and now > valid_until
 if late then want = 0 end
@@ -400,10 +401,11 @@ end
 
 ---------------------------------------------------------------------------- reserve
 
-local reserved, taken, drain = {}, 0, 0
+local reserved, taken, looked, drain = {}, 0, 0, 0
 
 local function reserve(ids, alone)
   if #ids == 0 then return end
+  looked = looked + #ids
   local bodies, attempts = read(k_jobs, ids), {}
   if exists(k_attempts) then
     attempts = read(k_attempts, ids)
@@ -458,7 +460,7 @@ local function reserve_plain()
       return
     end
   end
-  while taken < want do
+  while taken < want and looked < LOOK_LIMIT do
     local ids = redis.call('LPOP', k_ready, want - taken)
     if not ids then return end
     reserve(ids, false)
@@ -467,7 +469,7 @@ end
 
 local function reserve_lane()
   if now < lane_wait or next_lapse then return end
-  while taken == 0 do
+  while taken == 0 and looked < LOOK_LIMIT do
     local ids, alone = redis.call('LRANGE', k_ready, 0, want - 1), false
     if #ids == 0 then return end
     if exists(k_crashes) then
@@ -533,6 +535,7 @@ local function at(moment)
   if next_ms < 0 or wait < next_ms then next_ms = wait end
 end
 
+if taken < looked and looked >= LOOK_LIMIT then at(now) end
 if taken > 0 then next_lapse = math.min(next_lapse or now + lease, now + lease) end
 if next_due then at(next_due) end
 if next_lapse then at(math.max(next_lapse, reap_after)) end

@@ -29,8 +29,8 @@ class SyncQueue(UnservedQueue):
     """
     A queue that never holds anything; see `Queue`.
 
-    `push` returns when the jobs are done, and raises what they raise. Delays are ignored,
-    nothing is tried again, and there is nothing for a worker to reserve.
+    `push` returns when the jobs are done, and then raises what the first of them has raised.
+    Delays are ignored, nothing is tried again, and there is nothing for a worker to reserve.
     """
 
     def __init__(self, runner: InlineRunner) -> None:
@@ -38,12 +38,26 @@ class SyncQueue(UnservedQueue):
 
     def push(self, jobs: Sequence[NewJob]) -> Pushed:
         """Run `jobs`, one after the other."""
+        raised: list[Exception] = []
         for job in jobs:
-            self._runner.run(job)
-        return Pushed([job.id for job in jobs])
+            try:
+                self._runner.run(job)
+            except Exception as error:  # noqa: BLE001 - the others run all the same
+                raised.append(error)
+        return _pushed(jobs, raised)
 
     async def apush(self, jobs: Sequence[NewJob]) -> Pushed:
         """Run `jobs`, one after the other, from a coroutine."""
+        raised: list[Exception] = []
         for job in jobs:
-            await self._runner.arun(job)
-        return Pushed([job.id for job in jobs])
+            try:
+                await self._runner.arun(job)
+            except Exception as error:  # noqa: BLE001 - the others run all the same
+                raised.append(error)
+        return _pushed(jobs, raised)
+
+
+def _pushed(jobs: Sequence[NewJob], raised: Sequence[Exception]) -> Pushed:
+    if raised:
+        raise raised[0]
+    return Pushed([job.id for job in jobs])

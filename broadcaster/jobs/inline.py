@@ -251,8 +251,7 @@ class _Errors:
 
 
 def _run(job: Job, current: CurrentJob, errors: _Errors) -> Outcome:
-    asynchronous = is_async(job) or any(kind_of(each) == "async" for each in all_middleware(job))
-    if asynchronous:
+    if _takes_a_loop(job):
         if _loop_is_running():
             raise RuntimeError(
                 f"{type(job).__name__} is async, or its middleware is, and a loop runs here: "
@@ -300,6 +299,13 @@ async def _arun(
         with running(current):
             await acall_failed(job, failure)
     return outcome
+
+
+def _takes_a_loop(job: Job) -> bool:
+    try:
+        return is_async(job) or any(kind_of(each) == "async" for each in all_middleware(job))
+    except Exception:  # noqa: BLE001 - its run will raise it again
+        return False
 
 
 def _told_begin(job: Job, current: CurrentJob) -> float:

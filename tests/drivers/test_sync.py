@@ -16,7 +16,7 @@ class Runner:
 
     def run(self, job: NewJob) -> None:
         if job.body == b"bad":
-            raise ValueError("bad job")
+            raise ValueError(f"bad job {job.id}")
         self.ran.append(job.id)
 
     async def arun(self, job: NewJob) -> None:
@@ -33,9 +33,16 @@ async def test_jobs_are_done_when_push_returns() -> None:
     assert runner.ran == ["a", "b", "a", "b"]
 
 
-def test_what_a_job_raises_goes_to_the_caller() -> None:
-    with pytest.raises(ValueError, match="bad job"):
-        SyncQueue(Runner()).push([NewJob("a", "q", b"bad")])
+async def test_what_a_job_raises_goes_to_the_caller_when_all_have_run() -> None:
+    runner = Runner()
+    jobs = [JOBS[0], NewJob("c", "q", b"bad"), JOBS[1], NewJob("d", "q", b"bad")]
+
+    with pytest.raises(ValueError, match="bad job c"):
+        SyncQueue(runner).push(jobs)
+    with pytest.raises(ValueError, match="bad job c"):
+        await SyncQueue(runner).apush(jobs)
+
+    assert runner.ran == ["a", "b", "a", "b"]
 
 
 async def test_there_is_never_anything_for_a_worker() -> None:

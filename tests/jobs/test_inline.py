@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +23,7 @@ from broadcaster.protocol.payload import Payload, encode_payload
 from tests.jobs.application import JobsApplication
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from broadcaster.contracts.application import Application
     from broadcaster.contracts.queue import NewJob, Queue
@@ -202,6 +203,44 @@ def test_a_failure_cancels_a_batch_and_the_rest_is_skipped(
     assert [one[0] for one in ran[2:]] == ["catch", "f"]
     assert (made.cancelled, made.failed_jobs, made.processed_jobs) == (True, 1, 2)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_a_callback_that_fails_leaves_out_no_job_of_the_batch() -> None:
+    broken = chain([Broken(), Note("never")]).catch(Broken())
+    pending = batch([Broken(), Note("1"), broken, Note("2")]).allow_failures()
+    pending = pending.catch(Broken("fail"))
+
+    with pytest.raises(JobFailed, match="no room"):
+        pending.dispatch()
+    with pytest.raises(JobFailed, match="no room"):
+        await dataclasses.replace(pending, id="1" * 32).adispatch()
+
+    for batch_id in (pending.id, "1" * 32):
+        made = find_batch(batch_id)
+        assert made is not None
+        assert (made.finished, made.failed_jobs, made.processed_jobs) == (True, 3, 2)
+    assert [one for one in ran if one in {"1", "2"}] == ["1", "2"] * 2
+
+
+async def test_middleware_that_cannot_be_made_fails_the_job() -> None:
+    class Unmade(Job, name="inline.Unmade"):
+        def middleware(self) -> Sequence[Any]:
+            raise ValueError("no middleware")
+
+        def handle(self) -> None: ...
+
+        def failed(self, error: BaseException) -> None:
+            ran.append(str(error))
+
+    made = batch([Unmade()]).catch(Tell()).dispatch()
+    with pytest.raises(ValueError, match="no middleware"):
+        Unmade().run_now()
+    with pytest.raises(ValueError, match="no middleware"):
+        await Unmade().arun_now()
+
+    told = ("told", "inline.Unmade", "ValueError: no middleware")
+    assert ran == ["no middleware", told, "no middleware", "no middleware"]
+    assert made.finished
 
 
 def test_the_callback_for_the_first_failure_is_told_of_it() -> None:

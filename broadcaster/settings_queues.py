@@ -20,15 +20,14 @@ What a connection does not say is as in ``[queue]``, but for `driver` and `conne
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_sources import Found
-from broadcaster.settings_tables import read_tables
+from broadcaster.settings_tables import NamedTable, read_tables
 from broadcaster.settings_values import convert
 from broadcaster.settings_work import QueueSettings
 
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 100
 DEFAULT_CONNECTION = "default"
 """What the connection of ``[queue]`` is called."""
-
-_NAME = re.compile(r"[-A-Za-z0-9_.]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,33 +63,22 @@ def read_connections(found: Found | None, base: QueueSettings) -> Mapping[str, C
         ConfigurationError: it names the source, the connection and the option; also if one
             falls back on a connection that there is not, or on one that falls back.
     """
-    tables = read_tables(found, "queues", "queue connections", MAX_CONNECTIONS)
-    source = "" if found is None else found.source
-    made = {name: _connection(name, table, source, base) for name, table in tables.items()}
+    taken = DEFAULT_CONNECTION, "the one of [queue]"
+    tables = read_tables(found, "queues", "queue connections", MAX_CONNECTIONS, taken=taken)
+    made = {table.name: _connection(table, base) for table in tables}
     _check_fallbacks("queue", base, made)
     for name, connection in made.items():
         _check_fallbacks(f"queues.{name}", connection, made)
     return made
 
 
-def _connection(name: str, table: object, source: str, base: QueueSettings) -> ConnectionSettings:
-    where = f"[queues.{shown(name)}] in {source}"
-    if not _NAME.fullmatch(name) or name == DEFAULT_CONNECTION:
-        raise ConfigurationError(
-            f"{where}: a name is 1 to 64 letters, digits or - _ . and not {DEFAULT_CONNECTION}, "
-            "which is the one of [queue]"
-        )
-    if not isinstance(table, dict):
-        raise ConfigurationError(f"{where} must be a table")
+def _connection(table: NamedTable, base: QueueSettings) -> ConnectionSettings:
     hints = get_type_hints(ConnectionSettings)
     said: dict[str, Any] = {"driver": "redis", "connections": ()}
-    for option, value in cast("dict[str, object]", table).items():
-        if option not in hints:
-            raise ConfigurationError(
-                f"{where} has no option {shown(option)}{did_you_mean(option, hints)}"
-            )
+    for option, value in table.options.items():
+        table.check_option(option, hints)
         path = "redis_url" if option == "redis_url" else f"queue.{option}"
-        said[option] = convert(path, Found(value, where), hints[option])
+        said[option] = convert(path, Found(value, table.where), hints[option])
     return ConnectionSettings(**{**dataclasses.asdict(base), **said})
 
 

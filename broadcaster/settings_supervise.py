@@ -30,15 +30,13 @@ Source: Laravel Horizon, ``config/horizon.php``, whose keys these are in snake_c
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
-from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_sources import Found
-from broadcaster.settings_tables import read_tables
+from broadcaster.settings_tables import NamedTable, read_tables
 from broadcaster.settings_values import convert
 from broadcaster.settings_work import WorkerSettings
 
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
 MAX_SUPERVISORS = 50
 MAX_PROCESSES = 256
 
-_NAME = re.compile(r"[-A-Za-z0-9_.]{1,64}")
 _ENDING = ("once", "stop_when_empty", "stop_when_empty_for", "health_port", "health_socket", "name")
 _ALIASES = {"balance_max_shift": "shift", "balance_cooldown": "cooldown"}
 
@@ -107,30 +104,22 @@ def read_supervisors(found: Found | None, base: WorkerSettings) -> Mapping[str, 
         ConfigurationError: it names the source, the table and the option.
     """
     tables = read_tables(found, "supervisors", "supervisors", MAX_SUPERVISORS)
-    source = "" if found is None else found.source
-    return {name: _one(name, table, source, base) for name, table in tables.items()}
+    return {table.name: _one(table, base) for table in tables}
 
 
-def _one(name: str, table: object, source: str, base: WorkerSettings) -> SupervisorSettings:
-    where = f"[supervisors.{shown(name)}] in {source}"
-    if not _NAME.fullmatch(name):
-        raise ConfigurationError(f"{where}: a name is 1 to 64 letters, digits or - _ .")
-    if not isinstance(table, dict):
-        raise ConfigurationError(f"{where} must be a table")
+def _one(table: NamedTable, base: WorkerSettings) -> SupervisorSettings:
+    where = table.where
     hints = get_type_hints(SupervisorSettings)
     own = {field.name for field in dataclasses.fields(SupervisorSettings)} - {
         field.name for field in dataclasses.fields(WorkerSettings)
     }
+    known = hints.keys() - set(_ENDING)
     said: dict[str, Any] = {}
-    for written, given in cast("dict[str, object]", table).items():
+    for written, given in table.options.items():
         option = _ALIASES.get(written, written)
         if option in said:
             raise ConfigurationError(f"{where} says {option} twice, as {written} too: keep one")
-        if option not in hints or option in _ENDING:
-            known = set(hints) - set(_ENDING)
-            raise ConfigurationError(
-                f"{where} has no option {shown(option)}{did_you_mean(option, known)}"
-            )
+        table.check_option(option, known)
         if option in _RANGES:
             said[option] = _number(where, option, given, whole=hints[option] is int)
         else:

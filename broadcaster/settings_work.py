@@ -15,24 +15,18 @@ emails``; what it does not say is as in ``[worker]``::
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from broadcaster.errors import ConfigurationError
-from broadcaster.protocol.channels import shown
 from broadcaster.protocol.lanes import LANES
-from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_sources import Found
-from broadcaster.settings_tables import read_tables
+from broadcaster.settings_tables import NamedTable, read_tables
 from broadcaster.settings_values import convert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_POOLS = 200
-
-_POOL = re.compile(r"[-A-Za-z0-9_.]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,22 +146,13 @@ def read_pools(found: Found | None, base: WorkerSettings) -> Mapping[str, Worker
         ConfigurationError: it names the source, the pool and the option.
     """
     tables = read_tables(found, "workers", "pools", MAX_POOLS)
-    source = "" if found is None else found.source
-    return {name: _pool(name, table, source, base) for name, table in tables.items()}
+    return {table.name: _pool(table, base) for table in tables}
 
 
-def _pool(name: str, table: object, source: str, base: WorkerSettings) -> WorkerSettings:
-    where = f"[workers.{shown(name)}] in {source}"
-    if not _POOL.fullmatch(name):
-        raise ConfigurationError(f"{where}: a name is 1 to 64 letters, digits or - _ .")
-    if not isinstance(table, dict):
-        raise ConfigurationError(f"{where} must be a table")
+def _pool(table: NamedTable, base: WorkerSettings) -> WorkerSettings:
     hints = get_type_hints(WorkerSettings)
     said: dict[str, Any] = {}
-    for option, value in cast("dict[str, object]", table).items():
-        if option not in hints:
-            raise ConfigurationError(
-                f"{where} has no option {shown(option)}{did_you_mean(option, hints)}"
-            )
-        said[option] = convert(f"worker.{option}", Found(value, where), hints[option])
+    for option, value in table.options.items():
+        table.check_option(option, hints)
+        said[option] = convert(f"worker.{option}", Found(value, table.where), hints[option])
     return dataclasses.replace(base, **said)

@@ -10,6 +10,7 @@ from broadcaster.jobs.announcing import announce, wanted
 from broadcaster.jobs.lifecycle import JobPopped, TakenJob
 from broadcaster.jobs.outcome import Finished, GiveUp, PutOff, TryAgain, code_of, type_name
 from broadcaster.jobs.telling import tell_begin, tell_end, tell_failed
+from broadcaster.worker.frames import users_part
 
 if TYPE_CHECKING:
     from broadcaster.contracts.queue import Owed, Reserved
@@ -140,5 +141,7 @@ def _log(
         }
         if error is not None:
             fields["error"] = type_name(error)
-        shown = None if isinstance(error, BroadcasterError) else error
+        shown = None
+        if error is not None and not isinstance(error, BroadcasterError):
+            shown = (type(error), error, users_part(error.__traceback__))
         logger.log(level, "%s %s", task.payload.job, text, exc_info=shown, extra=fields)

@@ -29,6 +29,7 @@ from broadcaster.jobs.outcome import (
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
 from broadcaster.worker.containment import asked_to_cancel, running_job
+from broadcaster.worker.frames import users_part
 from broadcaster.worker.options import ASYNC_TIMEOUT
 
 if TYPE_CHECKING:
@@ -210,7 +211,8 @@ def written(error: BaseException | None) -> str:
     if error is None:
         return ""
     try:
-        text = "".join(traceback.format_exception(error))
+        trace = users_part(error.__traceback__)
+        text = "".join(traceback.format_exception(type(error), error, trace))
     except BaseException:  # noqa: BLE001 - the error's own __str__ may raise whatever it likes
         return ""
     return cut_traceback(text.encode("utf-8", "backslashreplace").decode())

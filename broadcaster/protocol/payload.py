@@ -32,6 +32,7 @@ Readers refuse fields they do not know: a newer writer must raise ``v``.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Annotated, Any
 
@@ -53,6 +54,8 @@ MAX_PAYLOAD_BYTES = 1_048_576
 
 MAX_LINKS = 1_000
 """Most jobs of a chain, and most callbacks of one kind."""
+
+_UNREADABLE = (ValueError, RecursionError, OverflowError)
 
 _Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 _Moment = Annotated[float, Meta(ge=0, le=1e11)]
@@ -185,6 +188,38 @@ class Payload(
 
 
 _encoder = msgspec.json.Encoder()
+
+
+class _SomePlace(msgspec.Struct):
+    """What `outline` reads of a `BatchPlace`."""
+
+    id: _Id
+    index: _Count
+
+
+class _SomeJob(msgspec.Struct):
+    """What `outline` reads of a `Payload`."""
+
+    id: _Id
+    job: str = ""
+    batch: _SomePlace | None = None
+    chain: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _SomeLink(msgspec.Struct):
+    """What `outline` reads of a `NextJob`."""
+
+    payload: _SomeJob
+
+
+class _SomeChain(msgspec.Struct):
+    """What `outline` reads of a `ChainPlace` that cannot be read as a whole."""
+
+    id: _Id
+    index: _Count
+    next: Annotated[list[_SomeLink], Meta(max_length=MAX_LINKS)] = []
+
+
 _decoder = msgspec.json.Decoder(Payload)
 
 
@@ -224,8 +259,39 @@ def decode_payload(body: bytes, *, max_bytes: int = MAX_PAYLOAD_BYTES) -> Payloa
         raise InvalidJob(f"payload takes {len(body)} bytes, {max_bytes} are allowed")
     try:
         return _decoder.decode(body)
-    except (ValueError, RecursionError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise InvalidJob(f"payload is not a job: {shown(str(error), 100)}") from error
+
+
+def outline(body: bytes) -> Payload | None:
+    """
+    Return the places in chain and batch of a job that `decode_payload` refuses, or None.
+
+    A newer version may have written it. What follows from its failure must be known all the
+    same: a batch would wait for it for ever. Nothing else in the result is to be relied on.
+    """
+    if len(body) > MAX_PAYLOAD_BYTES:
+        return None
+    try:
+        some = msgspec.json.decode(body, type=_SomeJob)
+    except _UNREADABLE:
+        return None
+    return _outlined(some, _chain_of(some.chain))
+
+
+def _chain_of(raw: msgspec.Raw) -> ChainPlace | None:
+    with contextlib.suppress(*_UNREADABLE):
+        return msgspec.json.decode(raw, type=ChainPlace | None)
+    with contextlib.suppress(*_UNREADABLE):  # without its callbacks
+        some = msgspec.json.decode(raw, type=_SomeChain)
+        links = (NextJob(_outlined(link.payload, None), "unknown") for link in some.next)
+        return ChainPlace(id=some.id, index=some.index, next=tuple(links))
+    return None
+
+
+def _outlined(some: _SomeJob, chain: ChainPlace | None) -> Payload:
+    place = None if some.batch is None else BatchPlace(id=some.batch.id, index=some.batch.index)
+    return Payload(id=some.id, job=some.job, batch=place, chain=chain)
 
 
 def refreshed(body: bytes, *, now: float) -> bytes:

@@ -20,6 +20,7 @@ from broadcaster.protocol.payload import (
     blaming,
     decode_payload,
     encode_payload,
+    outline,
     refreshed,
 )
 
@@ -223,6 +224,60 @@ def test_a_chain_in_a_chain_in_a_chain_is_refused_and_does_no_harm() -> None:
 
     with pytest.raises(InvalidJob):
         decode_payload(deep.encode())
+
+
+NEW_LINK = {"queue": "q", "payload": {"v": 2, "id": "1" * 32, "batch": {"id": ID, "index": 4}}}
+OLD_LINK = {"queue": "q", "payload": {"v": 1, "id": "1" * 32, "job": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "job"),
+    [({"v": 2}, "mail"), ({"later": 1}, "mail"), ({"job": ""}, ""), ({"tries": -1}, "mail")],
+)
+def test_the_places_of_a_job_that_cannot_be_read_are_known(fields: Any, job: str) -> None:
+    """A newer version may have written it, and its batch must come to its end."""
+    chain = {"id": ID, "index": 1, "next": [OLD_LINK], "catch": [OLD_LINK]}
+    written = body(batch={"id": ID, "index": 3, "later": 1}, chain=chain, **fields)
+
+    with pytest.raises(InvalidJob):
+        decode_payload(written)
+    found = outline(written)
+
+    assert found is not None
+    assert (found.id, found.job, found.batch) == (ID, job, BatchPlace(id=ID, index=3))
+    assert found.chain is not None
+    assert [len(found.chain.next), len(found.chain.catch)] == [1, 1]
+
+
+def test_the_places_of_links_that_cannot_be_read_are_known() -> None:
+    found = outline(body(chain={"id": ID, "index": 1, "next": [NEW_LINK], "catch": [NEW_LINK]}))
+
+    assert found is not None
+    assert found.chain is not None
+    assert [link.payload.batch for link in found.chain.next] == [BatchPlace(id=ID, index=4)]
+    assert found.chain.catch == ()
+
+
+def test_a_chain_that_is_none_leaves_the_place_in_the_batch() -> None:
+    found = outline(body(batch={"id": ID, "index": 3}, chain=5))
+
+    assert found is not None
+    assert (found.batch, found.chain) == (BatchPlace(id=ID, index=3), None)
+
+
+@pytest.mark.parametrize(
+    "written", [b"", b"nonsense", b"[1]", b'{"id": "x"}', b"[" * 100_000, b'{"id":"\xff"}']
+)
+def test_what_is_no_job_has_no_places(written: bytes) -> None:
+    assert outline(written) is None
+    assert outline(body(data={"x": "y" * MAX_PAYLOAD_BYTES})) is None
+
+
+def test_what_can_be_read_has_the_places_that_it_says() -> None:
+    chain = ChainPlace(id=ID, index=0, next=(NextJob(payload(), "q"),))
+    whole = payload(batch=BatchPlace(id=ID, index=1), chain=chain)
+
+    assert outline(encode_payload(whole)) == whole
 
 
 def test_nan_is_found_in_a_later_link_too() -> None:

@@ -57,6 +57,11 @@ class ScheduledJob:
         self._catch_up = CATCH_UP_SECONDS
         self._name = ""
 
+    def __repr__(self) -> str:
+        """Say what, and when."""
+        when = self._cron or ("never" if self._every is None else f"every {self._every:g} s")
+        return f"<ScheduledJob {self._job!r} {when}>"
+
     def cron(self, expression: str) -> Self:
         """Make it due by a cron expression, such as ``0 7 * * 1-5``; needs the extra ``cron``."""
         self._cron, self._every = expression, None

@@ -76,6 +76,10 @@ class BroadcastFake:
         self._stack = ExitStack()
         self._before: Callable[[Draft, Sequence[Publication]], bool] | None = None
 
+    def __repr__(self) -> str:
+        """Say how much it has taken."""
+        return f"<BroadcastFake with {len(self._taken)} broadcast>"
+
     def __enter__(self) -> Self:
         self._stack.enter_context(recording(plain=True))
         self._before = interception.broadcast

@@ -42,6 +42,10 @@ class EventFake:
         self._except: tuple[type, ...] = ()
         self._before: Callable[[object], bool] | None = None
 
+    def __repr__(self) -> str:
+        """Say how much it has taken."""
+        return f"<EventFake with {len(self._taken)} emitted>"
+
     def __enter__(self) -> Self:
         self._before = interception.emitted
         interception.emitted = self._take

@@ -31,6 +31,10 @@ class Pushes:
         self._except: tuple[object, ...] = ()
         self._stack = ExitStack()
 
+    def __repr__(self) -> str:
+        """Say how much it has taken."""
+        return f"<{type(self).__name__} with {len(self._taken)} pushed>"
+
     def __enter__(self) -> Self:
         self._stack.enter_context(recording(self))
         return self

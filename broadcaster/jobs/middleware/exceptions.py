@@ -61,6 +61,11 @@ class ThrottlesExceptions:
         self._every = as_seconds(every, "every")
         self._when = when
 
+    def __repr__(self) -> str:
+        """Say how many of what."""
+        key = self._key.partition(":")[2]
+        return f"ThrottlesExceptions({key!r}, after={self._after}, every={self._every:g})"
+
     async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
         """Run `next`, or put `job` off."""
         limiter = current.application().limiter

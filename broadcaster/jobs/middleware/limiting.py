@@ -186,6 +186,11 @@ class RateLimiter:
         self._allow = allow
         self._every = as_seconds(every, "every")
 
+    def __repr__(self) -> str:
+        """Say how much of what."""
+        key = self._key.partition(":")[2]
+        return f"RateLimiter({key!r}, allow={self._allow}, every={self._every:g})"
+
     def attempt(self) -> bool:
         """Count one more and return True, or False if the limit is reached."""
         return _limiter().throttle(self._key, self._allow, self._every).allowed

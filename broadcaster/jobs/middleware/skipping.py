@@ -24,6 +24,10 @@ class SkipIf:
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
 
+    def __repr__(self) -> str:
+        """Say on what."""
+        return f"{type(self).__name__}({self._condition!r})"
+
     async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
         """Run `next`, or do nothing."""
         if not await _holds(self._condition, job):
@@ -35,6 +39,10 @@ class SkipUnless:
 
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
+
+    def __repr__(self) -> str:
+        """Say on what."""
+        return f"{type(self).__name__}({self._condition!r})"
 
     async def __call__(self, job: Job, next: Next) -> None:  # noqa: A002 - what everybody calls it
         """Run `next`, or do nothing."""

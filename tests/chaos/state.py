@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ALL_QUEUES = (*QUEUES, "broadcasts")
 MOST_FAILED = 1_000_000
+GONE = -2
+"""What PTTL says of a key that is not there."""
 
 
 class Remains:
@@ -76,11 +78,14 @@ class Remains:
         """Return every key that is left."""
         prefix = f"{self._clients.prefix}:"
         names = sorted(self._clients.sync.scan_iter(match=f"{prefix}*", count=10_000))
-        return [self._key(name, prefix) for name in names]
+        found = [self._key(name, prefix) for name in names]
+        return [key for key in found if key is not None]
 
-    def _key(self, name: bytes, prefix: str) -> KeyState:
+    def _key(self, name: bytes, prefix: str) -> KeyState | None:
         kind = self._read("TYPE", name).decode()
         expires = self._read("PTTL", name)
+        if kind == "none" or expires == GONE:  # it has just expired
+            return None
         size = self._read(_SIZES[kind], name) if kind in _SIZES else 1
         shown = name.decode("utf-8", "replace").removeprefix(prefix)
         return KeyState(shown, kind, None if expires < 0 else expires / 1000, size)

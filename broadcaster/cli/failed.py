@@ -55,7 +55,7 @@ def failed() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
 def list_failed(limit: int, *, only_open: bool, as_json: bool, **said: str | None) -> None:
     """List failed jobs, the latest first."""
-    from broadcaster.wiring.failures import find_failed
+    from broadcaster.jobs.failures import find_failed
 
     where = _where(said, retried=False if only_open else None)
     with _open() as store:
@@ -120,8 +120,8 @@ def retry(
     Say ids, or which: --all, --queue, --class, --exception, --since, --until, --range,
     --search, --connection. Those that were retried before are left out. Exit code 1 if an id is not found.
     """
+    from broadcaster.jobs.failures import retry_failed, retry_found
     from broadcaster.settings import load_settings
-    from broadcaster.wiring.failures import retry_failed, retry_found
     from broadcaster.wiring.worker import import_jobs
 
     if between is not None:
@@ -160,7 +160,7 @@ def forget(job_ids: tuple[str, ...]) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def flush(*, yes: bool, **said: str | None) -> None:
     """Delete all failed jobs, or those that are meant."""
-    from broadcaster.wiring.failures import find_failed
+    from broadcaster.jobs.failures import find_failed
 
     where, search = _where(said), said["search"] or ""
     with _open() as store:

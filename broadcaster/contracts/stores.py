@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from broadcaster.protocol.lanes import split_lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,23 +100,17 @@ class FailedJobs(Protocol):
         """Return one failed job, or None."""
         ...
 
-    def retry(
-        self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
-    ) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
         """
         Queue these again with all their tries; return the ids that were put back.
 
-        Args:
-            refresh: returns the body to queue in place of this one, say with a new deadline.
+        The time of ``retry_until`` begins anew. Nobody is told: that is for
+        `broadcaster.jobs.failures`.
         """
         ...
 
     def retry_all(
-        self,
-        queue: str | None = None,
-        *,
-        where: FailedFilter | None = None,
-        refresh: Callable[[bytes], bytes] | None = None,
+        self, queue: str | None = None, *, where: FailedFilter | None = None
     ) -> Sequence[str]:
         """Queue all failed jobs that are meant again; see `retry`."""
         ...

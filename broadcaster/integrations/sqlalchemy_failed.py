@@ -43,6 +43,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from broadcaster.contracts.settlements import NewJob
 from broadcaster.contracts.stores import FailedFilter, FailedJob
 from broadcaster.errors import ConfigurationError, DriverUnavailable
+from broadcaster.protocol.payload import refreshed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -166,23 +167,17 @@ class SqlFailedJobs:
             row = connection.execute(query).mappings().first()
         return None if row is None else _failed_job(row)
 
-    def retry(
-        self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
-    ) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
         """
         See `FailedJobs.retry`. Of several who retry a job at once, one does.
 
         A job that its queue still knows, as a failed one that is being moved or as one that
         waits, is not put back.
         """
-        return [job_id for job_id in job_ids if self._retry(job_id, refresh)]
+        return [job_id for job_id in job_ids if self._retry(job_id)]
 
     def retry_all(
-        self,
-        queue: str | None = None,
-        *,
-        where: FailedFilter | None = None,
-        refresh: Callable[[bytes], bytes] | None = None,
+        self, queue: str | None = None, *, where: FailedFilter | None = None
     ) -> Sequence[str]:
         """See `FailedJobs.retry_all`."""
         meant = and_(self._meant(where), self._meant(_OPEN))
@@ -190,7 +185,7 @@ class SqlFailedJobs:
             meant = and_(meant, _of_queue(self._table.c.queue, queue))
         with self._begin() as connection:
             ids = list(connection.execute(select(self._table.c.id).where(meant)).scalars())
-        return self.retry(ids, refresh=refresh)
+        return self.retry(ids)
 
     def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
         """See `FailedJobs.forget`."""
@@ -215,11 +210,11 @@ class SqlFailedJobs:
         with self._begin() as connection:
             return {(name, queue): count for name, queue, count in connection.execute(query)}
 
-    def _retry(self, job_id: str, refresh: Callable[[bytes], bytes] | None) -> bool:
+    def _retry(self, job_id: str) -> bool:
         job, claim = self.get(job_id), time.time()
         if job is None or job.retried_at is not None or not job.body:
             return False
-        body = job.body if refresh is None else refresh(job.body)
+        body = refreshed(job.body, now=claim)
         mine = and_(self._table.c.id == job_id, self._table.c.failed_at == job.failed_at)
         claimed = and_(mine, self._table.c.retried_at == claim)
         if not self._change(and_(mine, ~self._retried(claim)), retried_at=claim):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from broadcaster import current
@@ -21,10 +20,10 @@ from broadcaster.contracts.settlements import Link
 from broadcaster.errors import InvalidJob
 from broadcaster.jobs.batch_jobs import as_member, heads, job_id, placed, size
 from broadcaster.jobs.bus import Sending, fresh_id
+from broadcaster.jobs.failures import retry_failed
 from broadcaster.jobs.running import current_job
 from broadcaster.jobs.sequels import queued
 from broadcaster.protocol.ids import derived_id, may_be_id
-from broadcaster.protocol.payload import refreshed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -184,13 +183,15 @@ class Batch:
         return adding.count
 
     def retry_failed(self) -> int:
-        """Take back its cancellation and run its failed jobs again; return how many."""
+        """
+        Take back its cancellation and run its failed jobs again; return how many.
+
+        `JobRetryRequested` is told before.
+        """
         application = current.application()
         indices = application.batches.reopen(self.id)
         ids = [job_id(self.id, index) for index in indices]
-        now = time.time()
-        put_back = application.failed_jobs.retry(ids, refresh=partial(refreshed, now=now))
-        return len(put_back)
+        return retry_failed(application.failed_jobs, ids)
 
     async def aretry_failed(self) -> int:
         """Run failed jobs again, from a coroutine; see `retry_failed`."""

@@ -57,28 +57,16 @@ class FailedJobsOfConnections:
         found = (each.get(job_id) for each in self._stores.values())
         return next((job for job in found if job is not None), None)
 
-    def retry(
-        self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
-    ) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
         """See `FailedJobs.retry`."""
-        return [
-            job_id
-            for each in self._stores.values()
-            for job_id in each.retry(job_ids, refresh=refresh)
-        ]
+        return [job_id for each in self._stores.values() for job_id in each.retry(job_ids)]
 
     def retry_all(
-        self,
-        queue: str | None = None,
-        *,
-        where: FailedFilter | None = None,
-        refresh: Callable[[bytes], bytes] | None = None,
+        self, queue: str | None = None, *, where: FailedFilter | None = None
     ) -> Sequence[str]:
         """See `FailedJobs.retry_all`."""
         return [
-            job_id
-            for each in self._meant(where)
-            for job_id in each.retry_all(queue, where=where, refresh=refresh)
+            job_id for each in self._meant(where) for job_id in each.retry_all(queue, where=where)
         ]
 
     def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
@@ -149,21 +137,15 @@ class CarriedFailedJobs:
         """See `FailedJobs.get`."""
         return self._looked_after().get(job_id)
 
-    def retry(
-        self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
-    ) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
         """See `FailedJobs.retry`."""
-        return self._looked_after().retry(job_ids, refresh=refresh)
+        return self._looked_after().retry(job_ids)
 
     def retry_all(
-        self,
-        queue: str | None = None,
-        *,
-        where: FailedFilter | None = None,
-        refresh: Callable[[bytes], bytes] | None = None,
+        self, queue: str | None = None, *, where: FailedFilter | None = None
     ) -> Sequence[str]:
         """See `FailedJobs.retry_all`."""
-        return self._looked_after().retry_all(queue, where=where, refresh=refresh)
+        return self._looked_after().retry_all(queue, where=where)
 
     def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
         """See `FailedJobs.forget`."""

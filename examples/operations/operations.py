@@ -12,6 +12,7 @@ import logging
 from broadcaster import Job, current, emit, hours, listen, schedule
 from broadcaster.contracts.stores import FailedFilter
 from broadcaster.jobs.completed import CompletedJobLog
+from broadcaster.jobs.failures import retry_failed
 from broadcaster.jobs.lifecycle import (
     JobExceptionOccurred,
     JobFailed,
@@ -111,7 +112,7 @@ def retry_what_may_work() -> None:
     store = current.application().failed_jobs
     found = store.find(limit=1_000, where=FailedFilter(retried=False))
     passing = [job.id for job in found if job.exception in PASSING]
-    log.info("%d of %d failed jobs are tried again", len(store.retry(passing)), len(found))
+    log.info("%d of %d failed jobs are tried again", retry_failed(store, passing), len(found))
 
 
 @schedule("30 3 * * *", timezone="Europe/Berlin")

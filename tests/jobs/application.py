@@ -15,7 +15,7 @@ from broadcaster.protocol.lanes import LANES
 from broadcaster.protocol.payload import Payload, decode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from broadcaster.contracts.limits import LockOwner
     from broadcaster.contracts.queue import NewJob, Queue
@@ -88,10 +88,7 @@ class FailedJobsFake:
     def __init__(self) -> None:
         self.retried: list[str] = []
 
-    def retry(
-        self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
-    ) -> Sequence[str]:
-        assert refresh is not None
+    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
         self.retried += job_ids
         return job_ids
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,9 +22,10 @@ from broadcaster.drivers.redis.queue_wire import (
 from broadcaster.drivers.redis.scripts_loader import load_behind, load_script, read, run
 from broadcaster.drivers.redis.stored_numbers import number, unix_seconds
 from broadcaster.protocol.lanes import split_lane
+from broadcaster.protocol.payload import refreshed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from broadcaster.drivers.redis.client import RedisClients
 
@@ -65,27 +67,23 @@ class RedisFailedJobs:
                 return self._load(queue, [(job_id.encode(), score)])[0].job
         return None
 
-    def retry(
-        self, job_ids: Sequence[str], *, refresh: Callable[[bytes], bytes] | None = None
-    ) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
         """See `FailedJobs.retry`."""
-        put_back: list[str] = []
-        for queue in self._names(None, None):
-            put_back += self._retry(queue, job_ids, refresh)
-        return put_back
+        return [
+            job_id
+            for queue in self._names(None, None)
+            for first in range(0, len(job_ids), _PAGE)
+            for job_id in self._retry(queue, job_ids[first : first + _PAGE])
+        ]
 
     def retry_all(
-        self,
-        queue: str | None = None,
-        *,
-        where: FailedFilter | None = None,
-        refresh: Callable[[bytes], bytes] | None = None,
+        self, queue: str | None = None, *, where: FailedFilter | None = None
     ) -> Sequence[str]:
         """See `FailedJobs.retry_all`. Jobs that fail meanwhile may be left."""
         put_back: list[str] = []
         for name in self._names(queue, where):
             for page in self._meant(name, where):
-                put_back += self._retry(name, page, refresh)
+                put_back += self._retry(name, page)
         return put_back
 
     def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
@@ -172,20 +170,13 @@ class RedisFailedJobs:
             entries.append(_Entry(job_id, job))
         return entries
 
-    def _retry(
-        self,
-        queue: str,
-        job_ids: Sequence[str | bytes],
-        refresh: Callable[[bytes], bytes] | None,
-    ) -> list[str]:
+    def _retry(self, queue: str, job_ids: Sequence[str | bytes]) -> list[str]:
         args: list[Argument] = [hint_of(queue)]
-        bodies: list[Any] = [b""] * len(job_ids)
-        if refresh is not None:
-            command = ("HMGET", self._key(queue, "failed_jobs"), *job_ids)
-            (bodies,) = read(self._clients.sync, [command])
-            bodies = [b"" if body is None else refresh(body) for body in bodies]
+        bodies: list[Any]
+        (bodies,) = read(self._clients.sync, [("HMGET", self._key(queue, "failed_jobs"), *job_ids)])
+        now = time.time()
         for job_id, body in zip(job_ids, bodies, strict=True):
-            args += (job_id, body)
+            args += (job_id, b"" if body is None else refreshed(body, now=now))
         keys = queue_keys(self._clients.keys, queue, RETRY_KEYS)
         # Safe to repeat: what was put back is no longer failed.
         ids = run(

@@ -1,14 +1,19 @@
-"""What people do to failed jobs, over their store and the listeners of this process."""
+"""
+What people do to failed jobs, over their store and the listeners of this process.
+
+::
+
+    retry_failed(current.application().failed_jobs, [job_id])
+
+The command ``broadcaster failed`` and `Batch.retry_failed` go the same way.
+"""
 
 from __future__ import annotations
 
-import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from broadcaster.jobs.announcing import announce, wanted
 from broadcaster.jobs.lifecycle import JobRetryRequested
-from broadcaster.protocol.payload import refreshed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,20 +53,19 @@ def retry_failed(store: FailedJobs, job_ids: Sequence[str]) -> int:
     if wanted(JobRetryRequested):
         found = [job for job_id in job_ids if (job := store.get(job_id)) is not None]
         _announce(found)
-    return len(store.retry(job_ids, refresh=partial(refreshed, now=time.time())))
+    return len(store.retry(job_ids))
 
 
 def retry_found(store: FailedJobs, where: FailedFilter, search: str = "") -> int:
     """Queue all failed jobs again that are meant; return how many were; see `retry_failed`."""
     if not search and not wanted(JobRetryRequested):
-        return len(store.retry_all(where=where, refresh=partial(refreshed, now=time.time())))
+        return len(store.retry_all(where=where))
     jobs = find_failed(store, where, search)
     count = 0
     for first in range(0, len(jobs), _PAGE):
         page = jobs[first : first + _PAGE]
         _announce(page)
-        ids = [job.id for job in page]
-        count += len(store.retry(ids, refresh=partial(refreshed, now=time.time())))
+        count += len(store.retry([job.id for job in page]))
     return count
 
 

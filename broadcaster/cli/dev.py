@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import click
 
 from broadcaster.cli import logs
+from broadcaster.cli.dev_children import explain_exit
 from broadcaster.cli.dev_folder import DevFolder
 from broadcaster.cli.dev_plan import DEMO_APP, Plan, make_plan
 from broadcaster.cli.dev_ports import PortHolds
@@ -58,6 +59,7 @@ SETTINGS_FILES = ("broadcaster.toml", "pyproject.toml", ".env")
 # Lines that come before the panel are shown after it.
 EARLY_LINES = 500
 RETRY = "then: broadcaster failed retry all"
+WELL = explain_exit(0, ())
 REMEDY = (
     'put imports = ["tasks"] with the name of its module into broadcaster.toml '
     "(or pass the module to `broadcaster work`)"
@@ -113,7 +115,9 @@ class Display:
         """See `Listener`."""
         if self._is_outrun(reason):
             return
-        self.say("died", f"{reason}; starting again in {pause:g} s", child=child, level="error")
+        fine = reason == WELL  # `queue restart`, say
+        event, level = ("ended", "info") if fine else ("died", "error")
+        self.say(event, f"{reason}; starting again in {pause:g} s", child=child, level=level)
 
     def waits(self, child: str, reason: str) -> None:
         """See `Listener`."""

@@ -73,7 +73,7 @@ def list_lines(jobs: Sequence[FailedJob], style: Style) -> list[str]:
     told = [summary(job) for job in jobs]
     room = max(_LEAST_ERROR, style.width - 2 * _LEAST_ERROR) if style.width else _ERROR
     columns = [
-        Column("failed at", [Cell(str(each["failed_at"])[:19]) for each in told], 5),
+        Column("failed at (UTC)", [Cell(str(each["failed_at"])[:19]) for each in told], 5),
         Column("id", [Cell(plain(job.id)) for job in jobs]),
         Column("queue", [Cell(plain(job.queue)) for job in jobs], 4),
         Column("job", [Cell(cut(plain(str(each["job"])), 40)) for each in told]),

@@ -217,7 +217,7 @@ def test_the_list_stands_in_line_and_marks_what_was_retried() -> None:
 
     assert (
         head
-        == f"failed at            {'id':<32}  queue    job        reason     tries           error"
+        == f"failed at (UTC)      {'id':<32}  queue    job        reason     tries           error"
     )
     assert first.startswith(f"2023-11-14T22:13:20  {FIRST}  mail     shop.Mail  exception      3  ")
     assert second.endswith("reports  shop.Mail  exception     12  retried  OSError: no way")

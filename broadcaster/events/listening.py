@@ -39,11 +39,13 @@ from typing import (
 )
 
 from broadcaster.contracts.queue import NewJob
+from broadcaster.errors import BroadcasterError
 from broadcaster.events.facts import FACT_EVENTS, event_data
 from broadcaster.events.listeners import listeners as table
 from broadcaster.events.registering import MARK, adding, is_pair, method_of
 from broadcaster.jobs.bus import payload_of, prepared
 from broadcaster.jobs.job import Job
+from broadcaster.jobs.lifecycle import LIFECYCLE_EVENTS
 from broadcaster.protocol.facts import fact_id
 from broadcaster.protocol.payload import encode_payload
 
@@ -231,3 +233,7 @@ def _check_event(event: object) -> None:
         raise TypeError(f"listen() takes classes of events, not {event!r}")
     if issubclass(event, Job):
         raise TypeError(f"listen() takes classes of events; {event.__name__} is a job")
+    if issubclass(event, BroadcasterError):  # JobFailed is both, and nobody emits the error
+        known = event.__name__ in {each.__name__ for each in LIFECYCLE_EVENTS}
+        where = f"; the event is broadcaster.jobs.lifecycle.{event.__name__}" if known else ""
+        raise TypeError(f"listen() takes classes of events; {event.__name__} is an error{where}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from broadcaster.errors import InvalidJob
+from broadcaster.errors import InvalidJob, JobFailed
 from broadcaster.events.dispatcher import emit
 from broadcaster.events.facts import MemberAdded
 from broadcaster.events.listeners import listeners as table
@@ -314,6 +314,11 @@ class Needy:
         (lambda: listen_to(""), "names of events"),
         (lambda: listen(SignedIn, retries=3), "no option 'retries'"),  # type: ignore[call-overload]
         (lambda: listen(Job), "is a job"),
+        (
+            lambda: listen(JobFailed),
+            "is an error; the event is broadcaster.jobs.lifecycle.JobFailed",
+        ),
+        (lambda: listen(InvalidJob), "InvalidJob is an error$"),
         (lambda: listen(int), "not <class 'int'>"),
     ],
 )

@@ -60,6 +60,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "worker.concurrency": (1, 1_000),
     "worker.processes": (1, 256),
     "worker.reserve_ahead": (0, 1_000),
+    "worker.jobs_per_child": (1, 1_000_000),
     "worker.backoff": (0, 31_536_000),
     "worker.sleep": (0.05, 60),
     "worker.health_port": (0, 65_535),

@@ -87,6 +87,8 @@ class WorkerSettings:
         processes: worker processes.
         reserve_ahead: short jobs reserved before there is a slot for them, per process: as many
             as its slots run in 10 ms, and at most so many.
+        jobs_per_child: jobs that run one after another in the same process, of sync jobs with
+            a timeout; 1 gives each a fresh one.
         tries: tries of a job that does not say; 0 is no limit.
         timeout: seconds for one try of a job that does not say; 0 is no limit.
         backoff: seconds before each retry of a job that does not say.
@@ -113,6 +115,7 @@ class WorkerSettings:
     concurrency: int = 10
     processes: int = 1
     reserve_ahead: int = 300
+    jobs_per_child: int = 500
     tries: int = 1
     timeout: float | None = None
     backoff: tuple[float, ...] = ()

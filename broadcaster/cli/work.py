@@ -44,7 +44,13 @@ _OPTIONS = (
     click.option(
         "--reserve-ahead",
         type=click.IntRange(0, 1_000),
-        help="Short jobs that a process reserves before it has a slot for them. Default: 16.",
+        help="Short jobs that a process reserves before it has a slot for them. Default: 300.",
+    ),
+    click.option(
+        "--jobs-per-child",
+        type=click.IntRange(1, 1_000_000),
+        help="Sync jobs with a timeout that run one after another in the same process; 1 gives "
+        "each a fresh one. Default: 500.",
     ),
     click.option(
         "--tries",
@@ -56,7 +62,7 @@ _OPTIONS = (
         type=click.FloatRange(min=0),
         help="Seconds for one try of a job that does not say; 0 is no limit. "
         "Default: 60 for async jobs. Given here it holds for sync jobs too, each of which then "
-        "gets a process of its own.",
+        "has a process of its own while it runs.",
     ),
     click.option(
         "--backoff",

@@ -142,7 +142,7 @@ class DeliveryRunner:
         pairs = zip(batch, holds, strict=True)
         return [await self.run(queue, reserved, hold) for reserved, hold in pairs]
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Nothing is open; the sender is closed by whoever made it."""
 
     def _receiver(self, app_id: str, url: str) -> Receiver:

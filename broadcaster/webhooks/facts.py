@@ -97,7 +97,7 @@ class FactRunner:
         pairs = zip(batch, holds, strict=True)
         return [await self.run(queue, reserved, hold) for reserved, hold in pairs]
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Nothing is open."""
 
     def _unknown(self, reserved: Reserved, fact: Fact) -> Settlement:

@@ -80,6 +80,7 @@ def worker_options(
         rest=said.rest,
         sleep=said.sleep,
         modules=tuple(modules),
+        jobs_per_child=said.jobs_per_child,
         force=said.force,
         label=said.name,
         pool=pool,

@@ -1,146 +1,83 @@
 """
-The process of one sync job with a timeout.
+The process of sync jobs with a timeout, one at a time.
 
-It reads the payload's length and the payload from stdin, imports what it needs, says that
-it is ready, runs the job, and writes one JSON line to what was its stdout; what the job
-prints goes to stderr. Stdin stays open:
-its end means that the worker is gone, and then this process ends too, because another
-worker is about to run the job again.
+It imports what jobs need and runs each order that the worker sends, until a job has left
+something behind: then it says so and ends. Orders come over what was its stdin and reports
+go to what was its stdout (`broadcaster.worker.orders`); jobs find an empty stdin, and what
+they print goes to stderr. The lifeline is a pipe on which nothing is ever said. Its
+end means that the worker is gone, and then this process ends too, because another worker is
+about to run the job again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import fcntl
 import importlib
 import os
 import signal
-import struct
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
 from broadcaster.contracts.settlements import cut_traceback
 from broadcaster.errors import JobError
 from broadcaster.jobs.execution import call
-from broadcaster.jobs.outcome import (
-    Deleted,
-    Failed,
-    Limits,
-    Past,
-    Released,
-    Verdict,
-    code_of,
-    described,
-    text_of,
-)
+from broadcaster.jobs.outcome import code_of, described, text_of
 from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.protocol.payload import decode_payload
+from broadcaster.worker.orders import (
+    LENGTH,
+    NONCE_BYTES,
+    Order,
+    Report,
+    Said,
+    begin_line,
+    report_line,
+)
+from broadcaster.worker.remains import Remains
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LENGTH = struct.Struct(">Q")
 
-READY = b"ready\n"
-
-BOOTSTRAP = """\
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from broadcaster.worker.child import main
-main(sys.argv[2:])
-"""
-
-
-class Order(msgspec.Struct):
-    """
-    The job that is to be run, and what it may ask; see `broadcaster.jobs.running.CurrentJob`.
-
-    Attributes:
-        body: its payload.
-    """
-
-    body: bytes
-    queue: str = ""
-    limits: Limits = msgspec.field(default_factory=Limits)
-    past: Past = msgspec.field(default_factory=Past)
-    token: int = 0
-    lease: float = 0.0
-
-
-class Said(msgspec.Struct):
-    """
-    What the job has said about itself.
-
-    Attributes:
-        kind: which verdict.
-        delay, counts: of ``released``.
-        error: of ``failed``.
-    """
-
-    kind: Literal["released", "failed", "deleted"]
-    delay: float = 0.0
-    counts: bool = True
-    error: str = ""
-
-    @classmethod
-    def of(cls, verdict: Verdict | None) -> Said | None:
-        """Return `verdict` in a form that travels."""
-        match verdict:
-            case Released(delay, counts):
-                return cls("released", delay=delay, counts=counts)
-            case Failed(error):
-                return cls("failed", error=error)
-            case Deleted():
-                return cls("deleted")
-            case None:
-                return None
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict again."""
-        if self.kind == "released":
-            return Released(self.delay, self.counts)
-        return Failed(self.error) if self.kind == "failed" else Deleted()
-
-
-class Report(msgspec.Struct):
-    """
-    How the job ended.
-
-    Attributes:
-        error: its exception as one line, or empty.
-        code: the stable word of a `JobError`, or empty.
-        traceback: text.
-        said: what it has said about itself.
-    """
-
-    error: str = ""
-    code: str = ""
-    traceback: str = ""
-    said: Said | None = None
-
-
-def main(modules: Sequence[str]) -> None:
-    """Run the job that stdin holds, with `modules` imported, and report."""
-    results = os.dup(1)
+def main(lifeline: int, modules: Sequence[str]) -> NoReturn:
+    """Run the jobs that are ordered on stdin, with `modules` imported, and report."""
+    os.set_inheritable(lifeline, False)
+    threading.Thread(target=_end_with_worker, args=(lifeline,), daemon=True).start()
+    _be_killed_with_worker(lifeline)
+    orders, results = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     os.dup2(2, 1)
-    (length,) = LENGTH.unpack(_read(LENGTH.size))
-    order = msgspec.json.decode(_read(length), type=Order)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _be_killed_with_parent()
-    report = prepare(modules)
-    if report is None:
-        os.write(results, READY)
-        report = run(order)
-    os.write(results, msgspec.json.encode(report) + b"\n")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # threads that the job left behind are not waited for
+    failure = prepare(modules)
+    remains = Remains((lifeline, orders, results))
+    outlet = os.fstat(results)[1:3]
+    before, mine = contextvars.copy_context(), os.getpid()
+    while True:
+        nonce, order = _next_order(orders)
+        if failure is None:
+            _write(results, begin_line(nonce))
+            report = before.copy().run(run, order)
+            if os.getpid() != mine:  # a fork of the job, which has returned from it too
+                os._exit(0)
+        else:
+            report = failure
+        with contextlib.suppress(Exception):  # the job may have left anything there
+            sys.stdout.flush()
+            sys.stderr.flush()
+        report.worn = remains.why_worn() or ("it raised" if report.error else "")
+        if os.fstat(results)[1:3] != outlet:  # closed, and opened again as something else
+            os._exit(1)
+        _write(results, report_line(nonce, report))
+        if report.worn:
+            os._exit(0)  # threads that the job left behind are not waited for
 
 
 def prepare(modules: Sequence[str]) -> Report | None:
@@ -184,36 +121,49 @@ def run(order: Order) -> Report:
     return report
 
 
-def _read(length: int) -> bytes:
-    data = b""
+def _next_order(orders: int) -> tuple[bytes, Order]:
+    (length,) = LENGTH.unpack(_read(orders, LENGTH.size))
+    frame = _read(orders, length)
+    return frame[:NONCE_BYTES], msgspec.json.decode(frame[NONCE_BYTES:], type=Order)
+
+
+def _read(orders: int, length: int) -> bytes:
+    data = bytearray()
     while len(data) < length:
-        piece = os.read(0, length - len(data))
+        piece = os.read(orders, length - len(data))
         if not piece:
-            os._exit(1)  # the worker is gone
+            os._exit(1)  # the worker is gone, or has no more jobs
         data += piece
-    return data
+    return bytes(data)
 
 
-def _be_killed_with_parent() -> None:
+def _write(results: int, line: bytes) -> None:
+    while line:
+        line = line[os.write(results, line) :]
+
+
+def _be_killed_with_worker(lifeline: int) -> None:
     """
-    Have the kernel kill this process, and what it has started, when stdin ends.
+    Have the kernel kill this process, and what it has started, when the lifeline ends.
 
     The thread that waits for that end does not get to run while C code holds the interpreter
     (a regular expression, a large sum). Linux only.
 
-    Source: ``fcntl(2)``, F_SETOWN and F_SETSIG; the end of a pipe or socket is an event.
+    Source: ``fcntl(2)``, F_SETOWN and F_SETSIG; the end of a pipe is an event. So are data,
+    and therefore orders take another way.
     """
     if not hasattr(fcntl, "F_SETSIG"):
         return
     owner = -os.getpgrp() if os.getpgrp() == os.getpid() else os.getpid()
-    with contextlib.suppress(OSError):  # stdin may be something that has no events
-        fcntl.fcntl(0, fcntl.F_SETOWN, owner)
-        fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+    with contextlib.suppress(OSError):  # it may be something that has no events
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, owner)
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 4096):
+def _end_with_worker(lifeline: int) -> None:
+    while os.read(lifeline, 4096):
         pass
     if os.getpgrp() == os.getpid():  # with what the job has started
         os.killpg(0, signal.SIGKILL)

@@ -24,6 +24,6 @@ class Runner(Protocol):
         """Run a batch of an ordered lane; see `JobRunner.run_in_order`."""
         ...
 
-    def close(self) -> None:
-        """Take no more jobs."""
+    async def aclose(self) -> None:
+        """Take no more jobs, and end what belongs to those that were run."""
         ...

@@ -84,6 +84,8 @@ class WorkerOptions:
         connection: name of the queue connection that it serves.
         batch: jobs of a lane reserved at once.
         modules: imported in the processes of sync jobs with a timeout.
+        jobs_per_child: how many jobs such a process runs, one after another, before another
+            takes its place; 1 gives each a fresh one.
         hard_timeouts: sync jobs with a timeout get such a process, which is killed in time;
             else a thread, in which their timeout means nothing, as tests want it.
         trusted: what it runs is broadcaster's own code, which takes no worker down: what a
@@ -117,6 +119,7 @@ class WorkerOptions:
     connection: str = "default"
     batch: int = LANE_BATCH
     modules: tuple[str, ...] = ()
+    jobs_per_child: int = 500
     hard_timeouts: bool = True
     trusted: bool = False
 

@@ -1,4 +1,4 @@
-"""Running a sync job in a process of its own, which can be killed at its deadline."""
+"""A process that runs sync jobs, one at a time, and can be killed at a job's deadline."""
 
 from __future__ import annotations
 
@@ -6,120 +6,173 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from broadcaster.errors import (
-    InvalidJob,
-    JobError,
-    JobFailed,
-    JobTimedOut,
-    ModelMissing,
-    UnknownJob,
-)
-from broadcaster.worker.child import BOOTSTRAP, LENGTH, READY, Order, Report
+from broadcaster.errors import JobError, JobTimedOut
+from broadcaster.worker.orders import NONCE_BYTES, Report, order_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Sequence
 
-    from broadcaster.jobs.outcome import Verdict
-
-__all__ = ["STARTUP_SECONDS", "Order", "run_in_process"]
+    from broadcaster.worker.orders import Order
 
 STARTUP_SECONDS = 30.0
-MAX_REPORT = 1_048_576
+WAKE_SECONDS = 10.0
+"""Seconds that a process which has run a job may take to begin the next."""
+
+MAX_LINE = 1_048_576
 """Bytes; a report has a traceback of `MAX_TRACEBACK` characters of up to six bytes each."""
 
-_BY_CODE: dict[str, Callable[[str], JobError]] = {
-    **{error.code: error for error in (InvalidJob, JobFailed, UnknownJob)},
-    ModelMissing.code: partial(ModelMissing, model="", key=None),
-}
+BOOTSTRAP = """\
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from broadcaster.worker.child import main
+main(int(sys.argv[2]), sys.argv[3:])
+"""
 
 
-async def run_in_process(order: Order, *, limit: float, modules: Sequence[str]) -> Verdict | None:
+class NeverBegan(Exception):
+    """The process had ended before it began the job, which can be given to another."""
+
+
+class JobProcess:
     """
-    Run the job of `order` and kill its process, and what it started, after `limit` seconds.
+    A process of its own session; make it with `start_process`.
 
-    The time begins when the process has imported `modules`, for which it has
-    `STARTUP_SECONDS`. Returns what the job has said about itself.
+    Args:
+        lifeline: descriptor whose end tells the process that the worker is gone; it is
+            closed when the process is killed.
 
-    Raises:
-        JobTimedOut: it was killed.
-        JobError: it raised, or its process ended without a report. `JobFailed`,
-            `UnknownJob` and `InvalidJob` come through as themselves.
+    Attributes:
+        jobs: how many have ended in it.
+        expiry: when it ends unless it gets a job before.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        BOOTSTRAP,
-        json.dumps(sys.path),
-        *modules,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=MAX_REPORT,
-        start_new_session=True,
-    )
+
+    def __init__(self, process: asyncio.subprocess.Process, lifeline: int) -> None:
+        self._process = process
+        self._lifeline = lifeline
+        self._busy = False
+        self._noisy = False
+        self.jobs = 0
+        self.expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self._process.returncode is None
+
+    async def run(self, order: Order, limit: float) -> Report:
+        """
+        Run the job of `order`; the caller kills the process if it raises or is worn.
+
+        The time begins when the job does: a new process has imported what it needs, for
+        which it has `STARTUP_SECONDS`.
+
+        Raises:
+            NeverBegan: it has run jobs before, and had ended.
+            JobTimedOut: it took longer than `limit` seconds.
+            JobError: the process ended without a report.
+        """
+        self._busy = True
+        nonce = secrets.token_hex(NONCE_BYTES // 2).encode()
+        patience = WAKE_SECONDS if self.jobs else STARTUP_SECONDS
+        said = await _within(patience, self._begin(nonce, order), "took longer to start than")
+        if said is None and self.jobs:
+            raise NeverBegan(f"its process had ended after {self.jobs} jobs")
+        if said == b"":
+            said = await _within(limit, self._said(nonce), "ran longer than")
+        if said is None:
+            raise JobError(f"its process ended with {await self._how()} before the job did")
+        try:
+            report = msgspec.json.decode(said, type=Report)
+        except msgspec.DecodeError:
+            raise JobError("its process wrote a report that cannot be read") from None
+        if self._noisy:
+            report.worn = report.worn or "something else was written where its reports are"
+        self.jobs += 1
+        self._busy = False
+        return report
+
+    async def kill(self) -> None:
+        """Kill it, and what it has started, and wait for its end."""
+        if self.expiry is not None:
+            self.expiry.cancel()
+        # Of one that was idle when it ended nothing is left, and its number may be another's.
+        if self._busy or self.alive:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._busy = False
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        await self._process.wait()
+
+    async def _begin(self, nonce: bytes, order: Order) -> bytes | None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self._process.stdin.write(order_frame(nonce, order))
+                await self._process.stdin.drain()
+        return await self._said(nonce)
+
+    async def _said(self, nonce: bytes) -> bytes | None:
+        """Return what stands behind `nonce` in the next line that begins with it."""
+        stream = self._process.stdout
+        if stream is None:
+            return None
+        while True:
+            try:
+                line = await stream.readline()
+            except ValueError:  # too long to be a report
+                line = b"?"
+            if line.startswith(nonce):
+                return line[NONCE_BYTES:].strip()
+            if not line:
+                return None
+            self._noisy = self._noisy or line != b"\n"
+
+    async def _how(self) -> str:
+        with contextlib.suppress(TimeoutError):  # it is ending, or has closed its pipe
+            async with asyncio.timeout(1.0):
+                await self._process.wait()
+        code = self._process.returncode
+        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+async def start_process(modules: Sequence[str]) -> JobProcess:
+    """Start a process that imports `modules` and waits for its first order."""
+    theirs, lifeline = os.pipe()
     try:
-        output = await _within(
-            STARTUP_SECONDS,
-            _begin(process, msgspec.json.encode(order)),
-            "took longer to start than",
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            BOOTSTRAP,
+            json.dumps(sys.path),
+            str(theirs),
+            *modules,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=MAX_LINE,
+            start_new_session=True,
+            pass_fds=(theirs,),
         )
-        if output == READY:
-            output = await _within(limit, _line(process), "ran longer than")
-        if not output:  # it is ending, or closed its pipe; its exit code tells how
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await process.wait()
+    except BaseException:
+        os.close(lifeline)
+        raise
     finally:
-        code = process.returncode
-        await _kill(process)
-    return _verdict(output, code)
+        os.close(theirs)
+    return JobProcess(process, lifeline)
 
 
-async def _within(seconds: float, reading: Awaitable[bytes], what: str) -> bytes:
+async def _within(seconds: float, reading: Awaitable[bytes | None], what: str) -> bytes | None:
     try:
         async with asyncio.timeout(seconds):
             return await reading
     except TimeoutError:
         raise JobTimedOut(f"{what} {seconds:g} s and was killed") from None
-
-
-async def _begin(process: asyncio.subprocess.Process, body: bytes) -> bytes:
-    if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(LENGTH.pack(len(body)) + body)
-            await process.stdin.drain()
-    return await _line(process)
-
-
-async def _line(process: asyncio.subprocess.Process) -> bytes:
-    return await process.stdout.readline() if process.stdout is not None else b""
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    # The group: also what the job itself has started.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.stdin is not None:
-        process.stdin.close()
-    await process.wait()
-
-
-def _verdict(output: bytes, code: int | None) -> Verdict | None:
-    try:
-        report = msgspec.json.decode(output, type=Report)
-    except msgspec.DecodeError:
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        raise JobError(f"its process ended with {how} before the job did") from None
-    said = report.said
-    verdict = None if said is None else said.verdict
-    if not report.error:
-        return verdict
-    error = _BY_CODE.get(report.code, JobError)(report.error)
-    error.add_note(report.traceback)
-    raise error

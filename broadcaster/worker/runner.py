@@ -45,7 +45,9 @@ from broadcaster.worker.broadcasts import Broadcast, read_publication
 from broadcaster.worker.containment import asked_to_cancel, running_job, take_back_cancels
 from broadcaster.worker.deadlines import Deadlines
 from broadcaster.worker.journal import Journal
-from broadcaster.worker.process import STARTUP_SECONDS, Order, run_in_process
+from broadcaster.worker.orders import Order
+from broadcaster.worker.process import STARTUP_SECONDS, WAKE_SECONDS
+from broadcaster.worker.processes import JobProcesses
 from broadcaster.worker.stores import NO_STORES
 from broadcaster.worker.tries import failed_hook, new_try, settlement
 
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
 
 _GIVEN_UP = {"crashed": "it took its worker down too often", "cancelled": "it was cancelled"}
 
-DEADLINE_MARGIN = STARTUP_SECONDS + 5.0
+DEADLINE_MARGIN = STARTUP_SECONDS + WAKE_SECONDS + 5.0
 """
 Seconds past its timeout that a job with a process of its own may take: the process needs
 time to start, and whatever ends must be settled.
@@ -104,6 +106,7 @@ class JobRunner:
         self._stores = stores
         self._journal = Journal(options.connection, runtimes)
         self._pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="job")
+        self._processes = JobProcesses(options.modules, jobs=options.jobs_per_child)
         self._in_threads: set[object] = set()
         self._deadlines = Deadlines()
 
@@ -112,10 +115,11 @@ class JobRunner:
         """Sync jobs that are running in threads, those included that nobody waits for."""
         return len(self._in_threads)
 
-    def close(self) -> None:
-        """Take no more sync jobs; threads that still run are left to themselves."""
+    async def aclose(self) -> None:
+        """Take no more sync jobs and end their processes; threads are left to themselves."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._deadlines.close()
+        await self._processes.aclose()
 
     async def run(self, queue: str, reserved: Reserved, hold: HeldJob) -> Settlement:
         """Run one job and return what became of it."""
@@ -337,7 +341,7 @@ class JobRunner:
             token=current.token,
             lease=current.lease,
         )
-        verdict = await run_in_process(order, limit=limit, modules=self._options.modules)
+        verdict = await self._processes.run(order, limit=limit)
         if verdict is not None:
             current.verdict = verdict
 

@@ -183,7 +183,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*listeners, return_exceptions=True)
             self._heartbeat.stop()
-            self._runner.close()
+            await self._runner.aclose()
         self._reports.stopped(reason)
         return reason
 

@@ -130,6 +130,7 @@ READS_ENVIRONMENT = (
     "broadcaster.settings",
     "broadcaster.settings_sources",
     "broadcaster.integrations.django_setup",  # Django's own variable, which only it reads
+    "broadcaster.worker.remains",  # puts back what jobs have changed there, and reads none of it
 )
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base", "misc"})
 

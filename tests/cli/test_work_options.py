@@ -42,6 +42,7 @@ FLAGS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--force",), {"force": True}),
     (("--concurrency", "50"), {"concurrency": 50}),
     (("--reserve-ahead", "0"), {"reserve_ahead": 0}),
+    (("--jobs-per-child", "1"), {"jobs_per_child": 1}),
     (("--grace", "90"), {"grace": 90.0}),
     (("--connection", "spare"), {"connection": "spare", "lease": 7.0}),
 ]

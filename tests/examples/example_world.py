@@ -64,7 +64,7 @@ async def work(settings: Settings, *queues: str, **options: Any) -> ExitReason:
         async with asyncio.timeout(30):
             return await opened.worker.run()
     finally:
-        opened.runner.close()
+        await opened.runner.aclose()
         await opened.aclose()
 
 

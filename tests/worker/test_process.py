@@ -14,7 +14,8 @@ import pytest
 from broadcaster.errors import InvalidJob, JobError, JobFailed, JobTimedOut, UnknownJob
 from broadcaster.protocol.payload import Payload, encode_payload
 from broadcaster.worker import process
-from broadcaster.worker.process import Order, run_in_process
+from broadcaster.worker.orders import Order
+from broadcaster.worker.processes import JobProcesses
 from tests.polling import eventually
 from tests.worker.sample_jobs import (
     die_in_process,
@@ -26,7 +27,7 @@ from tests.worker.sample_jobs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from broadcaster.jobs.job import Job
     from tests.worker.worker_world import WorkerWorld
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 WORKER = """\
 import asyncio, json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from broadcaster.worker.process import Order, run_in_process
-asyncio.run(run_in_process(Order(sys.argv[2].encode()), limit=60, modules=sys.argv[3:]))
+from broadcaster.worker.orders import Order
+from broadcaster.worker.processes import JobProcesses
+asyncio.run(JobProcesses(sys.argv[3:], jobs=1).run(Order(sys.argv[2].encode()), limit=60))
 """
 
 MODULES = ("tests.worker.sample_jobs",)
@@ -48,8 +50,8 @@ def body(job: Job) -> bytes:
     return encode_payload(Payload(id="0" * 32, job=job.options.name, data=data))
 
 
-async def run(job: Job, limit: float = 20.0) -> None:
-    await run_in_process(Order(body(job)), limit=limit, modules=MODULES)
+async def run(job: Job, limit: float = 20.0, modules: Sequence[str] = MODULES) -> None:
+    await JobProcesses(modules, jobs=1).run(Order(body(job)), limit=limit)
 
 
 def is_alive(pid: int) -> bool:
@@ -107,14 +109,14 @@ async def test_an_unknown_job_comes_back_as_such() -> None:
     unknown = encode_payload(Payload(id="0" * 32, job="nobody.knows"))
 
     with pytest.raises(UnknownJob):
-        await run_in_process(Order(unknown), limit=20, modules=())
+        await JobProcesses((), jobs=1).run(Order(unknown), limit=20)
     with pytest.raises(InvalidJob):
-        await run_in_process(Order(b"garbage"), limit=20, modules=())
+        await JobProcesses((), jobs=1).run(Order(b"garbage"), limit=20)
 
 
 async def test_a_module_that_cannot_be_imported_is_an_error_of_the_job() -> None:
     with pytest.raises(JobError, match="no_such_module"):
-        await run_in_process(Order(body(fail_in_process())), limit=20, modules=("no_such_module",))
+        await run(fail_in_process(), modules=("no_such_module",))
 
 
 async def test_a_process_that_does_not_start_in_time_is_killed(

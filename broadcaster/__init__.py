@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from broadcaster.jobs.after_commit import after_commit
     from broadcaster.jobs.batch import Batch, afind_batch, find_batch
     from broadcaster.jobs.bus import Skipped
+    from broadcaster.jobs.cancelling import acancel_job, cancel_job
     from broadcaster.jobs.chain import chain
     from broadcaster.jobs.delay import hours, minutes, seconds
     from broadcaster.jobs.function import job
@@ -142,6 +143,8 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "Skipped",
     "Ref",
     "after_commit",
+    "cancel_job",
+    "acancel_job",
     "pause_queue",
     "apause_queue",
     "resume_queue",
@@ -222,6 +225,7 @@ _HOMES = {
     "broadcaster.jobs.chain": ("chain",),
     "broadcaster.jobs.batch": ("find_batch", "afind_batch", "Batch"),
     "broadcaster.jobs.pending_batch": ("batch",),
+    "broadcaster.jobs.cancelling": ("cancel_job", "acancel_job"),
     "broadcaster.jobs.pausing": ("pause_queue", "apause_queue", "resume_queue", "aresume_queue"),
     "broadcaster.jobs.bus": ("Skipped",),
     "broadcaster.jobs.references": ("Ref",),

@@ -1,4 +1,4 @@
-"""``broadcaster queue``: see how queues are, and pause, resume, clear them."""
+"""``broadcaster queue``: see how queues are; pause, resume, clear them, and cancel jobs."""
 
 from __future__ import annotations
 
@@ -209,6 +209,25 @@ def clear(name: str, connection: str, *, yes: bool) -> None:
             )
         count = sum(operations.admin.clear(part) for part in parts)
     click.echo(f"forgot {counted(count, 'job')} of {plain(name)}")
+
+
+@queue.command()
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@_connection
+def cancel(job_ids: tuple[str, ...], connection: str) -> None:
+    """
+    Take jobs back, in whatever queue they wait.
+
+    Those that run end in peace and are not tried again. In its batch such a job has failed, and
+    its chain breaks. Exits with 1 if one is not there: it has ended, or failed
+    (see `broadcaster failed`).
+    """
+    with _open(connection) as operations:
+        missing = [each for each in job_ids if not operations.admin.cancel(None, [each])]
+    for each in missing:
+        click.echo(f"no job {plain(each)} waits or runs", err=True)
+    click.echo(f"cancelled {counted(len(job_ids) - len(missing), 'job')}")
+    sys.exit(1 if missing else 0)
 
 
 @queue.command()

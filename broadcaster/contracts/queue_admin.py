@@ -108,13 +108,17 @@ class QueueAdmin(Protocol):
         """
         ...
 
-    def cancel(self, queue: str, job_ids: Sequence[str]) -> int:
+    def cancel(self, queue: str | None, job_ids: Sequence[str]) -> int:
         """
-        Forget these jobs; return how many there were.
+        Forget these jobs of `queue`, or of any queue; return how many there were.
 
         One that runs ends in peace but is not tried again. In its batch it has failed, its
         chain breaks, and a worker calls its `failed` hook; it is not kept with the failed ones.
         """
+        ...
+
+    async def acancel(self, queue: str | None, job_ids: Sequence[str]) -> int:
+        """Forget jobs from a coroutine; see `cancel`."""
         ...
 
     def stats(self, queue: str) -> QueueStats:

@@ -193,6 +193,19 @@ def test_row_45_a_paused_queue_reserves_nothing_until_it_is_resumed(
     ]
 
 
+def test_jobs_are_cancelled_by_their_ids(store: RedisClients) -> None:
+    waiting = [NewJob(f"{number:032x}", "mail", b"{}") for number in range(3)]
+    RedisQueue(store).push([*waiting, NewJob("f" * 32, "other#2", b"{}")])
+
+    assert run("cancel", waiting[0].id, "f" * 32) == "cancelled 2 jobs\n"
+    again = run("cancel", waiting[0].id, waiting[1].id, "\x1b[2J", code=1)
+
+    assert f"no job {waiting[0].id} waits or runs" in again
+    assert "cancelled 1 job\n" in again
+    assert "\x1b" not in again
+    assert RedisQueue(store).sizes("mail").ready == 1
+
+
 def test_row_45_a_pause_may_end_by_itself(store: RedisClients) -> None:
     push(store, "mail")
 

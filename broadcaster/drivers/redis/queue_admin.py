@@ -23,9 +23,10 @@ from broadcaster.drivers.redis.stored_numbers import number, pause_end, unix_sec
 from broadcaster.protocol.lanes import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from broadcaster.drivers.redis.client import RedisClients
+    from broadcaster.drivers.redis.scripts_loader import Command
 
 _PAUSE_KEYS = ["meta", "ready", "suspects", "notify"]
 _DROP_KEYS = [
@@ -86,12 +87,28 @@ class RedisQueueAdmin:
             total += int(count)
         return total
 
-    def cancel(self, queue: str, job_ids: Sequence[str]) -> int:
+    def cancel(self, queue: str | None, job_ids: Sequence[str]) -> int:
         """See `QueueAdmin.cancel`. In a queue of a million jobs each takes a call of its own."""
-        total = first = 0
-        while first < len(job_ids):
-            count, looked = self._drop("cancel", queue, *job_ids[first : first + _CANCEL_PAGE])
-            total, first = total + int(count), first + int(looked)
+        total, parts = 0, list_queues(self._clients) if queue is None else [queue]
+        for ids in _pages(job_ids):
+            there = read(self._clients.sync, self._looks(parts, ids))
+            for part, left in _found(parts, ids, there):
+                while left:
+                    count, looked = self._drop("cancel", part, *left)
+                    total += int(count)
+                    del left[: int(looked)]
+        return total
+
+    async def acancel(self, queue: str | None, job_ids: Sequence[str]) -> int:
+        """See `cancel`."""
+        total, parts = 0, await self._known() if queue is None else [queue]
+        for ids in _pages(job_ids):
+            there = await aread(self._clients.aio, self._looks(parts, ids))
+            for part, left in _found(parts, ids, there):
+                while left:
+                    count, looked = await self._adrop("cancel", part, *left)
+                    total += int(count)
+                    del left[: int(looked)]
         return total
 
     def stats(self, queue: str) -> QueueStats:
@@ -113,11 +130,22 @@ class RedisQueueAdmin:
         keys = queue_keys(self._clients.keys, queue, _TELL_KEYS)
         await arun(self._clients.aio, load_script("queue_tell"), keys, args)
 
+    def _looks(self, parts: Sequence[str], job_ids: Sequence[str]) -> list[Command]:
+        keys = [self._clients.keys.queue(part, "jobs") for part in parts]
+        return [("HEXISTS", key, job_id) for key in keys for job_id in job_ids]
+
     def _drop(self, verb: str, queue: str, *job_ids: str) -> Any:
-        keys = queue_keys(self._clients.keys, queue, _DROP_KEYS)
+        call = self._dropping(verb, queue, job_ids)
+        return run(self._clients.sync, *call, repeat_lost=True)
+
+    async def _adrop(self, verb: str, queue: str, *job_ids: str) -> Any:
+        call = self._dropping(verb, queue, job_ids)
+        return await arun(self._clients.aio, *call, repeat_lost=True)
+
+    def _dropping(self, verb: str, queue: str, job_ids: Sequence[str]) -> Call:
         script = load_behind(f"queue_{verb}", "queue_drop_start")
-        args = (hint_of(queue), *job_ids)
-        return run(self._clients.sync, script, keys, args, repeat_lost=True)
+        keys = queue_keys(self._clients.keys, queue, _DROP_KEYS)
+        return Call(script, keys, (hint_of(queue), *job_ids))
 
     async def _known(self) -> list[str]:
         (names,) = await aread(
@@ -136,3 +164,17 @@ class RedisQueueAdmin:
         return Call(
             load_script("queue_pause"), queue_keys(self._clients.keys, queue, _PAUSE_KEYS), args
         )
+
+
+def _pages(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(0, len(job_ids), _CANCEL_PAGE):
+        yield job_ids[first : first + _CANCEL_PAGE]
+
+
+def _found(
+    parts: Sequence[str], job_ids: Sequence[str], there: Sequence[int]
+) -> Iterator[tuple[str, list[str]]]:
+    """Return which of the jobs are in which queue; `there` are the answers to `_looks`."""
+    for at, part in enumerate(parts):
+        answers = there[at * len(job_ids) : (at + 1) * len(job_ids)]
+        yield part, [job_id for job_id, is_there in zip(job_ids, answers, strict=True) if is_there]

@@ -91,7 +91,11 @@ class Limiter(Protocol):
         ...
 
     def take(self, key: str, capacity: int, per_second: float, cost: int = 1) -> Allowance:
-        """Take `cost` tokens of a bucket of `capacity` that fills by `per_second`."""
+        """
+        Take `cost` tokens of a bucket of `capacity` that fills by `per_second`.
+
+        ``cost=0`` takes none: it says whether one could be taken now.
+        """
         ...
 
     async def atake(self, key: str, capacity: int, per_second: float, cost: int = 1) -> Allowance:

@@ -55,6 +55,11 @@ class RecordingLimiter(NullLimiter):
         self.asked.append((key, allow, every))
         return self.allowance
 
+    def take(self, key: str, capacity: int, per_second: float, cost: int = 1) -> Allowance:
+        del cost
+        self.asked.append((key, capacity, per_second))
+        return self.allowance
+
     def count(self, key: str, seconds: float, by: int = 1) -> int:
         del seconds
         self.counts[key] = self.counts.get(key, 0) + by

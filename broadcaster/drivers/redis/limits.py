@@ -83,7 +83,7 @@ class RedisLimiter:
         return Call(load_script("limit_window"), keys, [allow, _ms("every", every), cost])
 
     def _bucket(self, key: str, capacity: int, per_second: float, cost: int) -> Call:
-        _check("capacity", capacity, cost)
+        _check("capacity", capacity, cost or 1)
         if not per_second > 0:
             raise ValueError(f"per_second is {per_second!r}; it must be above 0")
         keys = [self._clients.keys.limit(key, "bucket")]

@@ -45,11 +45,14 @@ class Limit:
         allow: jobs in a window.
         every: seconds (or `timedelta`) that a window is long; it begins with its first job.
         by: whom the window is for; jobs of another one have their own.
+        steady: no windows: after a first burst room comes back evenly, a job each
+            ``every / allow`` seconds (a token bucket).
     """
 
     allow: int
     every: Duration = 60.0
     by: str = ""
+    steady: bool = False
 
     def __post_init__(self) -> None:
         """Refuse at once what could never be kept."""
@@ -114,7 +117,8 @@ class RateLimited:
         await next()
 
     def _key(self, one: Limit) -> str:
-        return f"rate:{self._name}:{one.allow}/{one.seconds:g}:{one.by}"
+        kind = "steady" if one.steady else "rate"
+        return f"{kind}:{self._name}:{one.allow}/{one.seconds:g}:{one.by}"
 
     async def _may_run(self, job: Job, key: str, one: Limit, cost: int) -> bool:
         return await _may_run(job, key, one, count=self._count, drop=self._drop, cost=cost)
@@ -228,7 +232,10 @@ async def _may_run(
 ) -> bool:
     """Return whether there is room; if not, say what becomes of `job`. A cost of 0 only looks."""
     try:
-        said = await _limiter().athrottle(key, limit.allow, limit.seconds, cost)
+        if limit.steady:
+            said = await _limiter().atake(key, limit.allow, limit.allow / limit.seconds, cost)
+        else:
+            said = await _limiter().athrottle(key, limit.allow, limit.seconds, cost)
     except DriverUnavailable:  # no fault of the job
         job.release(AWAY_SECONDS, count=False)
         return False

@@ -66,6 +66,17 @@ async def test_row_30_a_bucket_lets_a_burst_through_and_then_so_many_a_second(
     assert (await limiter.atake("other", 3, 0.1)).allowed
 
 
+async def test_a_look_into_a_bucket_takes_nothing(limiter: RedisLimiter) -> None:
+    looks = [await limiter.atake("k", 1, 0.1, cost=0) for _ in range(3)]
+    assert [(each.allowed, each.remaining) for each in looks] == [(True, 1)] * 3
+    assert (await limiter.atake("k", 1, 0.1)).allowed
+
+    refused = await limiter.atake("k", 1, 0.1, cost=0)
+
+    assert not refused.allowed
+    assert 9 < refused.retry_after <= 10
+
+
 async def test_a_bucket_fills_again(limiter: RedisLimiter) -> None:
     assert (await limiter.atake("k", 1, 50)).allowed
 

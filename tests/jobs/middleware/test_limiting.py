@@ -70,6 +70,17 @@ async def test_a_limit_may_depend_on_the_job_and_be_several_or_none(app: JobsApp
     assert len(ran) == 2
 
 
+async def test_row_30_a_steady_limit_takes_from_a_bucket(app: JobsApplication) -> None:
+    limit("steady", lambda job: [Limit(allow=30, every=60, steady=True), Limit(allow=30)])
+
+    assert await run_through(Mail(), RateLimited("steady")) is None
+    app.limiter.allowance = FULL
+    assert await run_through(Mail(), RateLimited("steady")) == Released(12.05, counts=False)
+
+    both = [("steady:steady:30/60:", 30, 0.5), ("rate:steady:30/60:", 30, 60.0)]
+    assert app.limiter.asked == [*both, *both, both[0]]
+
+
 def test_a_limit_that_nothing_could_keep_is_refused_where_it_is_written() -> None:
     assert Limit(allow=1, every=timedelta(minutes=1)).seconds == 60.0
     with pytest.raises(ValueError, match="allow must be 1 or more, not 0"):

@@ -123,6 +123,7 @@ async def arun_many(
             except RedisConnectionError as error:
                 if not _may_repeat(error, started, repeat_lost=repeat_lost):
                     raise
+                await _close_idle(client)
                 replies = await _acall(client, calls, ahead)
         if keep_refused:
             replies = [_refused(reply, client) or reply for reply in replies]
@@ -144,6 +145,7 @@ async def aread(client: redis.asyncio.Redis, commands: Sequence[Command]) -> lis
             except RedisConnectionError as error:
                 if not _may_repeat(error, started, repeat_lost=True):
                     raise
+                await _close_idle(client)
                 return _checked(await _asend(client, commands))
 
 
@@ -243,6 +245,11 @@ def _may_repeat(error: RedisConnectionError, started: float, *, repeat_lost: boo
     """Only a broken connection, found early: refused credentials do not get better."""
     early = time.monotonic() - started < REPEAT_WITHIN
     return repeat_lost and early and type(error) is RedisConnectionError
+
+
+async def _close_idle(client: redis.asyncio.Redis) -> None:
+    """What broke one connection has mostly broken all: the next one is to be fresh."""
+    await client.connection_pool.disconnect(inuse_connections=False)
 
 
 async def _asend(client: redis.asyncio.Redis, commands: Sequence[Command]) -> list[Any]:

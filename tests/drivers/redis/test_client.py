@@ -290,6 +290,21 @@ async def test_a_lost_answer_is_asked_for_again_only_when_the_caller_allows_it(
     await clients.aclose()
 
 
+async def test_a_repeated_call_goes_over_a_fresh_connection(
+    clients: RedisClients, prefix: str
+) -> None:
+    """Whatever cut one has mostly cut them all, and nobody has noticed that of the others yet."""
+    await asyncio.gather(*(arun(clients.aio, ECHO, [], [n]) for n in range(5)))
+    pool = clients.aio.connection_pool
+    idle = [*pool._available_connections]  # type: ignore[attr-defined]  # of redis-py
+    clients.sync.client_kill_filter(_type="normal")
+
+    assert await arun(clients.aio, COUNT, [prefix], [], repeat_lost=True) == 1
+
+    assert len(idle) > 1
+    assert sum(connection.is_connected for connection in idle) == 1
+
+
 async def test_more_calls_than_connections_wait_for_one(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

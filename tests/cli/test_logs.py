@@ -85,6 +85,18 @@ def test_a_duration_is_read_as_one() -> None:
     assert line.endswith("a -> 2 sockets in 1.5 ms")
 
 
+def test_a_duration_beside_another_time_stands_apart() -> None:
+    fields = {"event": "job_retry", "msg": "A failed, next try in 1 s", "dur_ms": 0.2, "delay": 1.0}
+
+    assert logs.render(fields, colour=False).endswith("A failed, next try in 1 s (0.2 ms)")
+
+
+def test_a_field_is_told_if_only_a_digit_of_it_stands_elsewhere() -> None:
+    fields = {"event": "job_done", "msg": "A done in 310 ms", "dur_ms": 310.0, "attempt": 1}
+
+    assert logs.render(fields, colour=False).endswith("A done in 310 ms attempt=1")
+
+
 def test_a_message_that_only_repeats_the_event_is_left_out() -> None:
     line = logs.render({"event": "connected", "msg": "connected", "socket_id": "1.2"}, colour=False)
 

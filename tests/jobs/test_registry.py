@@ -57,3 +57,18 @@ def test_two_jobs_of_one_name_are_refused() -> None:
 def test_reserved_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="reserved"):
         Registry().register(name, Mail)
+
+
+def test_the_queues_that_jobs_of_a_connection_name() -> None:
+    class Elsewhere(Job, name="registry.Elsewhere", queue="far", connection="billing"):
+        def handle(self) -> None: ...
+
+    class Near(Job, name="registry.Near", queue="near"):
+        def handle(self) -> None: ...
+
+    table = Registry()
+    for one in (Mail, Elsewhere, Near):
+        table.register(one.options.name, one)
+
+    assert table.queues("default") == ["near"]
+    assert table.queues("billing") == ["far"]

@@ -1,0 +1,49 @@
+"""What people see who print a job, a chain, a batch or a limit."""
+
+from __future__ import annotations
+
+import pytest
+
+from broadcaster.contracts.batches import BatchRecord
+from broadcaster.jobs.batch import Batch
+from broadcaster.jobs.chain import chain
+from broadcaster.jobs.job import Job
+from broadcaster.jobs.middleware import RateLimited, Throttle, WithoutOverlapping
+
+
+class Send(Job, name="shown.Send"):
+    to: str
+
+    def handle(self) -> None: ...
+
+
+def test_a_chain_shows_its_jobs_without_their_options() -> None:
+    linked = chain([Send("a"), Send("b").with_options(delay=5)])
+
+    assert "jobs=(Send(to='a'), Send(to='b').with_options(...))" in repr(linked)
+
+
+def test_middleware_says_its_limit() -> None:
+    assert repr(RateLimited("mail")) == "RateLimited('mail')"
+    assert repr(Throttle("api", allow=3, every=5)) == "Throttle('api', allow=3, every=5)"
+    assert repr(WithoutOverlapping("a:7")) == "WithoutOverlapping('a:7')"
+
+
+def test_a_class_instead_of_a_job_is_refused_with_words() -> None:
+    with pytest.raises(TypeError, match="Send is a class"):
+        chain([Send])  # type: ignore[list-item]
+
+
+def test_a_batch_says_how_far_it_is() -> None:
+    record = BatchRecord(
+        id="0a1b",
+        name="users",
+        total=10,
+        pending=4,
+        failed=1,
+        allow_failures=True,
+        options={},
+        created_at=1.0,
+    )
+
+    assert repr(Batch(record)) == "<Batch 0a1b 'users' running, 6 of 10 done, 1 failed>"

@@ -139,7 +139,7 @@ def retry(
     click.echo(f"queued {counted(count, 'job')} again")
     if count < len(ids):
         raise click.ClickException(
-            f"{len(ids) - count} of the ids: no failed job, or retried before; "
+            f"{len(ids) - count} of the ids: no failed jobs, or were retried before; "
             "`broadcaster failed list --open` shows those there are"
         )
 

@@ -36,6 +36,7 @@ from broadcaster.protocol.webhooks import (
     webhook_headers,
 )
 from broadcaster.webhooks.receiver import Accepted, Postponed, Receiver, Refused, Room
+from broadcaster.webhooks.unordered import UnorderedRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +72,7 @@ class Chances(NamedTuple):
     random: Callable[[], float]
 
 
-class DeliveryRunner:
+class DeliveryRunner(UnorderedRunner):
     """
     Runs the jobs of `WEBHOOK_QUEUE`; a `broadcaster.worker.contract.Runner`.
 
@@ -134,16 +135,6 @@ class DeliveryRunner:
                 return self._postpone(reserved, fact, url, outcome)
             case Refused():
                 return self._again(reserved, fact, url, outcome)
-
-    async def run_in_order(
-        self, queue: str, batch: Sequence[Reserved], holds: Sequence[object]
-    ) -> list[Settlement]:
-        """Run one after the other; webhooks are no lane, so nobody asks for it."""
-        pairs = zip(batch, holds, strict=True)
-        return [await self.run(queue, reserved, hold) for reserved, hold in pairs]
-
-    async def aclose(self) -> None:
-        """Nothing is open; the sender is closed by whoever made it."""
 
     def _receiver(self, app_id: str, url: str) -> Receiver:
         key = app_id, url

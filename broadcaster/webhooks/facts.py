@@ -27,9 +27,10 @@ from broadcaster.protocol.fact_jobs import (
 from broadcaster.protocol.facts import FACT_JOB
 from broadcaster.protocol.payload import decode_payload
 from broadcaster.protocol.webhooks import next_try, receivers
+from broadcaster.webhooks.unordered import UnorderedRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from broadcaster.contracts.apps import AppProvider
     from broadcaster.contracts.queue import Queue, Reserved, Settlement
@@ -42,7 +43,7 @@ AWAY_SECONDS = 1.0
 REFUSED_SECONDS = 5.0
 
 
-class FactRunner:
+class FactRunner(UnorderedRunner):
     """
     Runs the jobs of `FACT_QUEUE`; a `broadcaster.worker.contract.Runner`.
 
@@ -89,16 +90,6 @@ class FactRunner:
             _log.warning("facts wait: %s", error, extra={"event": "facts_wait"})
             return Retry(job_id, token, REFUSED_SECONDS)
         return Done(job_id, token)
-
-    async def run_in_order(
-        self, queue: str, batch: Sequence[Reserved], holds: Sequence[object]
-    ) -> list[Settlement]:
-        """Run one after the other; facts are no lane, so nobody asks for it."""
-        pairs = zip(batch, holds, strict=True)
-        return [await self.run(queue, reserved, hold) for reserved, hold in pairs]
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
 
     def _unknown(self, reserved: Reserved, fact: Fact) -> Settlement:
         """Leave it to a gateway that knows the app: settings differ while they are changed."""

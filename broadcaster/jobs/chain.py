@@ -99,6 +99,10 @@ class Chain:
         if not 0 < len(self.jobs) <= MAX_LINKS:
             raise ValueError(f"a chain has 1 to {MAX_LINKS:,} jobs, not {len(self.jobs)}")
 
+    def __repr__(self) -> str:
+        """Say how long it is; each job may be large."""
+        return f"<Chain of {len(self.jobs)} links>"
+
     def catch(self, *jobs: Job | PreparedJob) -> Chain:
         """Queue `jobs` too when a link fails for good."""
         return dataclasses.replace(self, catches=(*self.catches, *(prepared(job) for job in jobs)))

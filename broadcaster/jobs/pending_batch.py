@@ -26,8 +26,10 @@ Unique locks are for jobs that are dispatched by themselves: jobs of a batch tak
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,7 +42,7 @@ from broadcaster.contracts.batches import (
     NewBatch,
     callbacks_due,
 )
-from broadcaster.errors import InvalidJob, Unsupported
+from broadcaster.errors import DriverError, DriverUnavailable, InvalidJob, Unsupported
 from broadcaster.jobs.after_commit import postpone
 from broadcaster.jobs.batch import CONNECTION, QUEUE, Batch, sending
 from broadcaster.jobs.batch_jobs import as_member, involved, placed, size
@@ -58,6 +60,9 @@ if TYPE_CHECKING:
     from broadcaster.jobs.job import Job
     from broadcaster.protocol.payload import NextJob
 
+_NOT_BEGUN = (DriverError, asyncio.CancelledError)
+"""What leaves it open whether jobs of a batch were queued; not what jobs raise that run inline."""
+
 
 def batch(jobs: Sequence[Job | PreparedJob | Chain]) -> PendingBatch:
     """
@@ -69,7 +74,7 @@ def batch(jobs: Sequence[Job | PreparedJob | Chain]) -> PendingBatch:
     Raises:
         ValueError: over 1,000,000 jobs, or a chain with batches of its own.
     """
-    return PendingBatch(tuple(as_member(job) for job in jobs), fresh_id())
+    return PendingBatch(tuple(as_member(job) for job in jobs))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,10 +82,11 @@ class PendingBatch(BatchLink):
     """
     A batch that is being put together; every method returns a changed copy.
 
+    It may be dispatched several times, and each time is a batch of its own. After an error the
+    next time repeats the one that was not begun, under its id.
+
     Attributes:
         jobs: what it begins with.
-        id: of the batch. Dispatching again after an error repeats under this id; as a link of
-            a chain it gets another one each time.
         callbacks: jobs to queue, by moment.
         title: for people.
         failures_allowed: the first failure does not cancel it.
@@ -90,17 +96,24 @@ class PendingBatch(BatchLink):
     """
 
     jobs: tuple[Member, ...]
-    id: str
     callbacks: tuple[tuple[Moment, PreparedJob], ...] = ()
     title: str = ""
     failures_allowed: bool = False
     bag: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     queue: str | None = None
     connection: str | None = None
+    _not_begun: list[str] = dataclasses.field(
+        default_factory=list[str], init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if (count := size(self.jobs)) > MAX_BATCH:
             raise ValueError(f"a batch has at most {MAX_BATCH:,} jobs, not {count:,}")
+
+    def __repr__(self) -> str:
+        """Say how large it is; there may be a million jobs."""
+        name = f" {self.title!r}" if self.title else ""
+        return f"<PendingBatch{name} of {size(self.jobs)} jobs>"
 
     def then(self, *jobs: Job | PreparedJob) -> PendingBatch:
         """Queue `jobs` when every job of the batch is done and it was not cancelled."""
@@ -153,7 +166,9 @@ class PendingBatch(BatchLink):
         if self._waits(starting, chosen=after_commit):
             return Batch(starting.draft)
         starting.run()
-        return Batch(starting.store.find(self.id) or starting.draft)
+        with suppress(DriverUnavailable):
+            return Batch(starting.store.find(starting.id) or starting.draft)
+        return Batch(starting.draft)
 
     async def adispatch(self, *, after_commit: bool | None = None) -> Batch:
         """Dispatch from a coroutine; see `dispatch`."""
@@ -161,7 +176,9 @@ class PendingBatch(BatchLink):
         if self._waits(starting, chosen=after_commit):
             return Batch(starting.draft)
         await starting.arun()
-        return Batch(await starting.store.afind(self.id) or starting.draft)
+        with suppress(DriverUnavailable):
+            return Batch(await starting.store.afind(starting.id) or starting.draft)
+        return Batch(starting.draft)
 
     @property
     def involved(self) -> Sequence[PreparedJob]:
@@ -200,19 +217,22 @@ class PendingBatch(BatchLink):
                 "connection to Redis, on_connection(...)",
                 features=("a batch",),
             )
+        batch_id = fresh_id()
+        with suppress(IndexError):
+            batch_id = self._not_begun.pop()
         callbacks = self._callbacks(
-            self.id, self.queue or connection.default_queue, connection.lanes
+            batch_id, self.queue or connection.default_queue, connection.lanes
         )
         new = NewBatch(
-            id=self.id,
+            id=batch_id,
             name=self.title,
             total=size(self.jobs),
             allow_failures=self.failures_allowed,
             options=self._kept(name),
-            callbacks=called_at(self.id, callbacks, now=now),
+            callbacks=called_at(batch_id, callbacks, now=now),
         )
-        jobs = sending(self.id, self.jobs, connection, self.queue, first=0, now=now)
-        return _Starting(application.batches, new, jobs, now)
+        jobs = sending(batch_id, self.jobs, connection, self.queue, first=0, now=now)
+        return _Starting(application.batches, new, jobs, now, self._not_begun)
 
     def _kept(self, connection: str | None) -> dict[str, Any]:
         """Return the options that are kept, ours included."""
@@ -237,11 +257,19 @@ class _Starting:
     Implements `broadcaster.jobs.after_commit.Action`.
     """
 
-    def __init__(self, store: Batches, new: NewBatch, jobs: Sending, now: float) -> None:
+    def __init__(
+        self, store: Batches, new: NewBatch, jobs: Sending, now: float, not_begun: list[str]
+    ) -> None:
         self.store = store
         self.sending = jobs
         self._new = new
         self._now = now
+        self._not_begun = not_begun
+
+    @property
+    def id(self) -> str:
+        """Of the batch."""
+        return self._new.id
 
     @property
     def draft(self) -> BatchRecord:
@@ -258,19 +286,33 @@ class _Starting:
         )
 
     def run(self) -> None:
+        try:
+            self._run()
+        except _NOT_BEGUN:
+            self._not_begun.append(self.id)
+            raise
+
+    async def arun(self) -> None:
+        try:
+            await self._arun()
+        except _NOT_BEGUN:
+            self._not_begun.append(self.id)
+            raise
+
+    def _run(self) -> None:
         self.store.create(self._new)
         if self._new.total:
             self.sending.send()
             return
-        due = self.store.due(self._new.id).due
+        due = self.store.due(self.id).due
         self.sending.connection.queue.push(callbacks_due(due, now=time.time()))
-        self.store.called(self._new.id, list(due))
+        self.store.called(self.id, list(due))
 
-    async def arun(self) -> None:
+    async def _arun(self) -> None:
         await self.store.acreate(self._new)
         if self._new.total:
             await self.sending.asend()
             return
-        due = (await self.store.adue(self._new.id)).due
+        due = (await self.store.adue(self.id)).due
         await self.sending.connection.queue.apush(callbacks_due(due, now=time.time()))
-        await self.store.acalled(self._new.id, list(due))
+        await self.store.acalled(self.id, list(due))

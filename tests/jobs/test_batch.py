@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from broadcaster.contracts.batches import MAX_BATCH, callbacks_due
 from broadcaster.contracts.settlements import Link
-from broadcaster.errors import InvalidJob, Unsupported
+from broadcaster.errors import DriverUnavailable, InvalidJob, Unsupported
 from broadcaster.jobs.after_commit import after_commit
 from broadcaster.jobs.batch import afind_batch, find_batch
 from broadcaster.jobs.batch_jobs import job_id
@@ -22,6 +22,10 @@ from tests.jobs.application import ReopeningBatches
 if TYPE_CHECKING:
     from broadcaster.jobs.bus import PreparedJob
     from tests.jobs.application import JobsApplication
+
+
+def unreachable(*_: object) -> NoReturn:
+    raise DriverUnavailable("away")
 
 
 class Part(Job, name="batch.Part", retry_until=60):
@@ -247,14 +251,74 @@ async def test_failed_jobs_of_a_batch_can_be_run_again(app: JobsApplication) -> 
     assert app.failed_jobs.retried == [job_id(made.id, 0), job_id(made.id, 2)] * 2
 
 
-def test_dispatching_again_after_an_error_repeats_under_the_same_ids(app: JobsApplication) -> None:
+async def test_dispatching_again_after_an_error_repeats_under_the_same_ids(
+    app: JobsApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending = batch([Part(1)])
+    with monkeypatch.context() as away:
+        away.setattr(app.recorded, "push", unreachable)
+        with pytest.raises(DriverUnavailable):
+            pending.dispatch()
+        with pytest.raises(DriverUnavailable):
+            await pending.adispatch()
+
+    made = pending.dispatch()
+
+    assert [record.id for record in app.batches.newest()] == [made.id]
+    assert [job.id for job in app.recorded.pushed] == [job_id(made.id, 0)]
+
+
+async def test_what_waited_for_a_commit_and_was_not_sent_is_repeated_too(
+    app: JobsApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pending = batch([Part(1)])
 
-    first, second = pending.dispatch(), pending.dispatch()
+    async def commit() -> None:
+        async with after_commit():
+            await pending.adispatch(after_commit=True)
 
-    assert first.id == second.id
-    assert len({job.id for job in app.recorded.pushed}) == 1
-    assert second.total_jobs == 1
+    with monkeypatch.context() as away:
+        away.setattr(app.recorded, "push", unreachable)
+        with pytest.raises(DriverUnavailable):
+            await commit()
+
+    made = await pending.adispatch()
+
+    assert [record.id for record in app.batches.newest()] == [made.id]
+
+
+async def test_a_batch_may_be_dispatched_several_times(app: JobsApplication) -> None:
+    pending = batch([Part(1)]).then(Report())
+
+    made = [pending.dispatch(), await pending.adispatch(), pending.name("other").dispatch()]
+
+    assert len({one.id for one in made}) == len({job.id for job in app.recorded.pushed}) == 3
+    for one in made:
+        (called,) = app.batches.mark(one.id, 0).due["then"]
+        assert decode_payload(called.body).cause == Cause(batch=one.id)
+
+
+async def test_a_batch_that_was_begun_is_returned_though_it_cannot_be_looked_at(
+    app: JobsApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dispatching it again because of an error would begin another one."""
+    monkeypatch.setattr(app.batches, "find", unreachable)
+
+    made = [batch([Part(1)]).dispatch(), await batch([Part(1)]).adispatch()]
+
+    assert [one.total_jobs for one in made] == [1, 1]
+    assert len(app.recorded.pushed) == 2
+
+
+def test_what_is_shown_of_a_batch_is_short(app: JobsApplication) -> None:
+    pending = batch([Part(number) for number in range(1_000)]).name("users")
+
+    assert repr(pending) == "<PendingBatch 'users' of 1000 jobs>"
+    made = pending.dispatch()
+    assert str(made) == f"<Batch {made.id} 'users' running, 0 of 1000 done>"
+    app.batches.mark(made.id, 0, failed=True)
+    assert repr(made.fresh()).endswith("cancelled, 0 of 1000 done, 1 failed>")
+    assert repr(chain([batch([]), Part(1)])) == "<Chain of 2 links>"
 
 
 def test_what_cannot_be_kept_is_refused_before_anything_is_queued(app: JobsApplication) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from broadcaster.context import using_app
+    from broadcaster.contracts.job_status import JobStatus
     from broadcaster.current import configure, credentials
     from broadcaster.errors import (
         BroadcasterError,
@@ -78,16 +79,16 @@ if TYPE_CHECKING:
     from broadcaster.jobs.batch import Batch, afind_batch, find_batch
     from broadcaster.jobs.bus import Skipped
     from broadcaster.jobs.cancelling import acancel_job, cancel_job
-    from broadcaster.jobs.chain import chain
+    from broadcaster.jobs.chain import Chain, chain
     from broadcaster.jobs.delay import hours, minutes, seconds
     from broadcaster.jobs.function import job
     from broadcaster.jobs.injection import provide, provided
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.pausing import apause_queue, aresume_queue, pause_queue, resume_queue
-    from broadcaster.jobs.pending_batch import batch
+    from broadcaster.jobs.pending_batch import PendingBatch, batch
     from broadcaster.jobs.references import Ref
     from broadcaster.jobs.running import CurrentJob, current_job
-    from broadcaster.scheduling.entries import schedule
+    from broadcaster.scheduling.entries import ScheduledJob, schedule
 
 # Grouped by noun: events, channels, sending, listening, jobs, the process, errors.
 __all__ = [  # noqa: RUF022 - grouped for the reader
@@ -136,7 +137,9 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "Job",
     "job",
     "chain",
+    "Chain",
     "batch",
+    "PendingBatch",
     "find_batch",
     "afind_batch",
     "Batch",
@@ -152,8 +155,10 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "TrackedJob",
     "job_status",
     "ajob_status",
+    "JobStatus",
     "status_body",
     "schedule",
+    "ScheduledJob",
     "provide",
     "provided",
     "current_job",
@@ -222,9 +227,9 @@ _HOMES = {
     ),
     "broadcaster.jobs.job": ("Job",),
     "broadcaster.jobs.function": ("job",),
-    "broadcaster.jobs.chain": ("chain",),
+    "broadcaster.jobs.chain": ("chain", "Chain"),
     "broadcaster.jobs.batch": ("find_batch", "afind_batch", "Batch"),
-    "broadcaster.jobs.pending_batch": ("batch",),
+    "broadcaster.jobs.pending_batch": ("batch", "PendingBatch"),
     "broadcaster.jobs.cancelling": ("cancel_job", "acancel_job"),
     "broadcaster.jobs.pausing": ("pause_queue", "apause_queue", "resume_queue", "aresume_queue"),
     "broadcaster.jobs.bus": ("Skipped",),
@@ -233,7 +238,8 @@ _HOMES = {
     "broadcaster.events.tracked_job": ("TrackedJob", "job_status", "ajob_status", "status_body"),
     "broadcaster.jobs.injection": ("provide", "provided"),
     "broadcaster.jobs.running": ("current_job", "CurrentJob"),
-    "broadcaster.scheduling.entries": ("schedule",),
+    "broadcaster.scheduling.entries": ("schedule", "ScheduledJob"),
+    "broadcaster.contracts.job_status": ("JobStatus",),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),
     "broadcaster.context": ("using_app",),
     "broadcaster.current": ("configure", "credentials"),

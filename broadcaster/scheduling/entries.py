@@ -62,15 +62,6 @@ class ScheduledJob:
         when = self._cron or ("never" if self._every is None else f"every {self._every:g} s")
         return f"<ScheduledJob {self._job!r} {when}>"
 
-    def __repr__(self) -> str:
-        """Say what is due when."""
-        when = "without a time"
-        if self._every is not None:
-            when = f"every {self._every:g} s"
-        elif self._cron is not None:
-            when = f"{self._cron} {self._zone}"
-        return f"<ScheduledJob {self._name or self._job.options.name}, {when}>"
-
     def cron(self, expression: str) -> Self:
         """Make it due by a cron expression, such as ``0 7 * * 1-5``; needs the extra ``cron``."""
         self._cron, self._every = expression, None

@@ -49,11 +49,10 @@ def test_a_job_is_told_when_it_is_due() -> None:
 
 
 def test_a_scheduled_job_shows_what_is_due_when() -> None:
-    tidy = ScheduledJob(Tidy())
-    assert repr(tidy) == "<ScheduledJob tests.Tidy, without a time>"
-    assert repr(tidy.every(60)) == "<ScheduledJob tests.Tidy, every 60 s>"
-    tidy.cron("0 7 * * *").timezone("Asia/Tokyo").named("attic")
-    assert repr(tidy) == "<ScheduledJob attic, 0 7 * * * Asia/Tokyo>"
+    tidy = ScheduledJob(Tidy("attic"))
+    assert repr(tidy) == "<ScheduledJob Tidy(folder='attic') never>"
+    assert repr(tidy.every(60)) == "<ScheduledJob Tidy(folder='attic') every 60 s>"
+    assert repr(tidy.cron("0 7 * * *")) == "<ScheduledJob Tidy(folder='attic') 0 7 * * *>"
 
 
 def test_the_same_job_at_other_times_or_with_other_fields_has_another_name() -> None:

@@ -26,7 +26,7 @@ from sqlalchemy import event, util
 from sqlalchemy.orm import Session
 from sqlalchemy.util.concurrency import in_greenlet
 
-from broadcaster.jobs.after_commit import register_transactions
+from broadcaster.jobs.after_commit import register_transactions, telling_of_unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -176,19 +176,11 @@ def _enclosing(transaction: SessionTransaction) -> SessionTransaction:
 def _do(actions: list[Action]) -> None:
     awaits = bool(actions) and in_greenlet()
     for number, action in enumerate(actions, start=1):
-        try:
+        with telling_of_unsent(len(actions) - number):
             if awaits:
                 _await(cast("Coroutine[None, None, None]", action.arun()))
             else:
                 action.run()
-        except BaseException:
-            if number < len(actions):
-                _log.error(
-                    "%d further jobs or events were not sent after a commit, because one failed",
-                    len(actions) - number,
-                    extra={"event": "after_commit_failed"},
-                )
-            raise
 
 
 _LISTENERS: dict[str, Callable[..., None]] = {

@@ -19,12 +19,14 @@ of them must be committed. If none is, there is nothing to wait for.
 
 from __future__ import annotations
 
+import logging
 import threading
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from types import TracebackType
 
 
@@ -51,6 +53,8 @@ class Transaction(Protocol):
         """
         ...
 
+
+_log = logging.getLogger("broadcaster.jobs")
 
 _sources: dict[str, Callable[[], Iterable[Transaction]]] = {}
 _blocks: ContextVar[tuple[after_commit, ...]] = ContextVar("broadcaster_blocks", default=())
@@ -89,6 +93,8 @@ class after_commit:  # noqa: N801 - reads as a statement: with after_commit():
     """
     A block at whose end all that waits in it is sent, unless it ends with an exception.
 
+    What cannot be sent raises, and what waits behind that is not sent; a log line says how much.
+
     Put it around the transaction, so that it ends after it. In an ``async with`` the sending
     awaits. A block in a block hands what it holds to the outer one.
 
@@ -122,8 +128,10 @@ class after_commit:  # noqa: N801 - reads as a statement: with after_commit():
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for action in self._close(kept=kind is None):
-            action.run()
+        actions = self._close(kept=kind is None)
+        for number, action in enumerate(actions, start=1):
+            with telling_of_unsent(len(actions) - number):
+                action.run()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -134,8 +142,10 @@ class after_commit:  # noqa: N801 - reads as a statement: with after_commit():
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for action in self._close(kept=kind is None):
-            await action.arun()
+        actions = self._close(kept=kind is None)
+        for number, action in enumerate(actions, start=1):
+            with telling_of_unsent(len(actions) - number):
+                await action.arun()
 
     def _close(self, *, kept: bool) -> list[Action]:
         """Return what is to be done now."""
@@ -153,6 +163,21 @@ class after_commit:  # noqa: N801 - reads as a statement: with after_commit():
             if self.is_open:
                 self._actions += actions
             return self.is_open
+
+
+@contextmanager
+def telling_of_unsent(count: int) -> Generator[None]:
+    """Log that `count` further actions are not done if this one raises."""
+    try:
+        yield
+    except BaseException:
+        if count:
+            _log.error(
+                "%d further jobs or events were not sent after a commit, because one failed",
+                count,
+                extra={"event": "after_commit_failed"},
+            )
+        raise
 
 
 def _open_blocks() -> tuple[after_commit, ...]:

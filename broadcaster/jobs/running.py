@@ -55,6 +55,10 @@ class CurrentJob(msgspec.Struct, kw_only=True):
     locks: dict[str, LockOwner] = msgspec.field(default_factory=dict)
     additions: int = 0
 
+    def __repr__(self) -> str:
+        """Say which job it is; what it carries may be secret, and large."""
+        return f"<CurrentJob {self.name} {self.id} of {self.queue!r}, try {self.attempts}>"
+
     @property
     def id(self) -> str:
         """The id that `dispatch` returned."""

@@ -76,6 +76,30 @@ async def test_an_async_block_awaits_what_it_sends(done: list[str]) -> None:
     assert done == ["asent"]
 
 
+async def test_it_is_said_how_much_was_not_sent_because_one_failed(
+    done: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = Noted(done, "broken", ZeroDivisionError())
+
+    def sync() -> None:
+        with after_commit():
+            for action in (Noted(done, "first"), broken, Noted(done), Noted(done)):
+                postpone(action)
+
+    async def loop() -> None:
+        async with after_commit():
+            for action in (broken, Noted(done), broken):
+                postpone(action)
+
+    with pytest.raises(ZeroDivisionError):
+        sync()
+    with pytest.raises(ZeroDivisionError):
+        await loop()
+
+    assert done == ["first", "broken", "abroken"]
+    assert [record.getMessage()[:18] for record in caplog.records] == ["2 further jobs or "] * 2
+
+
 def test_an_inner_block_hands_over_to_the_outer_one(done: list[str]) -> None:
     with after_commit():
         with after_commit():

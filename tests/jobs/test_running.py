@@ -35,6 +35,12 @@ def test_a_job_knows_what_runs_and_how_often_it_has() -> None:
     assert Ship().attempts == 1
 
 
+def test_what_a_job_carries_is_not_shown() -> None:
+    shown = repr(the_job(data={"card": "4111"}))
+
+    assert shown == f"<CurrentJob running.Ship {ID} of 'ships', try 2>"
+
+
 def test_the_backoff_of_the_next_try_can_be_asked_for() -> None:
     """Row 60: a job that puts itself back waits as a failed try would."""
     with running(the_job()):

@@ -19,6 +19,7 @@ from pusher.crypto import generate_shared_secret
 from broadcaster import current
 from broadcaster.contracts.apps import App
 from broadcaster.contracts.queue import NewJob
+from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.history import RedisHistory
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import DriverUnavailable, NotConfigured, UnknownDriver, UnknownJob
@@ -35,7 +36,6 @@ from tests.drivers.publications import make_publication
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from broadcaster.drivers.redis.client import RedisClients
     from tests.faults import FaultyServer
 
 APP = App(id="1", key="k", secret="s")
@@ -228,6 +228,15 @@ def test_verbs_work_without_a_loop_and_in_loops_that_come_and_go(
 
     made.close()
     current.reset()
+
+    async def arrived() -> list[bytes]:
+        clients = RedisClients(redis_url, prefix)
+        try:
+            return await ids_in_history(clients)
+        finally:
+            await clients.aclose()
+
+    assert len(asyncio.run(arrived())) == 4
 
 
 @pytest.mark.redis

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from broadcaster.contracts.queue import QueueSizes, StepRequest
+from broadcaster.contracts.queue import StepRequest
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.errors import DriverUnavailable
@@ -44,7 +44,7 @@ async def test_a_paused_worker_finishes_and_takes_nothing_new_until_it_resumes_r
         await world.push(Note("b"))
         await eventually(lambda: "ends a" in seen)
         assert worker.state == "paused"
-        assert await world.sizes() == QueueSizes(ready=1) or (await world.sizes()).ready == 1
+        assert (await world.sizes()).ready == 1
         worker.resume()
         await eventually(lambda: "b" in seen)
 

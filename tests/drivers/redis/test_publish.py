@@ -185,6 +185,19 @@ def test_history_is_trimmed_by_age_and_expires_with_the_last_event(clients: Redi
     assert 100 < int(clients.sync.ttl(clients.keys.channel("1", "news", "h"))) <= 121  # type: ignore[arg-type]  # sync reply
 
 
+@pytest.mark.parametrize(
+    ("limits", "size"), [(HistoryLimits(events=1), 2), (HistoryLimits(bytes=100), 500)]
+)
+def test_a_history_expires_though_its_last_event_has_driven_out_all_others_at_once(
+    clients: RedisClients, limits: HistoryLimits, size: int
+) -> None:
+    """Redis deletes a list that becomes empty, and its expiry with it."""
+    for _ in range(2):
+        offsets(clients, [event(frame=b"x" * size)], limits)
+
+    assert 100 < int(clients.sync.ttl(clients.keys.channel("1", "news", "h"))) <= 121  # type: ignore[arg-type]  # sync reply
+
+
 def test_byte_count_recovers_when_the_history_expired(clients: RedisClients) -> None:
     offsets(clients, [event(), event()])
     clients.sync.delete(clients.keys.channel("1", "news", "h"))

@@ -87,6 +87,9 @@ local function keep(id, envelope, resumed)
     end
     redis.call('HSET', meta, 'b', bytes, 'n', count)
     upkeep = true
+  elseif length == 1 then
+    -- The list is new: a list that becomes empty is deleted, and its expiry with it.
+    upkeep = true
   end
 end
 

@@ -103,8 +103,7 @@ class Dispatcher:
                 links = [_prepared(link) for link in op.links]
                 await chain(links).catch(_prepared(op.catch)).adispatch()
             case Batch():
-                self.batches[op.key] = made.id
-                await made.adispatch()
+                self.batches[op.key] = (await made.adispatch()).id
             case Beat():
                 await abroadcast(Beaten(op.channel, op.number))
 

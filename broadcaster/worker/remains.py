@@ -8,6 +8,7 @@ timers, limits, the standard streams, descriptors, memory. What modules keep is 
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import locale
 import os
@@ -16,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broadcaster.worker.memory import resident_bytes
@@ -29,6 +31,10 @@ MAX_GROWTH = 256 * 1024 * 1024
 MAX_OPENED = 64
 """Descriptors that its jobs may leave open, connections that modules keep included."""
 
+BEGIN_SECONDS = 0.01
+"""What a thread that the system has made gets to begin to run Python, if it is to."""
+
+_TASKS = Path("/proc/self/task")
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 _SIGNALS = sorted(signal.valid_signals())
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
@@ -48,6 +54,8 @@ class Remains:
         self._umask = _umask()
         self._environment = dict(os.environ)
         self._threads = _python_threads()
+        self._thread_count = _thread._count()  # noqa: SLF001 - see `_has_more_threads`
+        self._tasks = _tasks()
         self._opened = self._lowest_free()
         self._resident = resident_bytes()
         self._state = self._look()
@@ -69,7 +77,7 @@ class Remains:
             os.environ.update(self._environment)
 
     def _difference(self) -> str:
-        if _python_threads() - self._threads:
+        if self._has_more_threads():
             return "a thread of it goes on"
         if _has_children():
             return "a process that it has started was left behind"
@@ -81,6 +89,21 @@ class Remains:
         if resident_bytes() - self._resident > MAX_GROWTH:
             return f"it has grown by more than {MAX_GROWTH >> 20} MiB"
         return ""
+
+    def _has_more_threads(self) -> bool:
+        """
+        Whether a thread goes on that was not there; those of C libraries may stay.
+
+        Only the interpreter's own count knows a thread that is in C code from its first line,
+        and only the system one that has not come so far.
+        """
+        tasks, self._tasks = self._tasks, _tasks()
+        if self._tasks > tasks:
+            time.sleep(BEGIN_SECONDS)
+        count = _thread._count()  # noqa: SLF001 - `threading` does not know all
+        more = count > self._thread_count or bool(_python_threads() - self._threads)
+        self._thread_count = min(count, self._thread_count)
+        return more
 
     def _look(self) -> dict[str, object]:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -114,8 +137,20 @@ class Remains:
 
 
 def _python_threads() -> set[int]:
-    """Return all threads that run Python; those of C libraries (linear algebra, say) may stay."""
+    """Return all threads that run Python, those of C libraries that call it included."""
     return set(sys._current_frames())  # noqa: SLF001 - documented; `threading` does not know all
+
+
+def _tasks() -> int:
+    """
+    Return a number that grows with the threads of this process, or 0 if the system has none.
+
+    Source: ``proc(5)``: the links of a folder are its folders, here one per thread.
+    """
+    try:
+        return _TASKS.stat().st_nlink
+    except OSError:
+        return 0
 
 
 def _umask() -> int:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +16,7 @@ from broadcaster.worker import process
 from broadcaster.worker.orders import Order
 from broadcaster.worker.processes import JobProcesses
 from tests.polling import eventually
+from tests.worker.pids import is_alive
 from tests.worker.sample_jobs import (
     die_in_process,
     fail_in_process,
@@ -28,6 +28,7 @@ from tests.worker.sample_jobs import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from broadcaster.jobs.job import Job
     from tests.worker.worker_world import WorkerWorld
@@ -52,16 +53,6 @@ def body(job: Job) -> bytes:
 
 async def run(job: Job, limit: float = 20.0, modules: Sequence[str] = MODULES) -> None:
     await JobProcesses(modules, jobs=1).run(Order(body(job)), limit=limit)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether it runs; a killed child of a killed child is a zombie until init reaps it."""
-    try:
-        os.kill(pid, 0)
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 async def test_the_job_runs_in_another_process(tmp_path: Path) -> None:

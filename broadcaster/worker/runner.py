@@ -40,7 +40,7 @@ from broadcaster.jobs.outcome import (
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
 from broadcaster.protocol.fact_jobs import EVENT_JOB
-from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
+from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload, outline
 from broadcaster.worker.broadcasts import Broadcast, read_publication
 from broadcaster.worker.containment import asked_to_cancel, running_job, take_back_cancels
 from broadcaster.worker.deadlines import Deadlines
@@ -183,9 +183,12 @@ class JobRunner:
     async def after_crash(self, queue: str, owed: Owed) -> Owed:
         """Return `owed` with what follows from a job that the queue has given up by itself."""
         outcome = GiveUp(owed.reason, _GIVEN_UP[owed.reason])
+        body = owed.given_up or b""
         try:
-            payload = decode_payload(owed.given_up or b"")
+            payload = decode_payload(body)
         except InvalidJob:
+            return owed._replace(effects=_sequels_of(body, None, owed.id, outcome), given_up=None)
+        if payload.id != owed.id:  # it speaks for another job
             return owed._replace(given_up=None)
         effects = sequels(payload, outcome, now=time.time())
         try:
@@ -289,16 +292,13 @@ class JobRunner:
     ) -> Fail:
         self._journal.unreadable(queue, reserved, payload, error)
         outcome = GiveUp(code_of(error), text_of(error))
-        effects: tuple[Effect, ...] = ()
-        if payload is not None and payload.id == reserved.id:  # else it speaks for another job
-            effects = sequels(payload, outcome, now=time.time())
         return Fail(
             reserved.id,
             reserved.token,
             outcome.reason,
             outcome.error,
             reserved.attempts,
-            effects,
+            _sequels_of(reserved.body, payload, reserved.id, outcome),
             "" if payload is None else payload.job,
             type_name(error),
         )
@@ -356,6 +356,16 @@ class JobRunner:
                 self._in_threads.discard(call)
 
         await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+
+def _sequels_of(
+    body: bytes, payload: Payload | None, job_id: str, outcome: GiveUp
+) -> tuple[Effect, ...]:
+    """Return what follows from a job that cannot be run, as far as its body says."""
+    known = payload or outline(body)
+    if known is None or known.id != job_id:  # it speaks for another job
+        return ()
+    return sequels(known, outcome, now=time.time())
 
 
 def _note_outcomes(settlements: Sequence[Settlement], holds: Sequence[HeldJob]) -> None:

@@ -297,12 +297,41 @@ async def test_row_26_a_batch_ends_though_the_queue_was_away_when_jobs_were_adde
     assert sorted(seen) == ["added 1", "added 2", "finally "]
 
 
+async def only_body(world: WorkerWorld, queue: str) -> tuple[bytes, bytes]:
+    """Return id and body of the only job of a queue."""
+    jobs: Any = await world.clients.aio.hgetall(world.clients.keys.queue(queue, "jobs"))
+    ((job, body),) = jobs.items()
+    return job, body
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_job_that_no_worker_can_read_keeps_its_batch_from_nothing(
+    world: WorkerWorld, *, cancelled: bool
+) -> None:
+    """A newer version has queued it, while workers of this one still run."""
+    links = chain([Step("newer"), Step("never")]).catch(Tell("broken"))
+    made = await batch([links]).catch(Tell("catch")).adispatch()
+    job, body = await only_body(world, "default")
+    newer = body.replace(b'{"v":1,', b'{"v":2,"later":1,', 1)
+    await world.clients.aio.hset(world.clients.keys.queue("default", "jobs"), job, newer)
+
+    if cancelled:
+        assert await RedisQueueAdmin(world.clients).acancel(None, [job.decode()]) == 1
+    await run(world, "catch ")
+
+    after = await made.afresh()
+    assert sorted(seen) == ["broken", "catch "]
+    assert (after.failed_jobs, after.finished) == (2, True)
+    (cause, _) = sorted(causes)
+    assert cause[0] == "nesting.Step"
+
+
 async def test_a_copied_body_speaks_for_no_other_job(world: WorkerWorld) -> None:
     """Or whoever can push could fail the jobs of others in their batches."""
     made = await batch([Waits("x").with_options(queue="later")]).catch(Tell("catch")).adispatch()
-    jobs: Any = await world.clients.aio.hgetall(world.clients.keys.queue("later", "jobs"))
-    (body,) = jobs.values()
-    await world.push(NewJob("f" * 32, "default", body))
+    _, body = await only_body(world, "later")
+    await world.push(NewJob("f" * 32, "default", body), NewJob("e" * 32, "default", body))
+    assert await RedisQueueAdmin(world.clients).acancel("default", ["e" * 32]) == 1
 
     await world.drain()
     await world.drain()

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from broadcaster import current
-from broadcaster.contracts.connections import QueueConnection
+from broadcaster.contracts.connections import QueueConnection, ServedConnection
 from broadcaster.contracts.settlements import Pushed
 from broadcaster.drivers.sync_batches import SyncBatches
 from broadcaster.drivers.sync_statuses import SyncJobStatuses
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.batches import Batches, BatchRecord, NewBatch
     from broadcaster.contracts.job_status import JobStatuses
     from broadcaster.contracts.queue import Queue
+    from broadcaster.contracts.queue_admin import QueueAdmin
     from broadcaster.contracts.settlements import NewJob
     from broadcaster.testing.records import PushedJob
 
@@ -63,6 +64,7 @@ class FakeApplication:
         self._locks: dict[str, str] = {}
         self._batches = SyncBatches()
         self._statuses = SyncJobStatuses(time.time)
+        self._paused: set[tuple[str, str]] = set()
         self.recorders: list[Recorder] = []
         self.plain = False
 
@@ -106,6 +108,14 @@ class FakeApplication:
                 after_commit=rules.after_commit,
             )
         return replace(real, queue=cast("Queue", _FakeQueue(self, real.name, lambda: real.queue)))
+
+    def served(self, name: str | None = None) -> ServedConnection:
+        """See `Application.served`; what fakes of the queue pause is paused nowhere else."""
+        if not self.recorders:
+            return self._real.served(name)
+        known = name or "default"
+        admin = _FakeAdmin(self._paused, known, lambda: self._real.served(name).admin)
+        return ServedConnection(name=known, admin=cast("QueueAdmin", admin))
 
     def encrypt(self, channel: str, data: str) -> str:
         """See `Application.encrypt`."""
@@ -191,6 +201,44 @@ class _FakeQueue:
         """See `Queue.push`."""
         taken, passing = self._application.offer(jobs, self._connection)
         return _joined(taken, await self._real().apush(passing)) if passing else taken
+
+
+class _FakeAdmin:
+    """Implements the pausing half of `QueueAdmin`; the other half is the real one's."""
+
+    def __init__(
+        self, paused: set[tuple[str, str]], connection: str, real: Callable[[], QueueAdmin]
+    ) -> None:
+        self._paused = paused
+        self._connection = connection
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real(), name)
+
+    def pause(
+        self, queue: str, seconds: float | None = None, by: str = "", *, lanes: int = 0
+    ) -> None:
+        """See `QueueAdmin.pause`; it has no end."""
+        del seconds, by, lanes
+        self._paused.add((self._connection, queue))
+
+    async def apause(
+        self, queue: str, seconds: float | None = None, by: str = "", *, lanes: int = 0
+    ) -> None:
+        """See `QueueAdmin.pause`."""
+        self.pause(queue, seconds, by, lanes=lanes)
+
+    def resume(self, queue: str, *, lanes: int = 0) -> bool:
+        """See `QueueAdmin.resume`."""
+        del lanes
+        was = (self._connection, queue) in self._paused
+        self._paused.discard((self._connection, queue))
+        return was
+
+    async def aresume(self, queue: str, *, lanes: int = 0) -> bool:
+        """See `QueueAdmin.resume`."""
+        return self.resume(queue, lanes=lanes)
 
 
 class _FakeBatches:

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broadcaster import PrivateChannel, batch, broadcast, chain, emit, minutes
+from broadcaster import (
+    PrivateChannel,
+    apause_queue,
+    aresume_queue,
+    batch,
+    broadcast,
+    chain,
+    emit,
+    minutes,
+    pause_queue,
+    resume_queue,
+)
 from broadcaster.errors import InvalidJob, NotConfigured
 from broadcaster.events.tracked_job import TrackedJob, job_status
 from broadcaster.testing.queue_fake import QueueFake
@@ -155,6 +166,21 @@ def test_a_tracked_job_is_pending(queue: QueueFake, broadcasts: BroadcastFake) -
     assert status is not None
     assert status.status == "pending"
     broadcasts.assert_broadcast("job.status", on="private-users.7", payload={"status": "pending"})
+
+
+async def test_a_queue_is_paused_for_the_test_only(
+    queue: QueueFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def real(backend: object, name: str | None = None) -> None:
+        raise AssertionError("the queue of the developer is not to be touched")
+
+    monkeypatch.setattr("broadcaster.wiring.backend.Backend.served", real)
+    pause_queue("mail")
+    await apause_queue("mail", connection="long")
+
+    assert await aresume_queue("mail")
+    assert not resume_queue("mail")
+    assert resume_queue("mail", connection="long")
 
 
 def test_the_lifecycle_is_told_as_ever(queue: QueueFake) -> None:

@@ -100,12 +100,16 @@ class FailedJobs(Protocol):
         """Return one failed job, or None."""
         ...
 
-    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         """
         Queue these again with all their tries; return the ids that were put back.
 
         The time of ``retry_until`` begins anew. Nobody is told: that is for
         `broadcaster.jobs.failures`.
+
+        Args:
+            insist: they run, and so does what follows in their chains, whether their batch is
+                cancelled or not.
         """
         ...
 

@@ -155,7 +155,7 @@ class SqlFailedJobs:
         meant = self._meant(where)
         if queue is not None:
             meant = and_(meant, _of_queue(self._table.c.queue, queue))
-        order = (self._table.c.failed_at.desc(), self._table.c.id)
+        order = (self._table.c.failed_at.desc(), self._table.c.id.desc())
         with self._begin() as connection:
             query = select(self._table).where(meant).order_by(*order).limit(limit)
             return [_failed_job(row) for row in connection.execute(query).mappings()]
@@ -167,14 +167,14 @@ class SqlFailedJobs:
             row = connection.execute(query).mappings().first()
         return None if row is None else _failed_job(row)
 
-    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         """
         See `FailedJobs.retry`. Of several who retry a job at once, one does.
 
         A job that its queue still knows, as a failed one that is being moved or as one that
         waits, is not put back.
         """
-        return [job_id for job_id in job_ids if self._retry(job_id)]
+        return [job_id for job_id in job_ids if self._retry(job_id, insist=insist)]
 
     def retry_all(
         self, queue: str | None = None, *, where: FailedFilter | None = None
@@ -210,11 +210,11 @@ class SqlFailedJobs:
         with self._begin() as connection:
             return {(name, queue): count for name, queue, count in connection.execute(query)}
 
-    def _retry(self, job_id: str) -> bool:
+    def _retry(self, job_id: str, *, insist: bool) -> bool:
         job, claim = self.get(job_id), time.time()
         if job is None or job.retried_at is not None or not job.body:
             return False
-        body = refreshed(job.body, now=claim)
+        body = refreshed(job.body, now=claim, insist=insist)
         mine = and_(self._table.c.id == job_id, self._table.c.failed_at == job.failed_at)
         claimed = and_(mine, self._table.c.retried_at == claim)
         if not self._change(and_(mine, ~self._retried(claim)), retried_at=claim):

@@ -191,7 +191,7 @@ class Batch:
         application = current.application()
         indices = application.batches.reopen(self.id)
         ids = [job_id(self.id, index) for index in indices]
-        return retry_failed(application.failed_jobs, ids)
+        return retry_failed(application.failed_jobs, ids, insist=False)
 
     async def aretry_failed(self) -> int:
         """Run failed jobs again, from a coroutine; see `retry_failed`."""

@@ -44,16 +44,19 @@ def find_failed(
     return hits[:limit]
 
 
-def retry_failed(store: FailedJobs, job_ids: Sequence[str]) -> int:
+def retry_failed(store: FailedJobs, job_ids: Sequence[str], *, insist: bool = True) -> int:
     """
     Queue these failed jobs again with all their tries; return how many were.
 
     `JobRetryRequested` is told before, and the time of `retry_until` begins anew.
+
+    Args:
+        insist: they run even if their batch is cancelled.
     """
     if wanted(JobRetryRequested):
         found = [job for job_id in job_ids if (job := store.get(job_id)) is not None]
         _announce(found)
-    return len(store.retry(job_ids))
+    return len(store.retry(job_ids, insist=insist))
 
 
 def retry_found(store: FailedJobs, where: FailedFilter, search: str = "") -> int:

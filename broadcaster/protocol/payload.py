@@ -109,7 +109,7 @@ class BatchPlace(
     Attributes:
         id: of the batch.
         index: of this job in it, from 0.
-        always: it runs even when the batch is cancelled.
+        always: it runs even when the batch is cancelled; so does one that people put back.
     """
 
     id: _Id
@@ -294,22 +294,39 @@ def _outlined(some: _SomeJob, chain: ChainPlace | None) -> Payload:
     return Payload(id=some.id, job=some.job, batch=place, chain=chain)
 
 
-def refreshed(body: bytes, *, now: float) -> bytes:
+def refreshed(body: bytes, *, now: float, insist: bool = False) -> bytes:
     """
     Return the body of a failed job that is put back: its time to be tried begins anew.
 
-    Anything that is no payload, says no `Payload.retry_for` or has no room for the moment, is
-    returned as it is.
+    Anything that is no payload, needs no change or has no room for it, is returned as it is.
+
+    Args:
+        now: Unix seconds.
+        insist: it runs, and so does what follows in its chain, in a cancelled batch too.
 
     Source: Laravel, ``queue:retry``, which evaluates ``retryUntil()`` again.
     """
     try:
         payload = decode_payload(body)
-        if payload.retry_for is None:
-            return body
-        return encode_payload(msgspec.structs.replace(payload, retry_until=now + payload.retry_for))
+        fresh = _insisting(payload) if insist and payload.batch else payload
+        if payload.retry_for is not None:
+            fresh = msgspec.structs.replace(fresh, retry_until=now + payload.retry_for)
+        return body if fresh is payload else encode_payload(fresh)
     except InvalidJob:
         return body
+
+
+def _insisting(payload: Payload) -> Payload:
+    """Return `payload` as one that runs, with its links, whether its batch is cancelled or not."""
+    place, chain = payload.batch, payload.chain
+    if place is not None:
+        place = msgspec.structs.replace(place, always=True)
+    if chain is not None:
+        links = tuple(
+            msgspec.structs.replace(link, payload=_insisting(link.payload)) for link in chain.next
+        )
+        chain = msgspec.structs.replace(chain, next=links)
+    return msgspec.structs.replace(payload, batch=place, chain=chain)
 
 
 def blaming(body: bytes, *, job: str, job_id: str, error: str) -> bytes:

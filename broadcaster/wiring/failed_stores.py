@@ -49,7 +49,7 @@ class FailedJobsOfConnections:
     ) -> Sequence[FailedJob]:
         """See `FailedJobs.find`."""
         found = [each.find(queue=queue, limit=limit, where=where) for each in self._meant(where)]
-        newest = merge(*found, key=lambda job: job.failed_at, reverse=True)
+        newest = merge(*found, key=lambda job: (job.failed_at, job.id), reverse=True)
         return list(islice(newest, limit))
 
     def get(self, job_id: str) -> FailedJob | None:
@@ -57,9 +57,13 @@ class FailedJobsOfConnections:
         found = (each.get(job_id) for each in self._stores.values())
         return next((job for job in found if job is not None), None)
 
-    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         """See `FailedJobs.retry`."""
-        return [job_id for each in self._stores.values() for job_id in each.retry(job_ids)]
+        return [
+            job_id
+            for each in self._stores.values()
+            for job_id in each.retry(job_ids, insist=insist)
+        ]
 
     def retry_all(
         self, queue: str | None = None, *, where: FailedFilter | None = None
@@ -137,9 +141,9 @@ class CarriedFailedJobs:
         """See `FailedJobs.get`."""
         return self._looked_after().get(job_id)
 
-    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         """See `FailedJobs.retry`."""
-        return self._looked_after().retry(job_ids)
+        return self._looked_after().retry(job_ids, insist=insist)
 
     def retry_all(
         self, queue: str | None = None, *, where: FailedFilter | None = None

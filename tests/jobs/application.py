@@ -92,9 +92,11 @@ class FailedJobsFake:
 
     def __init__(self) -> None:
         self.retried: list[str] = []
+        self.insisted: bool | None = None
 
-    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         self.retried += job_ids
+        self.insisted = insist
         return job_ids
 
 

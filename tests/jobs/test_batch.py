@@ -249,6 +249,7 @@ async def test_failed_jobs_of_a_batch_can_be_run_again(app: JobsApplication) -> 
 
     assert made.retry_failed() == await made.aretry_failed() == 2
     assert app.failed_jobs.retried == [job_id(made.id, 0), job_id(made.id, 2)] * 2
+    assert app.failed_jobs.insisted is False  # whoever cancels it once more means them too
 
 
 async def test_dispatching_again_after_an_error_repeats_under_the_same_ids(

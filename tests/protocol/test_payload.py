@@ -296,6 +296,22 @@ def test_row_43_a_job_that_is_put_back_gets_its_time_for_tries_again() -> None:
     assert refreshed(b"nonsense", now=1_000.0) == b"nonsense"
 
 
+def test_one_that_people_put_back_runs_in_a_cancelled_batch_too_and_so_do_its_links() -> None:
+    place = BatchPlace(id=ID, index=0)
+    links = (NextJob(payload(batch=BatchPlace(id=ID, index=1)), "q"), NextJob(payload(), "q"))
+    body = encode_payload(payload(batch=place, chain=ChainPlace(id=ID, index=0, next=links)))
+
+    insisting = decode_payload(refreshed(body, now=1_000.0, insist=True))
+
+    assert insisting.batch == BatchPlace(id=ID, index=0, always=True)
+    assert insisting.chain is not None
+    assert [link.payload.batch for link in insisting.chain.next] == [
+        BatchPlace(id=ID, index=1, always=True),
+        None,
+    ]
+    assert refreshed(body, now=1_000.0) == body
+
+
 def test_a_job_without_room_for_its_time_is_put_back_as_it_is() -> None:
     small = encode_payload(payload({"x": ""}, retry_for=60.0))
     full = encode_payload(payload({"x": "y" * (MAX_PAYLOAD_BYTES - len(small))}, retry_for=60.0))

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
+from sqlalchemy import create_engine
 
 from broadcaster import current
 from broadcaster.contracts.limits import LockOwner
 from broadcaster.contracts.queue import NewJob
 from broadcaster.errors import JobFailed
+from broadcaster.integrations.sqlalchemy_failed import SqlFailedJobs, move_failed
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.batch import afind_batch
 from broadcaster.jobs.bus import Skipped, prepared
@@ -32,7 +34,9 @@ from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
+    from broadcaster.contracts.stores import FailedJobs
     from broadcaster.jobs.batch import Batch
     from broadcaster.jobs.bus import PreparedJob
     from tests.worker.worker_world import WorkerWorld
@@ -269,6 +273,47 @@ async def test_failed_jobs_of_a_cancelled_batch_are_run_again_by_the_same_worker
         await eventually(lambda: ("then", 1, 0) in seen)
 
     assert "mended a" in seen
+
+
+@pytest.mark.parametrize("store", ["redis", "sql"])
+async def test_a_job_that_is_put_back_runs_although_its_batch_is_cancelled(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch, app: Backend, tmp_path: Path, store: str
+) -> None:
+    """The counts stay exact; that the batch was cut short, and so has no `then`, stays true."""
+    pending = batch([chain([Broken("a"), Step("link")]), Step("skipped")])
+    made = await pending.then(Count("then")).adispatch()
+    await world.drain()
+    after = await made.afresh()
+    assert (after.cancelled, after.failed_jobs, after.pending_jobs) == (True, 2, 2)
+    engine = create_engine(f"sqlite:///{tmp_path / 'failed.db'}")
+    archive = SqlFailedJobs(engine, lambda _, jobs: world.queue.push(jobs))
+    if store == "sql":
+        archive.create()
+        assert await asyncio.to_thread(move_failed, app.failed_jobs, archive) == 1
+
+    async def mended(self: Broken) -> None:
+        seen.append(f"mended {self.word}")
+
+    seen.clear()
+    monkeypatch.setattr(Broken, "handle", mended)
+    failed: FailedJobs = archive if store == "sql" else app.failed_jobs
+    assert len(await asyncio.to_thread(failed.retry_all)) == 1
+    await world.drain()
+    await world.drain()
+    engine.dispose()
+
+    after = await made.afresh()
+    assert seen == ["mended a", "link"]
+    assert (after.cancelled, after.failed_jobs, after.pending_jobs) == (True, 0, 0)
+
+
+async def test_a_batch_without_failures_has_none_to_run_again(world: WorkerWorld) -> None:
+    """Although its queue has those of others."""
+    await Broken().adispatch()
+    made = await batch([Step("1")]).adispatch()
+    await world.drain()
+
+    assert await made.aretry_failed() == 0
 
 
 async def _cancelled(one: Batch) -> bool:

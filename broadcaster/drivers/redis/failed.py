@@ -55,7 +55,8 @@ class RedisFailedJobs:
     ) -> Sequence[FailedJob]:
         """See `FailedJobs.find`."""
         pages = [self._newest(name, where or _ALL) for name in self._names(queue, where)]
-        newest = merge(*pages, key=lambda entry: entry.job.failed_at, reverse=True)
+        # As Redis has those of one queue: of one millisecond, the higher id first.
+        newest = merge(*pages, key=lambda entry: (entry.job.failed_at, entry.id), reverse=True)
         return [entry.job for entry in islice(newest, limit)]
 
     def get(self, job_id: str) -> FailedJob | None:
@@ -67,13 +68,13 @@ class RedisFailedJobs:
                 return self._load(queue, [(job_id.encode(), score)])[0].job
         return None
 
-    def retry(self, job_ids: Sequence[str]) -> Sequence[str]:
+    def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         """See `FailedJobs.retry`."""
         return [
             job_id
             for queue in self._names(None, None)
             for first in range(0, len(job_ids), _PAGE)
-            for job_id in self._retry(queue, job_ids[first : first + _PAGE])
+            for job_id in self._retry(queue, job_ids[first : first + _PAGE], insist=insist)
         ]
 
     def retry_all(
@@ -170,13 +171,15 @@ class RedisFailedJobs:
             entries.append(_Entry(job_id, job))
         return entries
 
-    def _retry(self, queue: str, job_ids: Sequence[str | bytes]) -> list[str]:
+    def _retry(
+        self, queue: str, job_ids: Sequence[str | bytes], *, insist: bool = True
+    ) -> list[str]:
         args: list[Argument] = [hint_of(queue)]
         bodies: list[Any]
         (bodies,) = read(self._clients.sync, [("HMGET", self._key(queue, "failed_jobs"), *job_ids)])
         now = time.time()
         for job_id, body in zip(job_ids, bodies, strict=True):
-            args += (job_id, b"" if body is None else refreshed(body, now=now))
+            args += (job_id, b"" if body is None else refreshed(body, now=now, insist=insist))
         keys = queue_keys(self._clients.keys, queue, RETRY_KEYS)
         # Safe to repeat: what was put back is no longer failed.
         ids = run(

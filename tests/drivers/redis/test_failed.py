@@ -147,6 +147,19 @@ async def test_row_43_what_failed_can_be_searched(world: FailedWorld) -> None:
     assert job.traceback == "File mail.py"
 
 
+async def test_those_that_failed_at_once_have_an_order(
+    world: FailedWorld, clients: RedisClients
+) -> None:
+    await world.fail("b", 1, 4)
+    await world.fail("a", 2, 3)
+    for queue, numbered in (("b", (1, 4)), ("a", (2, 3))):
+        at_once = {job_id(each): 1_000.0 for each in numbered}
+        clients.sync.zadd(clients.keys.queue(queue, "failed"), at_once)
+
+    assert await world.found() == [4, 3, 2, 1]
+    assert await world.found(limit=2) == [4, 3]
+
+
 async def test_of_a_long_traceback_both_ends_are_kept(world: FailedWorld) -> None:
     await world.fail("q", 1, traceback="File mail.py" + "x" * 100_000 + "\ud800 KeyError: 'a'")
 

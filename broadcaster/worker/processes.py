@@ -103,6 +103,8 @@ class JobProcesses:
         return None
 
     async def _start(self) -> JobProcess:
+        if self._closed:
+            raise JobError("its worker has ended")
         process = await start_process(self._modules)
         self._all.add(process)
         return process

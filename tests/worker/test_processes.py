@@ -209,8 +209,10 @@ async def test_at_the_end_of_their_worker_all_end(pool: Pool) -> None:
 
     await pool.processes.aclose()
 
-    with pytest.raises(JobError):
+    with pytest.raises(JobError, match="signal 9"):
         await busy
+    with pytest.raises(JobError, match="its worker has ended"):
+        await pool.run()
     assert not any(map(is_alive, {found.pid for found in read_found(pool.path)} | {idle.pid, pid}))
 
 

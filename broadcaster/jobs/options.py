@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from broadcaster.contracts.settlements import MAX_UNIQUE_SECONDS
 from broadcaster.jobs.backoff import as_backoff
 from broadcaster.jobs.delay import as_seconds
+from broadcaster.protocol.lanes import is_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -179,6 +180,14 @@ def _text(word: str) -> Callable[[str, Any], dict[str, Any]]:
     return read
 
 
+def _queue(owner: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, str) or not is_queue(value):
+        raise TypeError(
+            f"{owner}: queue must be a name of letters, digits and - _ . @, not {value!r}"
+        )
+    return {"queue": value}
+
+
 def _flag(word: str) -> Callable[[str, Any], dict[str, Any]]:
     def read(owner: str, value: Any) -> dict[str, Any]:
         if not isinstance(value, bool):
@@ -262,7 +271,7 @@ def _middleware(owner: str, value: Any) -> dict[str, Any]:
 _READERS: dict[str, Callable[[str, Any], dict[str, Any]]] = {
     "name": _text("name"),
     "delay": _seconds("delay"),
-    "queue": _text("queue"),
+    "queue": _queue,
     "connection": _text("connection"),
     "tries": _count("tries", 0),
     "backoff": _backoff,

@@ -16,6 +16,7 @@ from broadcaster import current
 from broadcaster.jobs.announcing import announce
 from broadcaster.jobs.delay import as_seconds
 from broadcaster.jobs.lifecycle import QueuePaused, QueueResumed
+from broadcaster.protocol.lanes import is_queue
 
 if TYPE_CHECKING:
     from broadcaster.contracts.connections import ServedConnection
@@ -41,7 +42,7 @@ def pause_queue(
         by: who pauses it, for status; empty is user@host of this process.
 
     Raises:
-        ValueError: no name, or `for_` is not between a millisecond and a year.
+        ValueError: not a name of queues, or `for_` is not between a millisecond and a year.
         NotConfigured: no Redis server was found.
         ConfigurationError: no such connection, or its jobs wait nowhere (``sync``, ``null``) or
             with somebody else (``celery``).
@@ -72,7 +73,7 @@ def resume_queue(name: str, *, connection: str | None = None) -> bool:
         connection: its queue connection; None is that of ``[queue]``.
 
     Raises:
-        ValueError: no name.
+        ValueError: not a name of queues.
         NotConfigured, ConfigurationError, DriverUnavailable: as `pause_queue`.
     """
     _check(name)
@@ -104,8 +105,8 @@ def _resumed(served: ServedConnection, name: str, *, was: bool) -> bool:
 
 
 def _check(name: str) -> None:
-    if not name:
-        raise ValueError("name must be that of a queue, not empty")
+    if not is_queue(name):
+        raise ValueError(f"name must be that of a queue, not {name!r}")
 
 
 def _end(for_: Duration | None) -> float | None:

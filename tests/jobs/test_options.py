@@ -71,6 +71,11 @@ def test_a_duration_takes_the_place_of_a_moment_and_the_other_way_round() -> Non
         ({"unique_until": "started"}, "unique_until is 'done' or 'processing'"),
         ({"fail_on_timeout": "yes"}, "must be True or False"),
         ({"queue": ""}, "queue must be a name"),
+        (
+            {"queue": "my mail"},
+            "queue must be a name of letters, digits and - _ . @, not 'my mail'",
+        ),
+        ({"queue": "mail#256"}, "queue must be a name"),
         ({"middleware": ["limits"]}, "middleware is a list of objects"),
         ({"trys": 3}, "Mail has no option 'trys'; there are after_commit"),
     ],

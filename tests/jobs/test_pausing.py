@@ -89,10 +89,11 @@ async def test_a_pause_of_no_or_endless_time_is_refused_before_anything_is_sent(
     assert app.pauses.calls == []
 
 
-async def test_a_queue_needs_a_name(app: JobsApplication) -> None:
-    with pytest.raises(ValueError, match="name must be"):
-        pause_queue("")
-    with pytest.raises(ValueError, match="name must be"):
-        await aresume_queue("")
+@pytest.mark.parametrize("name", ["", "my mail", "mail#256"])
+async def test_a_name_that_no_queue_has_is_refused(app: JobsApplication, name: str) -> None:
+    with pytest.raises(ValueError, match="name must be that of a queue"):
+        pause_queue(name)
+    with pytest.raises(ValueError, match="name must be that of a queue"):
+        await aresume_queue(name)
 
     assert app.pauses.calls == []

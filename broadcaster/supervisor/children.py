@@ -27,7 +27,7 @@ READY_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE, HOPELESS_PAUSE = 0.5, 30.0, 60.0
 # One that ends with these would end so again: wrong usage, wrong settings.
 HOPELESS = frozenset({2, 78})
-# Stopped in good order, handed jobs back, took too much memory, lost the queue.
+# Stopped in good order, or over its memory: no deaths that anybody has to look at.
 EXPECTED = frozenset({0, 12})
 
 

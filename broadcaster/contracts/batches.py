@@ -18,6 +18,8 @@ Callbacks become due once each and are queued by whoever marks:
 
 `mark` returns what is due until `called` takes it off the list, so a worker that dies in
 between leaves it to the next one; a callback is a job with a `Link`, so it is queued once.
+Those of ``catch`` are left to who marks a failure, for nobody else knows who failed; what a
+dead worker has marked is marked again (`due_by`).
 """
 
 from __future__ import annotations
@@ -117,13 +119,21 @@ class Marked:
         found: the batch exists.
         first: this call changed the batch; it was no repetition.
         batch: afterwards.
-        due: callbacks to queue now and then to report by `Batches.called`.
+        due: callbacks to queue now and then to report by `Batches.called`; see `due_by`.
     """
 
     found: bool
     first: bool = False
     batch: BatchRecord | None = None
     due: Mapping[Moment, Sequence[NewJob]] = field(default_factory=dict[Moment, "Sequence[NewJob]"])
+
+
+def due_by(
+    due: Mapping[Moment, Sequence[NewJob]], marks: Iterable[BatchMark]
+) -> dict[Moment, Sequence[NewJob]]:
+    """Return what of `due`, as `Marked.due`, is to be queued by who has made `marks`."""
+    failed = any(mark.failed for mark in marks)
+    return {moment: jobs for moment, jobs in due.items() if failed or moment != "catch"}
 
 
 def callbacks_due(
@@ -227,7 +237,12 @@ class Batches(Protocol):
         ...
 
     def prune(self, older_than: float, *, unfinished: bool = False) -> int:
-        """Delete batches that finished over `older_than` seconds ago; return their number."""
+        """
+        Delete batches that finished over `older_than` seconds ago; return their number.
+
+        Args:
+            unfinished: those that began so long ago instead, whatever became of them.
+        """
         ...
 
 

@@ -231,8 +231,8 @@ def batch_keys(keys: Keys, batch_id: str) -> list[str]:
 
 
 def ended_before(record: BatchRecord, limit: float, *, unfinished: bool) -> bool:
-    """Whether a batch came to its end before `limit` (Unix seconds)."""
-    ended = record.finished_at or record.cancelled_at or (record.created_at if unfinished else None)
+    """Whether a batch came to its end, or at least began, before `limit` (Unix seconds)."""
+    ended = record.created_at if unfinished else record.finished_at
     return ended is not None and ended < limit
 
 

@@ -13,7 +13,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from broadcaster.contracts.batches import callbacks_due
+from broadcaster.contracts.batches import callbacks_due, due_by
 from broadcaster.contracts.settlements import Fail, Push
 from broadcaster.drivers.redis.effects import marks, pushes
 from broadcaster.drivers.redis.queue_wire import Argument, encode_note, queue_keys
@@ -105,12 +105,13 @@ class OwedEffects:
             self._clients.keys.queue(job.queue, "jobs")  # raises here, not amid others' pushes
         made = marks(owed)
         marked = await self._batches.amark_all(made)
-        for batch_id, each in marked.items():
-            jobs += callbacks_due(each.due, made[batch_id], now=time.time())
+        due = {batch_id: due_by(each.due, made[batch_id]) for batch_id, each in marked.items()}
+        for batch_id, mine in due.items():
+            jobs += callbacks_due(mine, made[batch_id], now=time.time())
         await self._push(jobs)
-        for batch_id, each in marked.items():
-            if each.due:
-                await self._batches.acalled(batch_id, list(each.due))
+        for batch_id, mine in due.items():
+            if mine:
+                await self._batches.acalled(batch_id, list(mine))
 
     def _may_wait(self, queue: str, one: Owed) -> bool:
         """Whether something that was refused may be tried again."""

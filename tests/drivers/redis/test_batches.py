@@ -292,8 +292,8 @@ async def test_old_batches_are_pruned(batches: RedisBatches) -> None:
     await batches.acancel(batch_id(2))
 
     assert await asyncio.to_thread(batches.prune, 3600) == 0
-    assert await asyncio.to_thread(batches.prune, -1) == 2
-    assert await asyncio.to_thread(lambda: batches.prune(-1, unfinished=True)) == 1
+    assert await asyncio.to_thread(batches.prune, -1) == 1  # jobs of what was cancelled may run
+    assert await asyncio.to_thread(lambda: batches.prune(-1, unfinished=True)) == 2
     assert await asyncio.to_thread(batches.newest) == []
 
 

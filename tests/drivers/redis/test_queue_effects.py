@@ -18,9 +18,11 @@ from broadcaster.contracts.queue import (
     StepRequest,
     Unique,
 )
+from broadcaster.contracts.settlements import Culprit
 from broadcaster.drivers.redis.batches import RedisBatches
 from broadcaster.drivers.redis.effects import decode_owed, encode_effects
 from broadcaster.errors import DriverRefused
+from broadcaster.protocol.payload import Cause, Payload, decode_payload, encode_payload
 from tests.drivers.redis.queue_world import QueueWorld, job_id, numbers
 
 if TYPE_CHECKING:
@@ -204,6 +206,30 @@ async def test_row_21_callbacks_of_a_batch_are_queued_once(world: QueueWorld) ->
     record = await batches.afind(job_id(7))
     assert record is not None
     assert (record.pending, record.failed, record.finished) == (0, 0, True)
+
+
+async def test_row_22_who_did_not_fail_leaves_the_callback_to_who_did(world: QueueWorld) -> None:
+    """Between a mark and its callback others mark their jobs, and do not know who failed."""
+    batches = RedisBatches(world.clients)
+    payload = Payload(id=job_id(90), job="alarm", cause=Cause(batch=job_id(7)))
+    alarm = NewJob(job_id(90), "q", encode_payload(payload), link=Link("b:catch"))
+    new = NewBatch(id=job_id(7), total=3, allow_failures=True, callbacks={"catch": [alarm]})
+    await batches.acreate(new)
+    await world.push(1, 2)
+    one, two = await world.reserve(2)
+    culprit = Culprit("mail", job_id(1), "ValueError: boom")
+    failed = await settle(world, one, BatchMark(job_id(7), 0, failed=True, culprit=culprit))
+    done = await settle(world, two, BatchMark(job_id(7), 1))
+    await batches.amark(job_id(7), 0, failed=True)  # its worker has come so far
+
+    await world.queue.apply("q", done)
+    assert await world.reserve(9) == []
+    await world.queue.apply("q", failed)
+    await world.queue.apply("q", failed)
+
+    (called,) = await world.reserve(9)
+    told = Cause(batch=job_id(7), job="mail", job_id=job_id(1), error="ValueError: boom")
+    assert decode_payload(called.body).cause == told
 
 
 async def test_many_settlements_with_and_without_effects_share_a_step(world: QueueWorld) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from broadcaster.contracts.queue import Fail, Postpone, Retry
+from broadcaster.contracts.queue import Fail, Link, NewJob, Postpone, Retry, Unique
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.drivers.redis.queue_wire import MAX_LINE, MAX_WORD, decode_note, encode_note
+from broadcaster.errors import DriverRefused
 from tests.drivers.redis.queue_world import QueueWorld, job_id, numbers
 
 pytestmark = pytest.mark.redis
@@ -143,3 +144,39 @@ async def test_what_a_crashed_job_owes_has_a_number_of_tries(world: QueueWorld) 
     (owed,) = (await world.step()).owed
 
     assert (owed.attempts, owed.given_up) == (0, b"body")
+
+
+async def test_a_failed_job_that_cannot_be_put_back_is_kept(world: QueueWorld) -> None:
+    await world.push(1)
+    (job,) = await world.reserve()
+    await world.step(Fail(job.id, job.token, "exception", "x", 1))
+    await world.raw("SET", world.key("ready"), "not ours")
+    store = RedisFailedJobs(world.clients)
+
+    with pytest.raises(DriverRefused, match="WRONGTYPE"):
+        await asyncio.to_thread(store.retry, [job.id])
+    await world.raw("DEL", world.key("ready"))
+
+    kept = await asyncio.to_thread(store.get, job.id)
+    assert kept is not None
+    assert (kept.body, kept.retried_at) == (b"body 1", None)
+    assert await asyncio.to_thread(store.retry, [job.id]) == [job.id]
+    assert numbers(await world.reserve()) == [1]
+
+
+@pytest.mark.parametrize(("key", "delay"), [("ready", 0.0), ("delayed", 0.01)])
+async def test_a_push_that_was_refused_in_the_middle_can_be_repeated(
+    world: QueueWorld, key: str, delay: float
+) -> None:
+    link = Link("chain", 1)
+    job = NewJob(job_id(1), "q", b"x", delay=delay, unique=Unique("k", 60), link=link)
+    await world.raw("SET", world.key(key), "not ours")
+    with pytest.raises(DriverRefused, match="WRONGTYPE"):
+        await world.queue.apush([job])
+    await world.raw("DEL", world.key(key))
+
+    assert (await world.queue.apush([job])).new == [job.id]
+    assert (await world.queue.apush([job])).known == [job.id]
+
+    reply = await world.until(lambda reply: reply.reserved, reserve=1)
+    assert numbers(reply.reserved) == [1]

@@ -5,9 +5,10 @@
 --   finished, and what is due is in the reply.
 
 if redis.call('EXISTS', k_meta) == 1 then return reply(false) end
+-- What makes it exist comes last: whatever stops this in between, it can be repeated.
+for i = 7, #ARGV, 2 do redis.call('HSET', k_callbacks, ARGV[i], ARGV[i + 1]) end
 redis.call('HSET', k_meta, 'name', ARGV[3], 'options', ARGV[4], 'allow', ARGV[5], 'total', ARGV[6],
   'pending', ARGV[6], 'failed', '0', 'created', now)
-for i = 7, #ARGV, 2 do redis.call('HSET', k_callbacks, ARGV[i], ARGV[i + 1]) end
 look_for_moments()
 keep()
 return reply(true)

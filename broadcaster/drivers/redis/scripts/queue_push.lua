@@ -34,6 +34,7 @@ for at = FIRST + count * 3, #ARGV, 5 do
 end
 
 local bodies, ready, delayed, seen, others = {}, {}, {}, {}, {}
+local rows = {} -- key of a row -> its highest index, of this call
 
 local function leave(i, owner)
   others[#others + 1] = i
@@ -43,7 +44,7 @@ end
 -- Takes the lock and the place in the row of job i; false when it must not be queued.
 local function admitted(i, extra)
   if extra.row then
-    local highest = tonumber(redis.call('GET', extra.row))
+    local highest = rows[extra.row] or tonumber(redis.call('GET', extra.row))
     if highest and extra.index <= highest then
       leave(i, '')
       return false
@@ -57,7 +58,7 @@ local function admitted(i, extra)
     end
     redis.call('SET', extra.lock, ids[i], 'PX', extra.lock_ms)
   end
-  if extra.row then redis.call('SET', extra.row, extra.index, 'PX', link_ms) end
+  if extra.row then rows[extra.row] = extra.index end
   return true
 end
 
@@ -76,18 +77,19 @@ for i = 1, count do
   end
 end
 if #bodies == 0 then return {0, others} end
-redis.call('HSET', k_jobs, unpack(bodies))
 
+-- Bodies and rows come last: whatever stops this in between, it can be repeated. An id without
+-- a body is passed over, and its lock counts for nothing.
 local wake = #ready > 0
-if wake then
-  redis.call('RPUSH', k_ready, unpack(ready))
-  tally(k_stats, 'r', #ready)
-end
+if wake then redis.call('RPUSH', k_ready, unpack(ready)) end
 if #delayed > 0 then
   local before = redis.call('ZRANGE', k_delayed, 0, 0)[1]
   redis.call('ZADD', k_delayed, unpack(delayed))
   -- Waiting workers sleep until the old head is due; an earlier one must wake them.
   wake = wake or redis.call('ZRANGE', k_delayed, 0, 0)[1] ~= before
 end
+redis.call('HSET', k_jobs, unpack(bodies))
+for row, index in pairs(rows) do redis.call('SET', row, index, 'PX', link_ms) end
+tally(k_stats, 'r', #ready)
 if wake and not redis.call('LPOS', k_notify, ARGV[1]) then redis.call('LPUSH', k_notify, ARGV[1]) end
 return {#bodies / 2, others}

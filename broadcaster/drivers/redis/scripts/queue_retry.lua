@@ -11,12 +11,14 @@ local done = {}
 for i = 2, #ARGV, 2 do
   local id, body = ARGV[i], redis.call('HGET', KEYS[2], ARGV[i])
   if body then
-    redis.call('HDEL', KEYS[2], id)
-    redis.call('HSET', KEYS[3], id, text(now))
-    if redis.call('HSETNX', KEYS[4], id, ARGV[i + 1] ~= '' and ARGV[i + 1] or body) == 1 then
+    -- Whatever stops this in between, it can be repeated: an id without a body is passed over.
+    if redis.call('HEXISTS', KEYS[4], id) == 0 then
       redis.call('RPUSH', KEYS[5], id)
+      redis.call('HSET', KEYS[4], id, ARGV[i + 1] ~= '' and ARGV[i + 1] or body)
       done[#done + 1] = id
     end
+    redis.call('HDEL', KEYS[2], id)
+    redis.call('HSET', KEYS[3], id, text(now))
   end
 end
 if #done > 0 then

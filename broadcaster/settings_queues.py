@@ -23,7 +23,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from broadcaster.errors import ConfigurationError
+from broadcaster.errors import ConfigurationError, NotConfigured
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_sources import Found
@@ -102,6 +102,31 @@ def _check_fallbacks(
             )
 
 
+def find_connection(
+    name: str, default: QueueSettings, connections: Mapping[str, ConnectionSettings]
+) -> ConnectionSettings:
+    """
+    Return the connection of this name.
+
+    Args:
+        name: ``default`` is `default`, the one of ``[queue]``.
+        connections: those of ``[queues.<name>]``.
+
+    Raises:
+        NotConfigured: there is none.
+    """
+    if name == DEFAULT_CONNECTION:
+        return ConnectionSettings(**dataclasses.asdict(default))
+    found = connections.get(name)
+    if found is None:
+        known = (DEFAULT_CONNECTION, *connections)
+        raise NotConfigured(
+            f"no queue connection is called {shown(name)}{did_you_mean(name, known)}: there "
+            f"are {', '.join(known)}; a table [queues.{shown(name)}] in broadcaster.toml makes one"
+        )
+    return found
+
+
 def served_connection(
     name: str, default: QueueSettings, connections: Mapping[str, ConnectionSettings]
 ) -> tuple[str, ConnectionSettings]:
@@ -119,15 +144,7 @@ def served_connection(
         ConfigurationError: there is none of this name, or its jobs do not wait in Redis.
     """
     name = name or DEFAULT_CONNECTION
-    if name == DEFAULT_CONNECTION:
-        found = ConnectionSettings(**dataclasses.asdict(default))
-    elif name in connections:
-        found = connections[name]
-    else:
-        raise ConfigurationError(
-            f"no queue connection is called {shown(name)}{did_you_mean(name, connections)}: "
-            f"there are {', '.join((DEFAULT_CONNECTION, *connections))}"
-        )
+    found = find_connection(name, default, connections)
     if found.driver == "failover":
         return served_connection(found.connections[0], default, connections)
     if found.driver != "redis":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from functools import partial
@@ -11,14 +10,10 @@ from typing import TYPE_CHECKING, Any
 from broadcaster.contracts.connections import QueueConnection, ServedConnection
 from broadcaster.drivers.failover import FailoverQueue, Fallback
 from broadcaster.drivers.registry import QUEUES, load
-from broadcaster.errors import NotConfigured
 from broadcaster.jobs.announcing import announce, wanted
 from broadcaster.jobs.lifecycle import QueueFailedOver
-from broadcaster.protocol.channels import shown
 from broadcaster.protocol.payload import decode_payload
-from broadcaster.protocol.suggestion import did_you_mean
-from broadcaster.settings import ConnectionSettings
-from broadcaster.settings_queues import DEFAULT_CONNECTION, served_connection
+from broadcaster.settings_queues import DEFAULT_CONNECTION, find_connection, served_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +22,7 @@ if TYPE_CHECKING:
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.drivers.sync import InlineRunner
     from broadcaster.errors import DriverUnavailable
-    from broadcaster.settings import Settings
+    from broadcaster.settings import ConnectionSettings, Settings
 
 
 class QueueConnections:
@@ -107,17 +102,7 @@ class QueueConnections:
         return said.driver != "celery"
 
     def _said(self, name: str) -> ConnectionSettings:
-        if name == DEFAULT_CONNECTION:
-            return ConnectionSettings(**dataclasses.asdict(self._settings.queue))
-        said = self._settings.queues.get(name)
-        if said is None:
-            known = (DEFAULT_CONNECTION, *self._settings.queues)
-            raise NotConfigured(
-                f"no queue connection is called {shown(name)}{did_you_mean(name, known)}: there "
-                f"are {', '.join(known)}; a table [queues.{shown(name)}] in broadcaster.toml "
-                "makes one"
-            )
-        return said
+        return find_connection(name, self._settings.queue, self._settings.queues)
 
     def _queue(self, said: ConnectionSettings) -> Queue:
         driver: Any

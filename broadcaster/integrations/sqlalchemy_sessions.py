@@ -12,26 +12,31 @@ in one belongs to its innermost savepoint, and then:
 - rolled back: it is forgotten;
 - the session is closed, and nobody said what: if it has written nothing, then nothing was
   rolled back and it is done. Otherwise it is forgotten, with a warning.
+
+Whether it has written is seen by the statements on its connections, whoever executes them
+there; what goes past SQLAlchemy to the driver, or a function that a SELECT calls, is not seen.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import event, util
+from sqlalchemy import Connection, Engine, event, inspect, util
 from sqlalchemy.orm import Session
 from sqlalchemy.util.concurrency import in_greenlet
 
-from broadcaster.jobs.after_commit import register_transactions, telling_of_unsent
+from broadcaster.jobs.after_commit import arun_all, register_transactions, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from sqlalchemy.orm import ORMExecuteState, SessionTransaction
+    from sqlalchemy.engine import ExecutionContext
+    from sqlalchemy.orm import SessionTransaction
 
     from broadcaster.jobs.after_commit import Action
 
@@ -54,6 +59,36 @@ class _Pending:
     rolled_back: bool = False
     written: bool = False
 
+    def __del__(self) -> None:
+        """Say that something is lost with a session that nobody has closed."""
+        self.drop("had been given up without close()")
+
+    def drop(self, why: str) -> None:
+        """Forget what waits, with a warning about the session that it waited for."""
+        actions, self.actions = self.actions, []
+        if actions:
+            _log.warning(
+                "%d jobs or events were dropped: their session %s",
+                len(actions),
+                why,
+                extra={"event": "after_commit_dropped"},
+            )
+
+
+# What reads in the words of any database, and what makes it write nevertheless.
+_READING = re.compile(
+    r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:select|with|values|table|show|explain|describe|pragma|set|save|savepoint|release|rollback)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_WRITING = re.compile(
+    r"\b(?:insert|(?<!for )(?<!for no key )update|delete|merge|into)\b", re.IGNORECASE
+)
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+_sessions_on: weakref.WeakKeyDictionary[Connection, weakref.WeakSet[Session]] = (
+    weakref.WeakKeyDictionary()
+)
 
 _open: ContextVar[tuple[weakref.ref[Session], ...]] = ContextVar("broadcaster_sessions", default=())
 
@@ -85,6 +120,8 @@ def follow_sessions() -> None:
     for name, listener in _LISTENERS.items():
         if not event.contains(Session, name, listener):
             event.listen(Session, name, listener)
+    if not event.contains(Engine, "before_cursor_execute", _before_cursor_execute):
+        event.listen(Engine, "before_cursor_execute", _before_cursor_execute)
     register_transactions("sqlalchemy", open_sessions)
 
 
@@ -115,22 +152,61 @@ def _pending(session: Session) -> _Pending | None:
     return _table(session).setdefault(transaction, _Pending())
 
 
+def _see(session: Session) -> None:
+    """Remember that this thread or task uses `session`, which another one may have begun."""
+    if not any(reference() is session for reference in _open.get()):
+        _open.set(tuple(weakref.ref(each) for each in (*_sessions(), session)))
+
+
 def _after_transaction_create(session: Session, transaction: SessionTransaction) -> None:
     if transaction.parent is None:
-        others = [other for other in _sessions() if other is not session]
-        _open.set(tuple(weakref.ref(each) for each in (*others, session)))
+        _see(session)
 
 
-def _after_flush(session: Session, context: object) -> None:
-    del context
+def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    del transaction
+    _sessions_on.setdefault(connection, weakref.WeakSet()).add(session)
+
+
+def _before_cursor_execute(
+    connection: Connection,
+    cursor: object,
+    statement: str,
+    parameters: object,
+    context: ExecutionContext | None,
+    executemany: bool,  # noqa: FBT001 - as SQLAlchemy calls it
+) -> None:
+    del cursor, parameters, executemany
+    for session in [*_sessions_on.get(connection, ())]:
+        pending = _pending(session)
+        if pending is not None:
+            _see(session)
+            pending.written = pending.written or _writes(statement, context)
+
+
+def _writes(statement: str, context: ExecutionContext | None) -> bool:
+    """Return whether `statement` may change something; in doubt it does."""
+    compiled = None if context is None else context.compiled
+    made = getattr(compiled, "statement", None)
+    if made is not None and made.is_select and not getattr(compiled, "ctes", None):
+        return False
+    if not _READING.match(statement):
+        return True
+    return _WRITING.search(_QUOTED.sub("", statement)) is not None
+
+
+def _transient_to_pending(session: Session, instance: object) -> None:
+    del instance
     pending = _pending(session)
     if pending is not None:
+        _see(session)
         pending.written = True
 
 
-def _do_orm_execute(state: ORMExecuteState) -> None:
-    pending = None if state.is_select else _pending(state.session)
-    if pending is not None:
+def _persistent_to_detached(session: Session, instance: object) -> None:
+    """See what was changed after the dispatch, and goes with `close` before it was flushed."""
+    pending = _pending(session)
+    if pending is not None and not pending.written and inspect(instance).modified:
         pending.written = True
 
 
@@ -148,21 +224,20 @@ def _after_rollback(session: Session) -> None:
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
     pending = _table(session).pop(transaction, None)
-    if pending is None or pending.rolled_back:
+    if pending is None:
         return
-    if transaction.parent is not None:
+    if pending.rolled_back:
+        pending.actions = []
+    elif transaction.parent is not None:
         outer = _table(session).setdefault(_enclosing(transaction), _Pending())
         outer.actions += pending.actions
         outer.written = outer.written or pending.written
+        pending.actions = []
     elif pending.committed or not pending.written:
-        _do(pending.actions)
-    elif pending.actions:
-        _log.warning(
-            "%d jobs or events were dropped: their session had written something and was closed "
-            "without commit()",
-            len(pending.actions),
-            extra={"event": "after_commit_dropped"},
-        )
+        actions, pending.actions = pending.actions, []
+        _do(actions)
+    else:
+        pending.drop("had written something and was closed without commit()")
 
 
 def _enclosing(transaction: SessionTransaction) -> SessionTransaction:
@@ -174,20 +249,18 @@ def _enclosing(transaction: SessionTransaction) -> SessionTransaction:
 
 
 def _do(actions: list[Action]) -> None:
-    awaits = bool(actions) and in_greenlet()
-    for number, action in enumerate(actions, start=1):
-        with telling_of_unsent(len(actions) - number):
-            if awaits:
-                _await(cast("Coroutine[None, None, None]", action.arun()))
-            else:
-                action.run()
+    if actions and in_greenlet():
+        _await(arun_all(actions))
+    else:
+        run_all(actions)
 
 
 _LISTENERS: dict[str, Callable[..., None]] = {
     "after_transaction_create": _after_transaction_create,
     "after_transaction_end": _after_transaction_end,
-    "after_flush": _after_flush,
-    "do_orm_execute": _do_orm_execute,
+    "after_begin": _after_begin,
+    "transient_to_pending": _transient_to_pending,
+    "persistent_to_detached": _persistent_to_detached,
     "after_commit": _after_commit,
     "after_rollback": _after_rollback,
 }

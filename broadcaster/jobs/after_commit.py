@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
 
@@ -93,7 +92,7 @@ class after_commit:  # noqa: N801 - reads as a statement: with after_commit():
     """
     A block at whose end all that waits in it is sent, unless it ends with an exception.
 
-    What cannot be sent raises, and what waits behind that is not sent; a log line says how much.
+    What cannot be sent raises, after everything else was sent.
 
     Put it around the transaction, so that it ends after it. In an ``async with`` the sending
     awaits. A block in a block hands what it holds to the outer one.
@@ -128,10 +127,7 @@ class after_commit:  # noqa: N801 - reads as a statement: with after_commit():
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        actions = self._close(kept=kind is None)
-        for number, action in enumerate(actions, start=1):
-            with telling_of_unsent(len(actions) - number):
-                action.run()
+        run_all(self._close(kept=kind is None))
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -142,10 +138,7 @@ class after_commit:  # noqa: N801 - reads as a statement: with after_commit():
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        actions = self._close(kept=kind is None)
-        for number, action in enumerate(actions, start=1):
-            with telling_of_unsent(len(actions) - number):
-                await action.arun()
+        await arun_all(self._close(kept=kind is None))
 
     def _close(self, *, kept: bool) -> list[Action]:
         """Return what is to be done now."""
@@ -165,19 +158,70 @@ class after_commit:  # noqa: N801 - reads as a statement: with after_commit():
             return self.is_open
 
 
-@contextmanager
-def telling_of_unsent(count: int) -> Generator[None]:
-    """Log that `count` further actions are not done if this one raises."""
-    try:
-        yield
-    except BaseException:
-        if count:
+def run_all(actions: Sequence[Action]) -> None:
+    """
+    Do each of `actions`, also after one that failed: the commit has happened for all of them.
+
+    Raises:
+        Exception: that of the first that failed; those of further ones are logged.
+    """
+    failures = _Failures(len(actions))
+    for action in actions:
+        with failures:
+            action.run()
+    failures.raise_first()
+
+
+async def arun_all(actions: Sequence[Action]) -> None:
+    """Do each of `actions` from a coroutine; see `run_all`."""
+    failures = _Failures(len(actions))
+    for action in actions:
+        with failures:
+            await action.arun()
+    failures.raise_first()
+
+
+class _Failures:
+    """
+    What was raised by some of several actions.
+
+    Args:
+        left: how many actions there are.
+    """
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._first: Exception | None = None
+
+    def __enter__(self) -> None:
+        self._left -= 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if error is None:
+            return False
+        if isinstance(error, Exception) and self._first is None:
+            self._first = error
+        elif isinstance(error, Exception):
+            said = "a further job or event was not sent after a commit"
+            _log.error(said, exc_info=error, extra={"event": "after_commit_failed"})
+        elif self._left:  # an interrupt or a cancellation ends it all
             _log.error(
-                "%d further jobs or events were not sent after a commit, because one failed",
-                count,
+                "%d further jobs or events were not sent after a commit: %s",
+                self._left,
+                type(error).__name__,
                 extra={"event": "after_commit_failed"},
             )
-        raise
+        return isinstance(error, Exception)
+
+    def raise_first(self) -> None:
+        """Raise what the first of them raised, if any did."""
+        if self._first is not None:
+            raise self._first
 
 
 def _open_blocks() -> tuple[after_commit, ...]:

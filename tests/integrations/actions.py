@@ -7,7 +7,7 @@ class Noted:
     """See `broadcaster.jobs.after_commit.Action`."""
 
     def __init__(
-        self, done: list[str], name: str = "sent", failure: Exception | None = None
+        self, done: list[str], name: str = "sent", failure: BaseException | None = None
     ) -> None:
         self._done = done
         self._name = name

@@ -76,28 +76,50 @@ async def test_an_async_block_awaits_what_it_sends(done: list[str]) -> None:
     assert done == ["asent"]
 
 
-async def test_it_is_said_how_much_was_not_sent_because_one_failed(
+def test_what_waits_behind_an_action_that_fails_is_sent(
     done: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = Noted(done, "broken", ZeroDivisionError())
-
-    def sync() -> None:
+    def block() -> None:
         with after_commit():
-            for action in (Noted(done, "first"), broken, Noted(done), Noted(done)):
-                postpone(action)
+            postpone(Noted(done, "broken", ZeroDivisionError()))
+            postpone(Noted(done, "worse", OSError("away")))
+            postpone(Noted(done))
 
-    async def loop() -> None:
+    with pytest.raises(ZeroDivisionError):
+        block()
+
+    assert done == ["broken", "worse", "sent"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "a further job or event was not sent after a commit"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("failure", "sent", "said"),
+    [
+        (ZeroDivisionError(), ["abroken", "asent", "asent"], ""),
+        (asyncio.CancelledError(), ["abroken"], "2 further jobs or events were not sent"),
+    ],
+    ids=["failure", "cancellation"],
+)
+async def test_a_cancellation_ends_the_sending_and_a_failure_does_not(
+    done: list[str],
+    caplog: pytest.LogCaptureFixture,
+    failure: BaseException,
+    sent: list[str],
+    said: str,
+) -> None:
+    async def block() -> None:
         async with after_commit():
-            for action in (broken, Noted(done), broken):
-                postpone(action)
+            postpone(Noted(done, "broken", failure))
+            postpone(Noted(done))
+            postpone(Noted(done))
 
-    with pytest.raises(ZeroDivisionError):
-        sync()
-    with pytest.raises(ZeroDivisionError):
-        await loop()
+    with pytest.raises(type(failure)):
+        await block()
 
-    assert done == ["first", "broken", "abroken"]
-    assert [record.getMessage()[:18] for record in caplog.records] == ["2 further jobs or "] * 2
+    assert done == sent
+    assert said in caplog.text
 
 
 def test_an_inner_block_hands_over_to_the_outer_one(done: list[str]) -> None:

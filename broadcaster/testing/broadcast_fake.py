@@ -73,6 +73,7 @@ class BroadcastFake:
     def __init__(self) -> None:
         self._taken: list[RecordedBroadcast] = []
         self._only: tuple[object, ...] = ()
+        self._except: tuple[object, ...] = ()
         self._stack = ExitStack()
         self._before: Callable[[Draft, Sequence[Publication]], bool] | None = None
 
@@ -93,6 +94,11 @@ class BroadcastFake:
     def only(self, *targets: object) -> Self:
         """Take these and nothing else; the rest is sent."""
         self._only = (*self._only, *targets)
+        return self
+
+    def except_(self, *targets: object) -> Self:
+        """Let these be sent."""
+        self._except = (*self._except, *targets)
         return self
 
     def clear(self) -> None:
@@ -196,7 +202,8 @@ class BroadcastFake:
             queue=said.queue,
             connections=said.connections,
         )
-        if self._only and not any(_is_of(recorded, target) for target in self._only):
+        meant = not self._only or any(_is_of(recorded, target) for target in self._only)
+        if not meant or any(_is_of(recorded, target) for target in self._except):
             return self._before is not None and self._before(said, publications)
         self._taken.append(recorded)
         return True

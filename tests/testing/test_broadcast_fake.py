@@ -127,8 +127,11 @@ def test_many_channels_are_one_broadcast(broadcasts: BroadcastFake) -> None:
     broadcasts.assert_broadcast("told", on="private-b", times=1)
 
 
-def test_only_some_broadcasts_can_be_faked() -> None:
-    with BroadcastFake().only(OrderTold) as broadcasts:
+@pytest.mark.parametrize(
+    "fake", [BroadcastFake().only(OrderTold), BroadcastFake().except_(OrderShipped)]
+)
+def test_only_some_broadcasts_can_be_faked(fake: BroadcastFake) -> None:
+    with fake as broadcasts:
         broadcast(OrderTold(7))
         with pytest.raises(NotConfigured):
             broadcast(OrderShipped(7))

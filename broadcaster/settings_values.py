@@ -177,6 +177,8 @@ def _checked_words(path: str, found: Found) -> tuple[str, ...]:
         problem := limit_problem("allowed_origins", words)
     ):
         raise refusal(path, found, problem)
+    if path == "worker.queue" and not words and isinstance(found.value, str):
+        raise refusal(path, found, "must name at least one")
     return words
 
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from broadcaster.cli.dev_panel import Panel
 
 START_SECONDS = 20.0
+# How long the panel waits for the worker, which says what is scheduled.
+WORKER_SECONDS = 3.0
 # How often ports are chosen anew because somebody was faster.
 PLANS = 5
 # What a child says that cannot have its port.
@@ -80,6 +82,7 @@ class Display:
         listened: set when one more has.
         told: what was said of settings; each child would say it.
         outrun: whether somebody took one of our ports before we listened.
+        scheduled: jobs that the worker queues when they are due.
     """
 
     as_json: bool
@@ -91,14 +94,17 @@ class Display:
     listening: set[str] = field(default_factory=set[str])
     listened: asyncio.Event = field(default_factory=asyncio.Event)
     outrun: bool = False
+    scheduled: int = 0
     told: set[str] = field(default_factory=set[str])
     early: deque[str] | None = field(default_factory=lambda: deque[str](maxlen=EARLY_LINES))
 
     def heard(self, child: str, fields: Mapping[str, object]) -> None:
         """See `Listener`."""
-        if fields.get("event") == "listening":
+        if fields.get("event") in ("listening", "worker_started"):
             self.listening.add(child)
             self.listened.set()
+        if fields.get("event") == "schedule_on":
+            self.scheduled = int(str(fields.get("count", 0)))
         is_watched = self.debug or fields.get("event") in WATCHED
         if fields.get("level") == "debug" and not is_watched:
             return
@@ -147,7 +153,7 @@ class Display:
         if self.refusal or self.outrun:
             return
         if self.early is not None:
-            self.open(plan.panel())
+            self.open(plan.panel(scheduled=self.scheduled))
         self.say("stopping", "stopping; Ctrl-C again does not wait")
 
     def _is_new(self, text: str) -> bool:
@@ -180,14 +186,22 @@ class Display:
 @click.option("--debug", is_flag=True, help="Show debug lines, frames included.")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @click.option("--no-demo", is_flag=True, help="Run gateway, worker and server without a page.")
+@click.option("--no-schedule", is_flag=True, help="Leave alone what @schedule has scheduled.")
 def dev(
-    *, application: str | None, as_json: bool, debug: bool, open_page: bool, no_demo: bool
+    *,
+    application: str | None,
+    as_json: bool,
+    debug: bool,
+    open_page: bool,
+    no_demo: bool,
+    no_schedule: bool,
 ) -> None:
     """
     Start everything for development, with one Ctrl-C.
 
     Given MODULE:APP, runs that application (ASGI, or WSGI like Flask's and Django's) instead
-    of the demo, and starts it again when its code changes.
+    of the demo, and starts it again when its code changes. Its worker serves every queue that
+    the jobs name, unless `[worker] queue` lists queues, and runs what is scheduled.
     """
     if application is not None and ":" not in application:
         raise click.UsageError(f"{application!r} is not MODULE:APP, like shop.main:app")
@@ -202,7 +216,7 @@ def dev(
             stack.enter_context(server)
         for _ in range(PLANS):
             with PortHolds() as ports:
-                plan = make_plan(settings, folder, target, server, ports)
+                plan = make_plan(settings, folder, target, server, ports, schedules=not no_schedule)
                 folder.announce(plan.state(folder))
                 refuse_other_app(load_settings())
                 code = asyncio.run(supervise(plan, display, server, open_page=open_page))
@@ -288,24 +302,25 @@ async def _announce(plan: Plan, display: Display, *, open_page: bool) -> None:
     if plan.application:
         ports[plan.page] = plan.app_port
     await _all_listen(display, set(ports))
+    await _all_listen(display, {"worker"}, WORKER_SECONDS)
     problems = [
         f"the {name} does not answer on port {port} yet; see below"
         for name, port in ports.items()
         if name not in display.listening
     ]
-    display.open(plan.panel(problems))
+    display.open(plan.panel(problems, scheduled=display.scheduled))
     if open_page and plan.app_url:
         await asyncio.to_thread(webbrowser.open, plan.app_url)
 
 
-async def _all_listen(display: Display, names: set[str]) -> None:
+async def _all_listen(display: Display, names: set[str], seconds: float = START_SECONDS) -> None:
     """
-    Wait until all children of these names listen; at most `START_SECONDS`.
+    Wait until all children of these names listen, or work; at most so many `seconds`.
 
     That a port answers says nothing: it may be somebody else who does.
     """
     with suppress(TimeoutError):
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(seconds):
             while not names <= display.listening:
                 display.listened.clear()
                 await display.listened.wait()

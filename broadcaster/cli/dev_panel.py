@@ -22,6 +22,7 @@ class Panel:
         try_listening: whether the page would not, so that it takes ``broadcaster listen``.
         program: how a reader of this terminal calls this program.
         problems: what is not as wished for, such as a port that was taken.
+        scheduled: jobs that are queued when they are due.
     """
 
     app_url: str | None
@@ -36,6 +37,7 @@ class Panel:
     try_listening: bool = False
     program: str = "broadcaster"
     problems: tuple[str, ...] = ()
+    scheduled: int = 0
 
     def text(self, *, colour: bool) -> str:
         """Return the panel as it is printed."""
@@ -47,6 +49,9 @@ class Panel:
             ("App", f"id {self.app_id}, key {self.key}  (secret in {self.folder})"),
             ("Redis", self.redis),
         ]
+        if self.scheduled:
+            what = "1 job" if self.scheduled == 1 else f"{self.scheduled} jobs"
+            rows.append(("Schedule", f"{what}, run when due; --no-schedule turns that off"))
         lines = [f"{bold}broadcaster dev{reset}  is running; Ctrl-C stops everything", ""]
         lines += [f"  {label:<9}{green}{value}{reset}" for label, value in rows]
         lines += [f"  {'Note':<9}{problem}" for problem in self.problems]
@@ -85,4 +90,5 @@ class Panel:
             "key": self.key,
             "redis": self.redis,
             "problems": list(self.problems),
+            "scheduled": self.scheduled,
         }

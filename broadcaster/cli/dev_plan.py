@@ -43,6 +43,7 @@ class Plan:
     redis_url: str
     redis_words: str
     problems: tuple[str, ...] = ()
+    schedules: bool = True
 
     @property
     def app_url(self) -> str | None:
@@ -59,8 +60,13 @@ class Plan:
         """Whether there is code of the user's to watch."""
         return self.application != DEMO_APP
 
-    def panel(self, problems: Sequence[str] = ()) -> Panel:
-        """Return what is said once everything runs."""
+    def panel(self, problems: Sequence[str] = (), *, scheduled: int = 0) -> Panel:
+        """
+        Return what is said once everything runs.
+
+        Args:
+            scheduled: jobs that the worker queues when they are due.
+        """
         return Panel(
             app_url=self.app_url,
             app_label="Demo" if self.application == DEMO_APP else "App URL",
@@ -74,6 +80,7 @@ class Plan:
             try_channel=DEMO_CHANNEL if self.application == DEMO_APP else "orders",
             try_listening=self.application != DEMO_APP,
             problems=(*self.problems, *problems),
+            scheduled=scheduled,
         )
 
     def state(self, folder: DevFolder) -> dict[str, object]:
@@ -105,9 +112,10 @@ class Plan:
         imports = {None: [], DEMO_APP: [DEMO_EVENTS]}.get(
             self.application, [str(self.application).partition(":")[0]]
         )
+        work = ["work", "--all-queues", *(["--with-schedule"] if self.schedules else []), *imports]
         found = [
             Child("gateway", serve, gateway, grace=3.0),
-            Child("worker", ["work", *imports], common, grace=3.0, reloaded=self.reloads),
+            Child("worker", work, common, grace=3.0, reloaded=self.reloads),
         ]
         if self.application:
             kind = "factory" if self.application == DEMO_APP else "app"
@@ -122,12 +130,15 @@ def make_plan(
     application: str | None,
     server: EmbeddedServer | None,
     ports: PortHolds,
+    *,
+    schedules: bool = True,
 ) -> Plan:
     """
     Decide what runs where.
 
     Args:
         ports: holds the ports for as long as the plan is carried out.
+        schedules: whether the worker queues what is scheduled.
 
     Raises:
         ConfigurationError: no free port was found.
@@ -159,6 +170,7 @@ def make_plan(
         redis_url=server.url if server else settings.require_redis(),
         redis_words=describe_redis(settings, server),
         problems=tuple(problems),
+        schedules=schedules,
     )
 
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Literal, TextIO
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from broadcaster.settings import Settings
+
 SETTINGS_EVENT = "settings"
 Format = Literal["auto", "human", "json"]
 
@@ -76,6 +78,16 @@ def configure(format: Format = "auto", level: int | str = logging.INFO) -> None:
     logging.getLogger("broadcaster").setLevel(level)
     logging.getLogger("broadcaster_auth").setLevel(level)
     logging.captureWarnings(capture=True)
+
+
+def level_of(settings: Settings) -> str:
+    """
+    Return the level to log at: ``debug`` with the setting `debug`, else ``info``.
+
+    That a ``broadcaster dev`` runs beside counts at a terminal only, where somebody looks on.
+    """
+    beside = settings.sources.get("debug") == "dev.json"
+    return "debug" if settings.debug and (not beside or sys.stdout.isatty()) else "info"
 
 
 def warn_of_settings(logger: logging.Logger, warnings: Iterable[str]) -> None:

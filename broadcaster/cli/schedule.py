@@ -41,7 +41,7 @@ def run(modules: tuple[str, ...], *, once: bool) -> None:
 
     settings = load_settings()
     settings.require_redis()
-    logs.configure(settings.gateway.log_format, "DEBUG" if settings.debug else "INFO")
+    logs.configure(settings.gateway.log_format, logs.level_of(settings).upper())
     application, entries = _open(modules)
     asyncio.run(_run(application, entries, once=once))
 

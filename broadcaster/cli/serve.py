@@ -56,7 +56,7 @@ def serve(
     )
     settings.require_apps()
     settings.require_redis()
-    level = log_level or ("debug" if settings.debug else "info")
+    level = log_level or logs.level_of(settings)
     logs.configure(settings.gateway.log_format, level.upper())
     if not shared_port:
         logs.warn_of_settings(_log, settings.warnings)

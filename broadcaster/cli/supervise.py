@@ -43,7 +43,7 @@ def supervise(
     if status:
         _show(supervisors_of(settings), as_json=as_json)
         return
-    logs.configure(settings.gateway.log_format, "DEBUG" if settings.debug else "INFO")
+    logs.configure(settings.gateway.log_format, logs.level_of(settings).upper())
     supervisor, opened = open_supervisor(settings, modules, only)
     try:
         asyncio.run(_run(supervisor))

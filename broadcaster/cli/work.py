@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from broadcaster.cli.work_processes import Tether
     from broadcaster.drivers.redis.client import RedisClients
+    from broadcaster.scheduling.timetable import Entry
     from broadcaster.settings import Settings, WorkerSettings
     from broadcaster.worker.heartbeat import HeldJob
     from broadcaster.worker.options import ExitReason, WorkerOptions
@@ -136,8 +137,17 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Default: info, and debug with the setting `debug`.",
 )
 @click.option("--tethered", is_flag=True, hidden=True)
+@click.option("--all-queues", is_flag=True, hidden=True)
+@click.option("--with-schedule", is_flag=True, hidden=True)
 def work(
-    modules: tuple[str, ...], pool: str, log_level: str | None, *, tethered: bool, **said: Any
+    modules: tuple[str, ...],
+    pool: str,
+    log_level: str | None,
+    *,
+    tethered: bool,
+    all_queues: bool,
+    with_schedule: bool,
+    **said: Any,
 ) -> None:
     """
     Run queued jobs and broadcasts.
@@ -154,15 +164,17 @@ def work(
     from broadcaster.cli import logs
     from broadcaster.cli.serve import loop_factory
     from broadcaster.cli.work_processes import Tether, run_processes
+    from broadcaster.jobs.registry import registry
+    from broadcaster.scheduling.entries import the_schedule
     from broadcaster.settings import load_settings
     from broadcaster.wiring.worker import import_jobs
-    from broadcaster.wiring.worker_options import worker_options
+    from broadcaster.wiring.worker_options import with_queues, worker_options
 
     given = {name: value for name, value in said.items() if value is not None}
     settings = load_settings({f"worker.{name}": value for name, value in given.items()})
     settings.require_redis()
     chosen = chosen_settings(settings, pool, given)
-    level = log_level or ("debug" if settings.debug else "info")
+    level = log_level or logs.level_of(settings)
     log_format = "json" if chosen.json else settings.gateway.log_format
     logs.configure(log_format, level.upper())
     logs.warn_of_settings(logger, settings.warnings)
@@ -174,10 +186,13 @@ def work(
     if tether is not None:
         tether.start()
     import_jobs(names)
-    if settings.debug and not chosen.queue:
+    if all_queues and not chosen.queue:
+        options = with_queues(options, registry.queues(options.connection))
+    elif settings.debug and not chosen.queue:
         _warn_of_unserved(options)
+    entries = the_schedule.entries() if with_schedule else []
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        reason, threads = runner.run(_work(settings, chosen, options, tether))
+        reason, threads = runner.run(_work(settings, chosen, options, tether, entries))
     leave(reason, threads)
 
 
@@ -229,8 +244,14 @@ def leave(reason: ExitReason, threads: int) -> NoReturn:
 
 
 async def _work(
-    settings: Settings, chosen: WorkerSettings, options: WorkerOptions, tether: Tether | None
+    settings: Settings,
+    chosen: WorkerSettings,
+    options: WorkerOptions,
+    tether: Tether | None,
+    entries: Sequence[Entry],
 ) -> tuple[ExitReason, int]:
+    from broadcaster import current
+    from broadcaster.wiring.schedule import running_schedule
     from broadcaster.wiring.worker import open_worker
     from broadcaster.worker.health import serving_health
     from broadcaster.worker.memory import collect_seldom
@@ -246,7 +267,7 @@ async def _work(
         address = (chosen.health_port, chosen.health_socket)
         async with serving_health(opened.worker, *address):
             with obeying_signals(opened.worker):
-                async with opened.beside():
+                async with opened.beside(), running_schedule(current.application(), entries):
                     reason = await opened.worker.run()
         return reason, opened.runner.busy_threads
     finally:

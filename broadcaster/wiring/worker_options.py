@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from broadcaster.errors import ConfigurationError
@@ -9,6 +10,7 @@ from broadcaster.jobs.backoff import as_backoff
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.fact_jobs import WEBHOOK_QUEUE
 from broadcaster.protocol.facts import FACT_QUEUE
+from broadcaster.protocol.lanes import is_queue
 from broadcaster.protocol.suggestion import did_you_mean
 from broadcaster.settings_queues import served_connection
 from broadcaster.worker.options import WorkerOptions
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from broadcaster.settings import Settings, WorkerSettings
 
 MEGABYTE = 1_000_000
+OF_GATEWAYS = (FACT_QUEUE, WEBHOOK_QUEUE)
 
 
 def find_pool(settings: Settings, pool: str) -> WorkerSettings:
@@ -88,6 +91,13 @@ def worker_options(
     )
 
 
+def with_queues(options: WorkerOptions, more: Sequence[str]) -> WorkerOptions:
+    """Return `options` with `more` queues behind theirs; those of gateways are left out."""
+    added = [name for name in more if name not in (*options.queues, *OF_GATEWAYS)]
+    weights = None if options.weights is None else {**dict.fromkeys(added, 1), **options.weights}
+    return dataclasses.replace(options, queues=(*options.queues, *added), weights=weights)
+
+
 def queue_names(
     said: WorkerSettings, settings: Settings, *, default: str | None = None
 ) -> tuple[tuple[str, ...], dict[str, int] | None]:
@@ -98,7 +108,7 @@ def queue_names(
         default: the queue of jobs that name none; None is that of ``[queue]``.
 
     Raises:
-        ConfigurationError: an empty name, a wrong weight, or a queue of gateways.
+        ConfigurationError: a wrong name or weight, or a queue of gateways.
     """
     if not said.queue:
         names = dict.fromkeys((settings.broadcast.queue, default or settings.queue.default), 1)
@@ -110,7 +120,13 @@ def queue_names(
             except ValueError as error:
                 raise ConfigurationError(f"worker.queue: {error}") from None
             names.setdefault(name, weight)
-    for name in (FACT_QUEUE, WEBHOOK_QUEUE):
+    for name in names:
+        if not is_queue(name):
+            raise ConfigurationError(
+                f"worker.queue: {shown(name)} is no name of a queue: 1 to 128 of letters, digits "
+                "and - _ . @"
+            )
+    for name in OF_GATEWAYS:
         if name in names:
             raise ConfigurationError(
                 f"{name} is for gateways (broadcaster serve), which have the secrets that sign "

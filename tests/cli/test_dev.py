@@ -371,6 +371,27 @@ def test_a_job_that_the_worker_does_not_know_comes_with_the_remedy(
     dev.until(lambda: dev.said("send_mail done"))
 
 
+def test_every_queue_that_jobs_name_is_served_and_what_is_scheduled_runs(
+    tmp_path: Path, start: Callable[..., Dev]
+) -> None:
+    (tmp_path / "broadcaster.toml").write_text('imports = ["tasks"]\n')
+    (tmp_path / "tasks.py").write_text(
+        "import broadcaster\n"
+        "from broadcaster.jobs.function import job\n"
+        "from broadcaster.scheduling.entries import schedule\n"
+        '@job(queue="mail")\n'
+        "def send_mail() -> None: ...\n"
+        "@schedule(every=1)\n"
+        "def poll() -> None: send_mail().dispatch()\n"
+    )
+    dev = start(tmp_path, "--no-demo", "--json")
+
+    assert dev.ready["scheduled"] == 1
+    dev.until(lambda: dev.said("worker started on broadcasts, default, mail"))
+    dev.until(lambda: dev.said("send_mail done"))
+    assert not dev.said("does not serve")
+
+
 def test_a_configured_server_and_app_are_used(
     tmp_path: Path, start: Callable[..., Dev], redis_url: str
 ) -> None:

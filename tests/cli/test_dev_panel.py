@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from broadcaster.cli.dev_panel import Panel
 
 PANEL = Panel(
@@ -32,9 +34,13 @@ def test_the_panel_has_everything_to_copy() -> None:
         assert line in text
 
 
-def test_a_panel_without_a_page_names_none() -> None:
-    from dataclasses import replace
+def test_the_panel_says_what_is_scheduled_and_how_to_turn_it_off() -> None:
+    assert "Schedule" not in PANEL.text(colour=False)
+    assert "Schedule 1 job, run when due" in replace(PANEL, scheduled=1).text(colour=False)
+    assert "2 jobs, run when due; --no-schedule" in replace(PANEL, scheduled=2).text(colour=False)
 
+
+def test_a_panel_without_a_page_names_none() -> None:
     assert "8000" not in replace(PANEL, app_url=None).text(colour=False)
 
 

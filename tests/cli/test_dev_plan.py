@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,14 +68,20 @@ def test_the_demo_stops_first_and_the_worker_last(tmp_path: Path) -> None:
 def test_a_worker_imports_the_application_it_works_for(tmp_path: Path) -> None:
     worker = plan(tmp_path, "shop.main:app").children()[-1]
 
-    assert list(worker.arguments) == ["work", "shop.main"]
+    assert list(worker.arguments) == ["work", "--all-queues", "--with-schedule", "shop.main"]
 
 
 def test_without_a_page_there_is_nothing_to_import(tmp_path: Path) -> None:
     children = plan(tmp_path, None).children()
 
     assert [child.arguments[0] for child in children] == ["serve", "work"]
-    assert list(children[-1].arguments) == ["work"]
+    assert list(children[-1].arguments) == ["work", "--all-queues", "--with-schedule"]
+
+
+def test_the_schedule_can_be_left_alone(tmp_path: Path) -> None:
+    worker = replace(plan(tmp_path, None), schedules=False).children()[-1]
+
+    assert list(worker.arguments) == ["work", "--all-queues"]
 
 
 def test_a_drain_that_was_asked_for_is_kept(tmp_path: Path) -> None:

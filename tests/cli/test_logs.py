@@ -4,14 +4,17 @@ import io
 import json
 import logging
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from broadcaster.cli import logs
+from broadcaster.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +25,24 @@ def _untouched_root() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "at_terminal", "level"),
+    [
+        ("dev.json", True, "debug"),
+        ("dev.json", False, "info"),
+        ("environment BROADCASTER_DEBUG", False, "debug"),
+    ],
+)
+def test_a_dev_beside_has_only_terminals_show_debug_lines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, level: str, *, at_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: at_terminal)
+    settings = load_settings({"debug": True}, cwd=tmp_path, environ={})
+
+    assert logs.level_of(replace(settings, sources={"debug": source})) == level
+    assert logs.level_of(replace(settings, debug=False)) == "info"
 
 
 def record(message: str = "one joined", **extra: object) -> logging.LogRecord:

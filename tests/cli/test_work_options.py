@@ -11,7 +11,7 @@ import pytest
 from broadcaster.cli.work import chosen_settings, work
 from broadcaster.errors import ConfigurationError
 from broadcaster.settings import Settings, WorkerSettings, load_settings
-from broadcaster.wiring.worker_options import worker_options
+from broadcaster.wiring.worker_options import with_queues, worker_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def test_each_flag_is_a_setting_of_the_same_name_and_the_other_way_round() -> No
     flags = {each.name for each in work.params if isinstance(each, click.Option)}
     ours = {field.name for field in dataclasses.fields(WorkerSettings)}
 
-    assert flags - {"pool", "log_level", "tethered"} == ours
+    assert flags - {"pool", "log_level", "tethered", "all_queues", "with_schedule"} == ours
     tested = {args[0].removeprefix("--").replace("-", "_") for args, _ in FLAGS}
     tested |= {"weights"}
     assert tested | AROUND == ours
@@ -122,6 +122,34 @@ def test_without_options_it_serves_broadcasts_and_the_default_queue(tmp_path: Pa
     assert made.queues == ("broadcasts", "default")
     assert made.ordered == {"broadcasts"}
     assert (made.max_jobs, made.max_time, made.memory, made.weights) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--queue", ","), "worker.queue must name at least one, not ','"),
+        (("--queue", "mail,päy"), r"worker.queue: 'p\xe4y' is no name of a queue"),
+        (("--queue", "a b"), "worker.queue: 'a b' is no name of a queue"),
+        (("--queue", ":3"), "worker.queue: ':3' has an empty name"),
+    ],
+)
+def test_queues_that_there_cannot_be_are_refused_before_the_worker_starts_row_41(
+    tmp_path: Path, args: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        options(tmp_path, *args)
+
+    assert said in caught.value.message
+
+
+def test_queues_that_jobs_name_come_behind_those_that_are_served(tmp_path: Path) -> None:
+    plain, weighed = options(tmp_path), options(tmp_path, "--weights")
+
+    assert with_queues(plain, ["mail", "default", "broadcaster.facts"]).queues == (
+        *("broadcasts", "default", "mail"),
+    )
+    assert with_queues(plain, ["mail"]).weights is None
+    assert with_queues(weighed, ["mail"]).weights == {"broadcasts": 1, "default": 1, "mail": 1}
 
 
 def test_a_connection_that_there_is_not_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
 import os
 import signal
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ class Child:
         started: monotonic seconds.
         slots: what it was told.
         stopping: it was asked to stop.
+        killed_at: when it is ended if it has not obeyed, monotonic seconds; None if nobody waits.
         old: it is to be replaced.
     """
 
@@ -75,6 +77,7 @@ class Child:
     started: float
     slots: int
     stopping: bool = False
+    killed_at: float | None = None
     old: bool = False
 
 
@@ -86,6 +89,7 @@ class Group:
     Args:
         name: of the queue, or ``*``.
         spawn: starts a process for (number, slots).
+        patience: seconds after which one is ended that was asked to stop and has not.
 
     Attributes:
         children: all that run, those included that are stopping.
@@ -97,6 +101,7 @@ class Group:
 
     name: str
     spawn: Callable[[int, int], Awaitable[Process]]
+    patience: float = math.inf
     children: list[Child] = field(default_factory=list["Child"])
     wanted: int = 0
     slots: int = 1
@@ -141,10 +146,11 @@ class Group:
             now: monotonic seconds.
         """
         self._reap(now)
+        self._end_the_deaf(now)
         self._resize()
         surplus = sorted(self.active, key=lambda child: (not child.old, -child.started))
         for child in surplus[: max(0, len(surplus) - self._most)]:
-            self._stop(child)
+            self._stop(child, now)
         while len(self.active) < self._most and now >= self._not_before:
             started = await self._start(now)
             if not started:
@@ -182,6 +188,17 @@ class Group:
         fields = {"event": "worker_ended", "code": code, "pid": child.process.pid}
         _log.log(level, text, child.number, self.name, code, lived, self._pause, extra=fields)
 
+    def _end_the_deaf(self, now: float) -> None:
+        """End those that do not obey: stopped ones, ones that are stuck outside of Python."""
+        for child in self.children:
+            if child.killed_at is None or now < child.killed_at:
+                continue
+            child.killed_at = None
+            child.process.signal(signal.SIGKILL)
+            text = "worker %d of %s has not stopped within %g s and is ended"
+            fields = {"event": "worker_killed", "pid": child.process.pid}
+            _log.error(text, child.number, self.name, self.patience, extra=fields)
+
     def _resize(self) -> None:
         for child in self.active:
             if child.slots != self.slots:
@@ -208,10 +225,11 @@ class Group:
         new = [child for child in self.active if not child.old]
         settled = [child for child in new if now - child.started >= READY_SECONDS]
         if old and len(settled) == len(new) and len(self.active) > self.wanted:
-            self._stop(old[0])
+            self._stop(old[0], now)
 
-    def _stop(self, child: Child) -> None:
+    def _stop(self, child: Child, now: float | None = None) -> None:
         child.stopping = True
+        child.killed_at = None if now is None else now + self.patience
         child.process.signal(signal.SIGTERM)
 
 

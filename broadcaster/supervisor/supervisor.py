@@ -68,7 +68,7 @@ class Pool:
         async def spawn(number: int, slots: int) -> Process:
             return await self.plan.start(queues, number, slots)
 
-        return Group(name, spawn)
+        return Group(name, spawn, patience=self.plan.grace + LOOK_SECONDS)
 
     def decide(self, backlogs: Sequence[Backlog], now: float) -> None:
         """Say how many processes and slots each group should have; `now` is monotonic."""

@@ -172,3 +172,38 @@ async def test_stopping_asks_all_and_starts_none_again() -> None:
 
     assert world.active == []
     assert len(world.started) == 2
+
+
+async def test_one_that_does_not_stop_is_ended_when_its_time_is_over() -> None:
+    """Stopped ones and such as are stuck in C would stay for ever, each with its memory."""
+    world = World(1)
+    world.group.patience = 25.0
+    await world.group.tend(0.0)
+    world.group.renew()
+    await world.group.tend(1.0)
+    await world.group.tend(1.0 + READY_SECONDS)
+    deaf, new = world.started
+    assert deaf.signals == [signal.SIGTERM]
+
+    await world.group.tend(25.0 + READY_SECONDS)
+    assert deaf.signals == [signal.SIGTERM]
+    for now in (26.0 + READY_SECONDS, 27.0 + READY_SECONDS):
+        await world.group.tend(now)
+    assert deaf.signals == [signal.SIGTERM, signal.SIGKILL]
+
+    deaf.code = -9
+    await world.group.tend(40.0)
+    assert (new.signals, world.active, world.group.deaths) == ([], [1], 0)
+    assert len(world.group.children) == 1
+
+
+async def test_one_too_many_that_does_not_stop_is_ended_too() -> None:
+    world = World(2)
+    world.group.patience = 25.0
+    await world.group.tend(0.0)
+    world.group.wanted = 1
+
+    for now in (1.0, 26.0):
+        await world.group.tend(now)
+
+    assert sorted(len(process.signals) for process in world.started) == [0, 2]

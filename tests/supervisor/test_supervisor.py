@@ -11,7 +11,7 @@ from broadcaster.drivers.redis.supervisors import RedisSupervisorBoard
 from broadcaster.errors import DriverUnavailable
 from broadcaster.supervisor.backlog import Backlog
 from broadcaster.supervisor.balance import Load, Rules
-from broadcaster.supervisor.supervisor import Pool, PoolPlan, Supervisor, loads
+from broadcaster.supervisor.supervisor import LOOK_SECONDS, Pool, PoolPlan, Supervisor, loads
 from tests.polling import eventually
 from tests.supervisor.test_children import FakeProcess
 
@@ -117,6 +117,12 @@ async def test_workers_are_started_even_before_the_store_answers() -> None:
     await world.supervisor.turn()
 
     assert len(world.started) == 2
+
+
+async def test_workers_get_the_grace_of_their_table_before_they_are_ended() -> None:
+    (group,) = World(Rules(balance="off")).pool.groups.values()
+
+    assert group.patience == 1.0 + LOOK_SECONDS
 
 
 async def test_it_stops_when_all_its_workers_have() -> None:

@@ -57,6 +57,10 @@ class Locks(Protocol):
         """See `release`."""
         ...
 
+    async def atime(self) -> float:
+        """Return what the clock of the store says, Unix seconds."""
+        ...
+
 
 class Allowance(NamedTuple):
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from broadcaster.contracts.limits import Allowance
@@ -66,6 +67,10 @@ class NullLocks:
     async def arelease(self, key: str, owner: LockOwner) -> bool:
         """Return that it is free."""
         return self.release(key, owner)
+
+    async def atime(self) -> float:
+        """Return the time of this process."""
+        return time.time()
 
 
 class NullLimiter:

@@ -2,7 +2,8 @@
 Queues what is due: one runner of all that are started does, the others wait.
 
 The runner that has the lock works; it renews the lock as long as it lives, and the next one
-takes over when it lapses. Nothing depends on there being only one: the id of a scheduled job
+takes over when it lapses. One whose clock is not that of the store does not work: what it
+queues would be of another time. Nothing depends on there being only one: the id of a scheduled job
 is made of its name and the moment, and queues take it once.
 """
 
@@ -20,7 +21,7 @@ from broadcaster.errors import DriverError
 from broadcaster.jobs.bus import job_with_id
 from broadcaster.protocol.ids import derived_id
 from broadcaster.protocol.lanes import LANES
-from broadcaster.scheduling.timetable import due, next_due
+from broadcaster.scheduling.timetable import CLOCK_SECONDS, due, next_due
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -34,6 +35,8 @@ _log = logging.getLogger("broadcaster.schedule")
 LOCK = "schedule"
 LEASE_SECONDS = 15.0
 RETRY_SECONDS = 1.0
+SHORTEST_WAIT = 0.05
+"""Seconds from one look at a lock that another one has to the next."""
 
 
 def scheduled_job(
@@ -57,8 +60,10 @@ def scheduled_job(
         lanes=lanes,
         unique=Unique(row, entry.lock) if entry.lock else None,
     )
-    # Remembered for a day, also when the job is long done; later moments have higher places.
-    return dataclasses.replace(new, link=Link(row, int(moment)))
+    # Remembered for a day, also when the job is long done; later moments have higher places. Each
+    # hour has its own, so that a moment far ahead, by a wrong clock, keeps out none of today.
+    hour = f"{row}:{moment // 3600:.0f}"
+    return dataclasses.replace(new, link=Link(hour, int(moment)))
 
 
 class ScheduleRunner:
@@ -72,6 +77,7 @@ class ScheduleRunner:
         runner_id: nobody else's.
         clock: Unix seconds.
         lease: seconds for which the lock outlives its owner.
+        store_clock: what the time is by the store, Unix seconds; None: nobody asks.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class ScheduleRunner:
         *,
         clock: Callable[[], float],
         lease: float = LEASE_SECONDS,
+        store_clock: Callable[[], Awaitable[float]] | None = None,
     ) -> None:
         self._entries = entries
         self._send = send
@@ -90,6 +97,7 @@ class ScheduleRunner:
         self._owner = LockOwner(runner_id, 1)
         self._clock = clock
         self._lease = lease
+        self._store_clock = store_clock
         self._handled: dict[str, float] = {}
         self._complained: set[str] = set()
         self._stopping = asyncio.Event()
@@ -114,6 +122,8 @@ class ScheduleRunner:
     async def turn(self) -> float:
         """Queue what is due now, if this runner has the lock; return the seconds to wait."""
         try:
+            if await self._is_out_of_time():
+                return self._lease / 3  # the lock lapses: one with a better clock gets it
             taken = await self._locks.aacquire(LOCK, self._owner, self._lease)
         except DriverError as error:
             self._complain("the schedule waits", error)
@@ -121,7 +131,7 @@ class ScheduleRunner:
         self._complained.discard("the schedule waits")
         self._note(leads=taken == 0)
         if taken:
-            return min(taken, self._lease / 3)
+            return max(SHORTEST_WAIT, min(taken, self._lease / 3))
         # One that waits for its connection holds up no other.
         queued = [
             await self._queue(each) for each in due(self._entries, self._handled, self._clock())
@@ -132,6 +142,23 @@ class ScheduleRunner:
         upcoming = next_due(self._entries, now)
         renewal = self._lease / 3
         return renewal if upcoming is None else min(renewal, max(0.0, upcoming - now))
+
+    async def _is_out_of_time(self) -> bool:
+        """Whether this clock and that of the store say different times; logged once."""
+        if self._store_clock is None:
+            return False
+        ahead = self._clock() - await self._store_clock()
+        what = "the clock of this machine is not that of the store"
+        if abs(ahead) <= CLOCK_SECONDS:
+            self._complained.discard(what)
+            return False
+        if what not in self._complained:
+            text = "%s: %+.0f s; this runner queues nothing until they agree within %g s"
+            fields = {"event": "clock", "ahead": round(ahead, 1)}
+            _log.error(text, what, ahead, CLOCK_SECONDS, extra=fields)
+        self._complained.add(what)
+        self.leads = False
+        return True
 
     async def _queue(self, each: Due) -> bool:
         name = each.entry.name

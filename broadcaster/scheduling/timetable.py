@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from broadcaster.jobs.bus import PreparedJob
 
 CATCH_UP_SECONDS = 60.0
+CLOCK_SECONDS = 60.0
+"""How far a clock may be off before what it says is not believed."""
 MAX_CATCH_UP_SECONDS = 43_200.0
 """Half of the day for which queues remember what was scheduled."""
 
@@ -99,12 +101,16 @@ def due(entries: Iterable[Entry], handled: Mapping[str, float], now: float) -> l
     Return what is due at `now`, the earliest first; each entry at most once.
 
     Args:
-        handled: the last moment that was queued, by name of the entry.
+        handled: the last moment that was queued, by name of the entry. One that lies more than
+            `CLOCK_SECONDS` ahead is due to a clock that was wrong, and says nothing.
         now: Unix seconds.
     """
     found: list[Due] = []
     for entry in entries:
-        begin = max(now - entry.catch_up, handled.get(entry.name, -math.inf))
+        last = handled.get(entry.name, -math.inf)
+        begin = (
+            now - entry.catch_up if last > now + CLOCK_SECONDS else max(now - entry.catch_up, last)
+        )
         moments = list(takewhile(lambda moment: moment <= now, entry.times.after(begin)))
         if moments:
             found.append(Due(entry, moments[-1], len(moments) - 1))

@@ -14,15 +14,15 @@ from broadcaster.jobs.bus import prepared
 from broadcaster.jobs.job import Job
 from broadcaster.protocol.lanes import ordered_queue
 from broadcaster.protocol.payload import decode_payload
-from broadcaster.scheduling.runner import LOCK, ScheduleRunner, scheduled_job
-from broadcaster.scheduling.timetable import Due, Entry, EveryTimes
+from broadcaster.scheduling.runner import LOCK, SHORTEST_WAIT, ScheduleRunner, scheduled_job
+from broadcaster.scheduling.timetable import CLOCK_SECONDS, Due, Entry, EveryTimes
 from tests.polling import eventually
 from tests.scheduling.scheduled_jobs import Tidy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from broadcaster.contracts.limits import LockOwner
+    from broadcaster.contracts.limits import LockOwner, Locks
     from broadcaster.drivers.redis.client import RedisClients
 
 
@@ -151,6 +151,19 @@ class AwayLocks(NullLocks):
         raise DriverUnavailable("away")
 
 
+class LapsingLocks(NullLocks):
+    """Another one has it, for a millisecond more."""
+
+    async def aacquire(self, key: str, owner: LockOwner, lease: float) -> float:
+        return 0.001
+
+
+async def test_a_lock_that_is_about_to_lapse_is_not_asked_for_without_a_pause() -> None:
+    runner = ScheduleRunner([entry()], never, LapsingLocks(), "one", clock=Clock())
+
+    assert await runner.turn() == SHORTEST_WAIT
+
+
 async def never(each: Due) -> bool:
     raise AssertionError(each)
 
@@ -218,3 +231,75 @@ async def test_the_lock_is_free_when_a_runner_stops(clients: RedisClients) -> No
         await running
 
     assert not clients.sync.exists(clients.keys.limit(LOCK, "lock"))
+
+
+@pytest.mark.redis
+async def test_a_clock_that_was_wrong_for_a_moment_does_not_stop_the_schedule(
+    clients: RedisClients,
+) -> None:
+    """Neither that of the same runner nor that of the next one."""
+    clock = Clock()
+    queued, send = pushing(clients, clock)
+    one, two = (
+        ScheduleRunner([entry()], send, NullLocks(), name, clock=clock) for name in ("one", "two")
+    )
+    await one.turn()
+    clock.now += 7_200.0
+    await one.turn()
+
+    clock.now = 1_260.0
+    await one.turn()
+    clock.now = 1_320.0
+    await two.turn()
+    await one.turn()
+
+    assert queued == [1_200.0, 8_400.0, 1_260.0, 1_320.0]
+
+
+async def test_a_runner_whose_clock_is_not_that_of_the_store_queues_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock, sent = Clock(), [0.0]
+
+    async def send(each: Due) -> bool:
+        sent.append(each.moment)
+        return True
+
+    async def store_clock() -> float:
+        return 1_200.0
+
+    runner = ScheduleRunner(
+        [entry()], send, NullLocks(), "one", clock=clock, store_clock=store_clock
+    )
+    for wrong in (1_200.0 + CLOCK_SECONDS * 2, 1_200.0 - CLOCK_SECONDS * 2):
+        clock.now = wrong
+        assert await runner.turn() > 1
+    assert (sent, runner.leads) == ([0.0], False)
+    assert caplog.text.count("the clock of this machine is not that of the store: +120 s") == 1
+
+    clock.now = 1_200.0 + CLOCK_SECONDS
+    await runner.turn()
+    assert (sent, runner.leads) == ([0.0, 1_260.0], True)
+
+
+@pytest.mark.redis
+async def test_the_clock_of_the_store_is_that_of_redis(clients: RedisClients) -> None:
+    """Both are of this machine here."""
+    locks: list[Locks] = [RedisLocks(clients), NullLocks()]
+
+    times = [await store.atime() for store in locks]
+
+    assert abs(times[0] - times[1]) < CLOCK_SECONDS
+
+
+@pytest.mark.redis
+async def test_a_lock_without_an_end_gets_one(
+    clients: RedisClients,
+) -> None:
+    """As after a PERSIST by hand."""
+    key = clients.keys.limit(LOCK, "lock")
+    clients.sync.set(key, "somebody")
+    runner = ScheduleRunner([entry()], never, RedisLocks(clients), "one", clock=Clock(), lease=12.0)
+
+    assert await runner.turn() == 4.0
+    assert 0 < clients.sync.pttl(key) <= 12_000

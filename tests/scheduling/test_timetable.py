@@ -48,6 +48,11 @@ def test_a_clock_that_goes_back_repeats_nothing() -> None:
     assert due([entry(60)], {"tidy": 180.0}, 130.0) == []
 
 
+def test_a_moment_that_a_wrong_clock_has_queued_far_ahead_stops_nothing() -> None:
+    """As after a clock that was a year ahead for a moment."""
+    assert due([entry(60)], {"tidy": 3e7}, 130.0) == due([entry(60)], {}, 130.0) != []
+
+
 def test_what_was_due_first_comes_first() -> None:
     slow, quick = entry(40, "slow"), entry(20, "quick")
 

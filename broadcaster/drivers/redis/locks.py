@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broadcaster.drivers.redis.scripts_loader import Call, arun_many, load_script, run_many
+from broadcaster.drivers.redis.queue_stats import seconds_of
+from broadcaster.drivers.redis.scripts_loader import Call, aread, arun_many, load_script, run_many
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,11 @@ class RedisLocks:
     async def arelease(self, key: str, owner: LockOwner) -> bool:
         """See `Locks.release`."""
         return bool(await self._arun("release", key, owner, 0.0))
+
+    async def atime(self) -> float:
+        """See `Locks.atime`."""
+        (clock,) = await aread(self._clients.aio, [("TIME",)])
+        return seconds_of(clock)
 
     def _call(self, verb: str, key: str, owner: LockOwner, lease: float) -> Call:
         keys = [self._clients.keys.limit(key, "lock")]

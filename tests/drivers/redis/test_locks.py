@@ -32,6 +32,13 @@ async def test_row_29_one_job_at_a_time_has_a_lock(locks: RedisLocks) -> None:
     assert await locks.aacquire("user 1", ONE, 30) == 0.0
 
 
+async def test_a_lock_without_an_expiry_gets_one(locks: RedisLocks, clients: RedisClients) -> None:
+    clients.sync.set(clients.keys.limit("k", "lock"), "garbage")
+
+    assert await locks.aacquire("k", ONE, 30) == 30
+    assert 29 < await locks.aacquire("k", ONE, 30) <= 30
+
+
 async def test_only_its_owner_frees_a_lock(locks: RedisLocks) -> None:
     await locks.aacquire("k", ONE, 30)
 

@@ -147,16 +147,15 @@ class Heartbeat:
             now: monotonic seconds.
 
         Returns:
-            False when a queue could not be reached, or refused to renew.
+            False when a queue or the locks could not be reached, or something was refused.
         """
         self._report_stuck(now)
-        reached = True
+        reached, kept = True, list[HeldJob]()
         for queue, jobs in self._due(now).items():
             try:
                 answers = self._queue.extend(
                     queue, {job.id: job.token for job in jobs}, self._lease
                 )
-                self._renew_locks([job for job in jobs if answers[job.id] is Hold.KEPT])
             except DriverUnavailable as error:
                 self._note_away(error)
                 return False
@@ -166,14 +165,23 @@ class Heartbeat:
                 continue
             for job in jobs:
                 self._answered(job, answers[job.id], now + self._lease)
+            kept += [job for job in jobs if answers[job.id] is Hold.KEPT]
+        reached = self._renew_locks(kept) and reached
         self._away = not reached
         return reached
 
-    def _renew_locks(self, jobs: Sequence[HeldJob]) -> None:
+    def _renew_locks(self, jobs: Sequence[HeldJob]) -> bool:
+        """Renew locks, which may be on another server: that keeps no lease from being renewed."""
         # A copy: middleware frees its locks in another thread.
         held = {key: owner for job in jobs for key, owner in job.locks.copy().items()}
-        if held and self._locks is not None:
+        if not held or self._locks is None:
+            return True
+        try:
             self._locks.renew(held, self._lease)
+        except (DriverUnavailable, DriverRefused) as error:
+            self._note_away(error)
+            return False
+        return True
 
     def _run(self) -> None:
         interval = self._lease / 3

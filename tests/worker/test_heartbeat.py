@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -185,6 +186,31 @@ def _until(condition: object) -> None:
     while callable(condition) and not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize("error", [DriverUnavailable("away"), DriverRefused("WRONGTYPE")])
+def test_locks_that_cannot_be_renewed_keep_no_lease_from_it(
+    queue: RecordingQueue, error: Exception
+) -> None:
+    """They may be on a server of their own, or be overwritten by somebody."""
+
+    class Away(NullLocks):
+        def renew(self, held: Mapping[str, LockOwner], lease: float) -> frozenset[str]:
+            raise error
+
+    told: list[str] = []
+    heartbeat = Heartbeat(cast("Queue", queue), 0.15, locks=Away())
+    kept, lost = held("a"), held("b")
+    for job in (kept, lost, held("c", "other")):
+        job.locks["overlap"] = LockOwner(job.id, 1)
+        job.on_lost = partial(told.append, job.id)
+        heartbeat.add(job)
+    queue.answers["b"] = Hold.LOST
+
+    assert not heartbeat.beat(0.0)
+
+    assert [name for name, _ in queue.renewed] == ["q", "other"]
+    assert (kept.until, told) == (0.15, ["b"])
 
 
 def test_a_job_that_nobody_stops_at_its_deadline_is_reported_once(queue: RecordingQueue) -> None:

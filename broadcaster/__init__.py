@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from broadcaster.jobs.pausing import apause_queue, aresume_queue, pause_queue, resume_queue
     from broadcaster.jobs.pending_batch import PendingBatch, batch
     from broadcaster.jobs.references import Ref
-    from broadcaster.jobs.running import CurrentJob, current_job
+    from broadcaster.jobs.running import CurrentJob, current_job, require_current_job
     from broadcaster.scheduling.entries import ScheduledJob, schedule
 
 # Grouped by noun: events, channels, sending, listening, jobs, the process, errors.
@@ -163,6 +163,7 @@ __all__ = [  # noqa: RUF022 - grouped for the reader
     "provided",
     "current_job",
     "CurrentJob",
+    "require_current_job",
     "seconds",
     "minutes",
     "hours",
@@ -237,7 +238,7 @@ _HOMES = {
     "broadcaster.jobs.after_commit": ("after_commit",),
     "broadcaster.events.tracked_job": ("TrackedJob", "job_status", "ajob_status", "status_body"),
     "broadcaster.jobs.injection": ("provide", "provided"),
-    "broadcaster.jobs.running": ("current_job", "CurrentJob"),
+    "broadcaster.jobs.running": ("current_job", "CurrentJob", "require_current_job"),
     "broadcaster.scheduling.entries": ("schedule", "ScheduledJob"),
     "broadcaster.contracts.job_status": ("JobStatus",),
     "broadcaster.jobs.delay": ("seconds", "minutes", "hours"),

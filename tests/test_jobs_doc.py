@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -54,6 +57,25 @@ def test_every_snippet_runs(app: JobsApplication) -> None:
         exec(compile(code, "docs/jobs.md", "exec"), {"__name__": "tests.test_jobs_doc"})
 
     assert len(snippets) >= 8
+
+
+def test_a_strict_type_checker_accepts_every_snippet(tmp_path: Path) -> None:
+    for number, code in enumerate(FENCE.findall(PAGE)):
+        (tmp_path / f"snippet_{number}.py").write_text(code, encoding="utf-8")
+    root = Path(__file__).parents[1]
+    options = ["--strict", "--config-file=", f"--cache-dir={root / '.mypy_cache'}"]
+
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, *map(str, tmp_path.glob("*.py"))],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": f"{root}:{root / 'auth'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert (checked.returncode, checked.stderr) == (0, ""), checked.stdout
 
 
 def test_the_first_snippet_dispatches(

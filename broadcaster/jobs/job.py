@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, dataclass_transform
 
 import msgspec
 
-from broadcaster.errors import InvalidJob
+from broadcaster.errors import InvalidJob, NotRunning
 from broadcaster.jobs import bus, inline
 from broadcaster.jobs.batch import Batch, afind_batch, find_batch
 from broadcaster.jobs.bus import PreparedJob
@@ -195,6 +195,19 @@ class Job:
         running = require_current_job("abatch()")
         return None if running.batch_id is None else await afind_batch(running.batch_id)
 
+    def require_batch(self) -> Batch:
+        """
+        Return the batch that it is in, or that calls back; see `batch`.
+
+        Raises:
+            NotRunning: no job runs here, or it is in no batch, or in one that is forgotten.
+        """
+        return _found(self.batch())
+
+    async def arequire_batch(self) -> Batch:
+        """See `require_batch`."""
+        return _found(await self.abatch())
+
     # Its fields
 
     def encode_fields(self) -> dict[str, Any]:
@@ -278,3 +291,13 @@ def _check_options(job: type[Job]) -> None:
         raise TypeError(
             f"{job.__name__} defines unique_id(), and is not unique: add unique=True to its class line"
         )
+
+
+def _found(batch: Batch | None) -> Batch:
+    if batch is None:
+        running = require_current_job("require_batch()")
+        known = (
+            f"batch {running.batch_id} is forgotten" if running.batch_id else "it is in no batch"
+        )
+        raise NotRunning(f"{running.name} asks for its batch, but {known}; batch() is None then")
+    return batch

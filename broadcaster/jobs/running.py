@@ -93,6 +93,20 @@ class CurrentJob(msgspec.Struct, kw_only=True):
         """What it is about if it is a callback of a chain or batch, or None."""
         return self.payload.cause
 
+    def require_cause(self) -> Cause:
+        """
+        Return what it is about, as a callback of a chain or batch.
+
+        Raises:
+            NotRunning: it runs as no callback.
+        """
+        if self.cause is None:
+            raise NotRunning(
+                f"{self.name} is about no chain or batch: it runs as a job of its own, not as a "
+                "callback; `cause` is None then"
+            )
+        return self.cause
+
     def next_backoff(self) -> float:
         """Return the seconds that a retry of this try would wait, without jitter."""
         return delay_before_retry(self.attempts, self.limits.backoff)
@@ -125,16 +139,19 @@ _current: ContextVar[CurrentJob | None] = ContextVar("broadcaster_job", default=
 
 
 def current_job() -> CurrentJob | None:
-    """Return the job that runs in this task or thread, or None."""
+    """Return the job that runs in this task or thread, or None; see `require_current_job`."""
     return _current.get()
 
 
-def require_current_job(what: str) -> CurrentJob:
+def require_current_job(what: str = "require_current_job()") -> CurrentJob:
     """
     Return the job that runs here.
 
+    Args:
+        what: was asked, for the error.
+
     Raises:
-        NotRunning: none does; the message names `what` was asked.
+        NotRunning: none does.
     """
     running = _current.get()
     if running is None:

@@ -8,7 +8,7 @@ import pytest
 from broadcaster.errors import NotRunning
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.outcome import Deleted, Failed, Limits, Past, Released
-from broadcaster.jobs.running import CurrentJob, current_job, running
+from broadcaster.jobs.running import CurrentJob, current_job, require_current_job, running
 from broadcaster.protocol.payload import BatchPlace, Cause, ChainPlace, Payload
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -106,6 +106,19 @@ def test_jobs_and_callbacks_know_their_batch_and_chain(
     job = the_job(**more)
 
     assert (job.batch_id, job.chain_id, job.cause) == (batch, chain, more.get("cause"))
+
+
+def test_a_job_that_needs_its_batch_or_cause_is_told_that_it_has_none() -> None:
+    """Row 23: what `batch()` would leave to be asked for."""
+    with pytest.raises(NotRunning, match=r"require_current_job\(\) needs a running job"):
+        require_current_job()
+    with running(the_job()):
+        with pytest.raises(NotRunning, match=r"Ship asks for its batch, but it is in no batch"):
+            Ship().require_batch()
+        with pytest.raises(NotRunning, match=r"Ship is about no chain or batch"):
+            require_current_job().require_cause()
+    with running(the_job(cause=Cause(batch=OTHER, error="no"))):
+        assert require_current_job().require_cause().error == "no"
 
 
 async def test_jobs_that_run_at_once_do_not_mix_up() -> None:

@@ -19,6 +19,7 @@ from broadcaster import (
     job,
     provide,
     provided,
+    require_current_job,
 )
 from broadcaster.jobs.middleware import (
     Limit,
@@ -137,6 +138,9 @@ async def use() -> None:
     assert_type(find_batch(made.id), Batch | None)
     assert_type(await afind_batch(made.id), Batch | None)
     assert_type(current_job(), CurrentJob | None)
+    assert_type(require_current_job().require_cause().error, str)
+    assert_type(AsyncShip().require_batch(), Batch)
+    assert_type(await AsyncShip().arequire_batch(), Batch)
     assert_type(RateLimiter("x", allow=1, every=60).attempt(), bool)
     ship.dispatch(queue=7)  # type: ignore[arg-type]  # a queue has a name
     ship.dispatch(colour="red")  # type: ignore[call-arg]  # there is no such option

@@ -23,6 +23,7 @@ from broadcaster.protocol.payload import (
     ChainPlace,
     NextJob,
     encode_payload,
+    outline,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +64,20 @@ def sequels(payload: Payload, outcome: Outcome, *, now: float) -> tuple[Effect, 
             return (*caught, *_mark(payload, culprit), *_mark_rest(payload, culprit))
         case _:
             return ()
+
+
+def sequels_of_body(
+    body: bytes, given_up: GiveUp, *, job_id: str, now: float
+) -> tuple[Effect, ...]:
+    """
+    Return what follows from a job that cannot be run, as far as its body says.
+
+    Args:
+        job_id: its own; a body that was copied from another job says nothing of that.
+        now: as of `sequels`.
+    """
+    known = outline(body)
+    return () if known is None or known.id != job_id else sequels(known, given_up, now=now)
 
 
 def chained(place: ChainPlace, link: NextJob, *, now: float) -> NewJob:

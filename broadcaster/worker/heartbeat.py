@@ -38,6 +38,7 @@ class HeldJob:
         id: as pushed.
         key: both.
         token: of this reservation.
+        body: as pushed.
         job: registered name of its class, once that is known.
         started: monotonic time at which it began, or 0.
         deadline: monotonic time up to which it is renewed, or None.
@@ -52,6 +53,7 @@ class HeldJob:
     """
 
     __slots__ = (
+        "body",
         "deadline",
         "id",
         "job",
@@ -69,12 +71,20 @@ class HeldJob:
         "until",
     )
 
-    def __init__(self, queue: str, job_id: str, token: int, until: float = float("inf")) -> None:
+    def __init__(
+        self,
+        queue: str,
+        job_id: str,
+        token: int,
+        until: float = float("inf"),
+        body: bytes = b"",
+    ) -> None:
         self.key = (queue, job_id)
         self.queue = queue
         self.until = until
         self.id = job_id
         self.token = token
+        self.body = body
         self.job = ""
         self.started = 0.0
         self.deadline: float | None = None

@@ -22,6 +22,7 @@ from broadcaster.errors import (
     DriverRefused,
     DriverUnavailable,
     InvalidJob,
+    JobFailed,
     JobTimedOut,
     UnknownJob,
 )
@@ -38,9 +39,9 @@ from broadcaster.jobs.outcome import (
     type_name,
 )
 from broadcaster.jobs.running import CurrentJob, running
-from broadcaster.jobs.sequels import sequels
+from broadcaster.jobs.sequels import sequels, sequels_of_body
 from broadcaster.protocol.fact_jobs import EVENT_JOB
-from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload, outline
+from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.worker.broadcasts import Broadcast, read_publication
 from broadcaster.worker.containment import asked_to_cancel, running_job, take_back_cancels
 from broadcaster.worker.deadlines import Deadlines
@@ -54,7 +55,7 @@ from broadcaster.worker.tries import failed_hook, new_try, settlement
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broadcaster.contracts.queue import Effect, Owed, Reserved, Settlement
+    from broadcaster.contracts.queue import Owed, Reserved, Settlement
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.registry import Registry
     from broadcaster.protocol.payload import Payload
@@ -187,7 +188,8 @@ class JobRunner:
         try:
             payload = decode_payload(body)
         except InvalidJob:
-            return owed._replace(effects=_sequels_of(body, None, owed.id, outcome), given_up=None)
+            effects = sequels_of_body(body, outcome, job_id=owed.id, now=time.time())
+            return owed._replace(effects=effects, given_up=None)
         if payload.id != owed.id:  # it speaks for another job
             return owed._replace(given_up=None)
         effects = sequels(payload, outcome, now=time.time())
@@ -298,7 +300,7 @@ class JobRunner:
             outcome.reason,
             outcome.error,
             reserved.attempts,
-            _sequels_of(reserved.body, payload, reserved.id, outcome),
+            sequels_of_body(reserved.body, outcome, job_id=reserved.id, now=time.time()),
             "" if payload is None else payload.job,
             type_name(error),
         )
@@ -318,14 +320,20 @@ class JobRunner:
             running_job.reset(mine)
 
     async def _call_within(self, limit: float, job: Job) -> None:
+        """Run `job`; whatever it makes of being cancelled by the timer, it has timed out."""
         timer = self._deadlines.within(limit)
         try:
             with timer:
                 await arun(job)
-        except TimeoutError:
+        except JobFailed:  # it gives itself up
+            raise
+        except Exception as error:
             if not timer.expired:
                 raise
-            raise JobTimedOut(f"ran longer than {limit:g} s") from None
+            why = None if isinstance(error, TimeoutError) else error
+            raise JobTimedOut(f"ran longer than {limit:g} s") from why
+        if timer.expired:
+            raise JobTimedOut(f"ran longer than {limit:g} s, and took its cancellation for nothing")
 
     async def _call_sync(self, task: Try) -> None:
         limit = task.limits.timeout
@@ -356,16 +364,6 @@ class JobRunner:
                 self._in_threads.discard(call)
 
         await asyncio.get_running_loop().run_in_executor(self._pool, call)
-
-
-def _sequels_of(
-    body: bytes, payload: Payload | None, job_id: str, outcome: GiveUp
-) -> tuple[Effect, ...]:
-    """Return what follows from a job that cannot be run, as far as its body says."""
-    known = payload or outline(body)
-    if known is None or known.id != job_id:  # it speaks for another job
-        return ()
-    return sequels(known, outcome, now=time.time())
 
 
 def _note_outcomes(settlements: Sequence[Settlement], holds: Sequence[HeldJob]) -> None:

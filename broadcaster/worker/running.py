@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.fleet import MAX_CURRENT, CurrentJob
 from broadcaster.contracts.queue import Done, Fail, Release, Retry
-from broadcaster.jobs.outcome import described
+from broadcaster.jobs.outcome import GiveUp, described
+from broadcaster.jobs.sequels import sequels_of_body
 from broadcaster.worker.containment import new_task
 from broadcaster.worker.heartbeat import HeldJob
 from broadcaster.worker.waiting import WaitingJobs
@@ -319,7 +320,8 @@ class Running:
         self._ended(line, holds, settlements)
 
     def _hold(self, line: Line, reserved: Reserved) -> HeldJob:
-        hold = HeldJob(line.name, reserved.id, reserved.token, line.held_until)
+        until = line.held_until
+        hold = HeldJob(line.name, reserved.id, reserved.token, until, reserved.body)
         self._holds[hold.key] = hold
         return hold
 
@@ -362,8 +364,9 @@ class Running:
             fields["event"] = "job_failed"
             error = task.exception()
             logger.error("job %s could not be run", first.id, exc_info=error, extra=fields)
-            line = "" if error is None else described(error)
-            return Fail(first.id, first.token, "internal", line)
+            bug = GiveUp("internal", "" if error is None else described(error))
+            effects = sequels_of_body(first.body, bug, job_id=first.id, now=time.time())
+            return Fail(first.id, first.token, *bug, effects=effects)
         if any(hold.lost for hold in holds):
             self.lost += 1
             fields["event"] = "job_lost"

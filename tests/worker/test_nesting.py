@@ -16,6 +16,7 @@ from broadcaster.jobs.running import require_current_job
 from broadcaster.protocol.payload import BATCH_JOB, decode_payload
 from broadcaster.settings import Settings
 from broadcaster.wiring.backend import Backend
+from broadcaster.worker import runner
 from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
@@ -324,6 +325,26 @@ async def test_a_job_that_no_worker_can_read_keeps_its_batch_from_nothing(
     assert (after.failed_jobs, after.finished) == (2, True)
     (cause, _) = sorted(causes)
     assert cause[0] == "nesting.Step"
+
+
+async def test_a_bug_of_the_worker_keeps_a_batch_from_nothing(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = runner.new_try
+
+    def broken_try(job: Job, *args: Any) -> Any:
+        if job.options.name == "nesting.Step":
+            raise RuntimeError("a bug")
+        return real(job, *args)
+
+    monkeypatch.setattr(runner, "new_try", broken_try)
+    made = await batch([Step("x")]).catch(Tell("catch")).adispatch()
+
+    await run(world, "catch ")
+
+    assert causes == [("nesting.Step", "RuntimeError: a bug", "")]
+    assert (await made.afresh()).finished
+    assert [failed.reason for failed in await world.failed()] == ["internal"]
 
 
 async def test_a_copied_body_speaks_for_no_other_job(world: WorkerWorld) -> None:

@@ -18,6 +18,9 @@ A worker imports ``broadcaster.integrations.django_setup`` before the modules wi
 from __future__ import annotations
 
 import inspect
+import itertools
+import logging
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +32,7 @@ from django.db import transaction as database
 from django.db.models import Model
 
 from broadcaster.errors import ConfigurationError, InvalidJob
-from broadcaster.jobs.after_commit import register_transactions
+from broadcaster.jobs.after_commit import register_transactions, run_all
 from broadcaster.jobs.references import Reference, models
 from broadcaster.protocol.channels import shown
 
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from broadcaster.jobs.after_commit import Action
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.references import Key
+
+_log = logging.getLogger("broadcaster.integrations")
 
 PREFIX = "django"
 
@@ -110,7 +115,53 @@ class OpenAtomic:
 
     def on_commit(self, action: Action) -> None:
         """See `Transaction.on_commit`."""
-        database.on_commit(action.run, using=self.using)
+        database.on_commit(_Hook(action, database.get_connection(self.using)), using=self.using)
+
+
+class _Hook:
+    """
+    What Django calls after a commit: an action, and those behind it if it fails.
+
+    Django calls none any more after one that raises. Which of ours it would have called is
+    known by who still holds them: it lets go of what was called, or rolled back.
+    """
+
+    def __init__(self, action: Action, connection: object) -> None:
+        self._action: Action | None = action
+        self.number = next(_numbers)
+        self._all = _hooks.setdefault(connection, weakref.WeakSet())
+        self._all.add(self)
+
+    def __call__(self) -> None:
+        try:
+            self.run()
+        except Exception:
+            self._run_those_behind()
+            raise
+
+    def run(self) -> None:
+        """Do it, unless that was done."""
+        action, self._action = self._action, None
+        if action is not None:
+            action.run()
+
+    async def arun(self) -> None:
+        """See `Action.arun`; Django never awaits it."""
+        self.run()
+
+    def _run_those_behind(self) -> None:
+        behind = {hook.number: hook for hook in self._all if hook.number > self.number}
+        try:
+            run_all([behind[number] for number in sorted(behind)])
+        except Exception:  # noqa: BLE001 - it is the first one that is raised
+            _log.exception(
+                "a further job or event was not sent after a commit",
+                extra={"event": "after_commit_failed"},
+            )
+
+
+_numbers = itertools.count()
+_hooks: weakref.WeakKeyDictionary[object, weakref.WeakSet[_Hook]] = weakref.WeakKeyDictionary()
 
 
 class transaction:  # noqa: N801 - reads as a statement in a class line

@@ -114,6 +114,38 @@ def test_a_block_of_ours_is_waited_for_too(done: list[str]) -> None:
     assert done == ["sent"]
 
 
+def test_what_waits_behind_one_that_fails_is_sent_and_what_was_rolled_back_is_not(
+    done: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def commit() -> None:
+        with database.atomic():
+            postpone(Noted(done, "first"))
+            postpone(Noted(done, "broken", ZeroDivisionError()))
+            with suppress(KeyError), database.atomic():
+                postpone(Noted(done, "rolled back"))
+                raise KeyError
+            with database.atomic():
+                postpone(Noted(done, "inner"))
+            postpone(Noted(done, "worse", OSError("away")))
+            postpone(Noted(done, "last"))
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            commit()
+
+    assert done == ["first", "broken", "inner", "worse", "last"] * 2
+    assert caplog.text.count("a further job or event was not sent after a commit\n") == 2
+
+
+def test_hooks_of_others_between_ours_keep_their_turn(done: list[str]) -> None:
+    with database.atomic():
+        postpone(Noted(done, "first"))
+        database.on_commit(lambda: done.append("theirs"))
+        postpone(Noted(done, "last"))
+
+    assert done == ["first", "theirs", "last"]
+
+
 def test_a_function_may_wait_for_a_commit(done: list[str]) -> None:
     with database.atomic():
         on_commit(lambda: done.append("sent"))

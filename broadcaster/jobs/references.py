@@ -19,6 +19,7 @@ enters itself with `models.add`.
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -273,7 +274,7 @@ def decode_reference(kind: Any, value: object) -> object:
 
 
 def references_in(values: Mapping[str, object]) -> Sequence[Ref[Any]]:
-    """Return the references among the fields of a job, those in lists and dicts included."""
+    """Return the references among the fields of a job, those in what its fields hold included."""
     return [found for value in values.values() for found in _found(value)]
 
 
@@ -287,26 +288,35 @@ def has_references(job: type) -> bool:
 
 def _may_refer(job: type) -> bool:
     try:
-        hints = typing.get_type_hints(job)
+        return _mentions(job, set())
     except NameError:
         return True
-    return any(_mentions(hint) for hint in hints.values())
 
 
-def _mentions(hint: object) -> bool:
+def _mentions(hint: object, seen: set[object]) -> bool:
+    """Whether a value of this type may hold a reference; `seen` are classes that were looked at."""
     if hint is Ref or typing.get_origin(hint) is Ref:
         return True
-    return any(_mentions(part) for part in typing.get_args(hint))
+    parts = list(typing.get_args(hint))
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and hint not in seen:
+        seen.add(hint)
+        hints = typing.get_type_hints(hint)
+        parts += (hints[field.name] for field in dataclasses.fields(hint))
+    return any(_mentions(part, seen) for part in parts)
 
 
-def _found(value: object) -> list[Ref[Any]]:
+def _found(value: object) -> Sequence[Ref[Any]]:
     if isinstance(value, Ref):
         return [value]
     if isinstance(value, dict):
         items = cast("dict[object, object]", value)
         return [found for each in items.values() for found in _found(each)]
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return [found for each in cast("list[object]", value) for found in _found(each)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return references_in(
+            {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        )
     return []
 
 

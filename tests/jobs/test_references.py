@@ -63,6 +63,22 @@ class ShipMany(Job, name="references.ShipMany"):
         loaded.extend(ref.value for ref in self.orders)
 
 
+@dataclass(frozen=True)
+class Line:
+    order: Ref[Order]
+    after: Line | None = None
+
+
+class ShipLines(Job, name="references.ShipLines"):
+    line: Line
+    users: frozenset[Ref[User]] = frozenset()
+
+    def handle(self) -> None:
+        assert self.line.after is not None
+        loaded.extend((self.line.order.value, self.line.after.order.value))
+        loaded.extend(user.value for user in self.users)
+
+
 class Plain(Job, name="references.Plain"):
     numbers: list[int]
 
@@ -98,6 +114,16 @@ async def test_references_in_lists_are_read_too(shelf: Shelf) -> None:
     await acall(ShipMany([Ref.to(Order, 1), Ref.to(Order, 2)]))
 
     assert loaded == [Order(1), Order(2)]
+
+
+def test_references_in_dataclasses_and_sets_are_read_too(shelf: Shelf) -> None:
+    first, second, user = Order(1), Order(2), User(7)
+    shelf.rows = {("shelf:Order", 1): first, ("shelf:Order", 2): second, ("shelf:User", 7): user}
+    line = Line(Ref(first), after=Line(Ref(second)))
+
+    call(ShipLines.decode_fields(ShipLines(line, frozenset({Ref(user)})).encode_fields()))
+
+    assert loaded == [first, second, user]
 
 
 def test_a_row_that_is_gone_is_missing(shelf: Shelf) -> None:
@@ -142,7 +168,9 @@ def test_what_no_adapter_knows_cannot_be_referred_to(shelf: Shelf) -> None:
 
 
 def test_only_jobs_with_references_are_searched_for_them(shelf: Shelf) -> None:
-    assert [has_references(job) for job in (ShipOrder, ShipMany, Plain)] == [True, True, False]
+    assert [has_references(job) for job in (ShipOrder, ShipMany, ShipLines, Plain)] == [
+        True
+    ] * 3 + [False]
     both = {"orders": [Ref.to(Order, 1)], "by_name": {"ada": Ref.to(User, 2)}, "n": 5}
     assert [found.key for found in references_in(both)] == [1, 2]
 

@@ -8,15 +8,22 @@ import signal
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import click
 
-from broadcaster.cli.table import plain
+from broadcaster.cli.table import Cell, Column, plain, table
+from broadcaster.cli.watching import style_of_output
+from broadcaster.scheduling.timetable import upcoming
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
+
     from broadcaster.contracts.application import Application
     from broadcaster.scheduling.timetable import Entry
 
+_STAMP = "%Y-%m-%d %H:%M:%S"
 _modules = click.argument("modules", nargs=-1)
 
 
@@ -67,30 +74,68 @@ async def _run(application: Application, entries: list[Entry], *, once: bool) ->
 @click.option("--next", "count", type=click.IntRange(1, 100), default=1, help="Moments to show.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
 def list_entries(modules: tuple[str, ...], count: int, *, as_json: bool) -> None:
-    """Show what is scheduled, and when it is due next, in UTC."""
-    from broadcaster.scheduling.timetable import upcoming
-
+    """Show what is scheduled, and when it is due next: in UTC, and in its time zone."""
     _, entries = _open(modules)
     now = time.time()
-    shown = [
-        {
-            "name": entry.name,
-            "job": entry.job.options.name,
-            "times": str(entry.times),
-            "queue": entry.job.options.queue,
-            "without_overlapping": entry.lock is not None,
-            "next": [_iso(moment) for moment in upcoming(entry, now, count)],
-        }
-        for entry in entries
-    ]
     if as_json:
+        shown = [_entry_json(entry, entries, now, count) for entry in entries]
         click.echo(json.dumps(shown, indent=2))
-        return
-    if not shown:
+    elif entries:
+        click.echo("\n".join(table(_columns(entries, now, count), style_of_output())))
+    else:
         click.echo("nothing is scheduled: name the modules that say so")
-    for entry, line in zip(entries, shown, strict=True):
-        moments = "  ".join(_iso(moment) for moment in upcoming(entry, now, count))
-        click.echo(plain(f"{line['name']}  {line['times']}  next {moments or 'never'}"))
+
+
+def _entry_json(
+    entry: Entry, entries: Sequence[Entry], now: float, count: int
+) -> Mapping[str, object]:
+    moments = upcoming(entry, now, count)
+    return {
+        "name": entry.name,
+        "label": _label(entry, entries),
+        "job": entry.job.options.name,
+        "times": str(entry.times),
+        "timezone": str(_zone(entry)),
+        "queue": entry.job.options.queue,
+        "without_overlapping": entry.lock is not None,
+        "next": [_at(moment, UTC).isoformat(timespec="seconds") for moment in moments],
+        "next_local": [
+            _at(moment, _zone(entry)).isoformat(timespec="seconds") for moment in moments
+        ],
+    }
+
+
+def _columns(entries: Sequence[Entry], now: float, count: int) -> list[Column]:
+    """Return a row for each moment; what stands in the row above is not said again."""
+    names, whens, utc, local = (list[Cell]() for _ in range(4))
+    for entry in entries:
+        zone = _zone(entry)
+        for place, moment in enumerate(upcoming(entry, now, count) or [None]):
+            names.append(Cell("" if place else plain(_label(entry, entries))))
+            whens.append(Cell("" if place else plain(str(entry.times))))
+            utc.append(Cell("never" if moment is None else f"{_at(moment, UTC):{_STAMP}}"))
+            elsewhere = moment is not None and str(zone) != "UTC"
+            local.append(Cell(f"{_at(moment, zone):{_STAMP} %Z}" if moment and elsewhere else ""))
+    there = [Column("in its time zone", local)] if any(cell.text for cell in local) else []
+    return [Column("name", names), Column("when", whens), Column("next, UTC", utc), *there]
+
+
+def _label(entry: Entry, entries: Sequence[Entry]) -> str:
+    """Return its job's name if no other entry could be meant, else its own."""
+    job = entry.job.options.name
+    others = [each for each in entries if each is not entry]
+    is_made = entry.name.startswith(f"{job}:")
+    taken = any(job in (each.name, each.job.options.name) for each in others)
+    return job if is_made and not taken else entry.name
+
+
+def _zone(entry: Entry) -> tzinfo:
+    name = getattr(entry.times, "zone", "UTC")
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def _at(moment: float, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(moment, zone)
 
 
 @schedule.command()
@@ -124,7 +169,3 @@ def _open(modules: tuple[str, ...]) -> tuple[Application, list[Entry]]:
     settings = load_settings()
     import_jobs(tuple(dict.fromkeys((*settings.imports, *modules))))
     return current.configure(settings), the_schedule.entries()
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

@@ -57,7 +57,36 @@ def test_what_is_scheduled_is_listed_with_its_next_moments() -> None:
 
     assert shown[0]["job"] == "tests.Tidy"
     assert [moment[11:] for moment in shown[0]["next"]] == ["07:00:00+00:00"] * 2
-    assert invoke("list").startswith("tidy  0 7 * * * UTC  next 2")
+    assert (shown[0]["name"], shown[0]["label"], shown[0]["timezone"]) == ("tidy", "tidy", "UTC")
+
+
+def test_the_list_lines_up_and_has_the_moments_in_each_time_zone() -> None:
+    scheduled(Tidy()).cron("0 7 * * *").timezone("Asia/Tokyo")
+    scheduled(Tidy("b")).every(86_400).named("nightly")
+
+    head, nightly, _, tidy, again = invoke("list", "--next", "2").splitlines()
+
+    assert head.split() == ["name", "when", "next,", "UTC", "in", "its", "time", "zone"]
+    assert nightly.startswith("nightly ")
+    assert nightly.endswith(" 00:00:00")
+    assert tidy.startswith("tests.Tidy ")
+    assert again.startswith(" " * 10)
+    assert tidy.endswith(" 07:00:00 JST")
+    assert " 22:00:00  " in tidy
+    place = head.index("next, UTC")
+    assert {nightly[place - 1], tidy[place - 1]} == {" "}
+    assert {nightly[place], tidy[place]} == {"2"}
+
+
+def test_a_name_is_short_where_no_other_is_meant_by_it() -> None:
+    scheduled(Tidy()).every(60)
+    assert [each["label"] for each in json.loads(invoke("list", "--json"))] == ["tests.Tidy"]
+
+    scheduled(Tidy("b")).every(60)
+    shown: Any = json.loads(invoke("list", "--json"))
+
+    assert [each["label"] for each in shown] == [each["name"] for each in shown]
+    assert all(each["name"].startswith("tests.Tidy:") for each in shown)
 
 
 def test_without_modules_nothing_is_scheduled() -> None:

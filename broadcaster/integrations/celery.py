@@ -324,10 +324,15 @@ async def _arun(job: Job, limit: float | None) -> None:
     try:
         async with timer:
             await through(job, innermost)
-    except TimeoutError:
+    except JobFailed:  # it gives itself up
+        raise
+    except Exception as error:
         if not timer.expired():
             raise
-        raise JobTimedOut(f"ran longer than {limit:g} s") from None
+        why = None if isinstance(error, TimeoutError) else error
+        raise JobTimedOut(f"ran longer than {limit:g} s") from why
+    if timer.expired():
+        raise JobTimedOut(f"ran longer than {limit:g} s, and took its cancellation for nothing")
 
 
 def _call_failed(job: Job, error: BaseException) -> None:

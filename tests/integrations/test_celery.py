@@ -73,6 +73,19 @@ class Slow(Job, name="tests.celery.Slow", timeout=0.01):
         await asyncio.Event().wait()
 
 
+class Swallows(Slow, name="tests.celery.Swallows", timeout=0.01):
+    """Makes nothing of its being cancelled, or another error."""
+
+    error: bool = False
+
+    async def handle(self) -> None:
+        try:
+            await super().handle()
+        except asyncio.CancelledError:
+            if self.error:
+                raise OSError("the connection was cut") from None
+
+
 class SlowInThread(Job, name="tests.celery.SlowInThread", timeout=5):
     def handle(self) -> None: ...
 
@@ -253,6 +266,16 @@ def test_an_async_job_that_takes_too_long_is_cancelled() -> None:
     assert isinstance(outcome, TryAgain)
     assert isinstance(last, GiveUp)
     assert last.reason == "timeout"
+
+
+@pytest.mark.parametrize("error", [False, True])
+def test_an_async_job_that_does_not_heed_its_timeout_has_timed_out(*, error: bool) -> None:
+    slow = body("tests.celery.Swallows", data={"error": error}, timeout=0.01)
+
+    outcome, _ = run_payload(slow, queue="q", past=Past())
+
+    assert isinstance(outcome, GiveUp)
+    assert outcome.reason == "timeout"
 
 
 @pytest.mark.parametrize(

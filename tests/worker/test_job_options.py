@@ -25,7 +25,7 @@ from broadcaster import (
     seconds,
 )
 from broadcaster.contracts.queue import QueueSizes
-from broadcaster.errors import ModelMissing
+from broadcaster.errors import JobFailed, ModelMissing
 from broadcaster.jobs.injection import services
 from broadcaster.settings import Settings
 from broadcaster.wiring.backend import Backend
@@ -79,6 +79,29 @@ class TooLong(Job, name="options.TooLong", timeout=0.05, tries=3):
     async def handle(self) -> None:
         seen.append(self.attempts)
         await asyncio.sleep(30)
+
+
+class Swallows(Job, name="options.Swallows", timeout=0.05, tries=3):
+    """Makes something else of its being cancelled."""
+
+    how: str
+
+    async def handle(self) -> None:
+        seen.append(self.attempts)
+        try:
+            await asyncio.sleep(30 if self.attempts == 1 else 0)
+        except asyncio.CancelledError:
+            match self.how:
+                case "raises":
+                    raise OSError("the connection was cut") from None
+                case "gives up":
+                    raise JobFailed("not in this time") from None
+                case "releases":
+                    self.release()
+                case "deletes":
+                    self.delete()
+                case _:
+                    return
 
 
 class ByTurns(Job, name="options.ByTurns", tries=0, max_exceptions=2):
@@ -211,6 +234,32 @@ async def test_row_5_a_timeout_may_be_the_end(
     await has_failed(world, "timeout", attempts)
 
     assert seen == list(range(1, attempts + 1))
+
+
+@pytest.mark.parametrize("how", ["returns", "raises"])
+async def test_row_4_a_job_that_does_not_heed_its_timeout_has_timed_out(
+    world: WorkerWorld, how: str
+) -> None:
+    """Neither is it done, nor is it another error, of which `fail_on_timeout` says nothing."""
+    await Swallows(how).adispatch(fail_on_timeout=True)
+
+    await has_failed(world, "timeout", 1)
+
+    assert seen == [1]
+
+
+async def test_row_4_a_job_whose_time_is_over_may_say_what_becomes_of_it(
+    world: WorkerWorld,
+) -> None:
+    await Swallows("deletes").adispatch()
+    await world.drain()
+    assert (seen, await world.failed()) == ([1], [])
+    await Swallows("releases").adispatch(tries=2)
+    async with world.running():
+        await eventually(lambda: seen == [1, 1, 2])
+    await Swallows("gives up").adispatch()
+
+    await has_failed(world, "job_failed", 1)
 
 
 async def test_row_6_each_retry_waits_for_its_step_of_the_backoff(world: WorkerWorld) -> None:

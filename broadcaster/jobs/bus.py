@@ -20,6 +20,7 @@ from broadcaster.jobs import after_commit
 from broadcaster.jobs.announcing import announce, wanted
 from broadcaster.jobs.lifecycle import JobQueued, JobQueueing, UniqueJobSkipped
 from broadcaster.jobs.options import with_options
+from broadcaster.jobs.references import encode_reference
 from broadcaster.protocol.ids import derived_id, uuid7
 from broadcaster.protocol.lanes import LANES, ordered_queue
 from broadcaster.protocol.payload import NextJob, Payload, decode_payload, encode_payload
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from broadcaster.jobs.options import DispatchOptions, JobOptions
 
 ID_BYTES = 10
+
+_keys = msgspec.json.Encoder(order="deterministic")
 
 
 class Skipped(NamedTuple):
@@ -171,7 +174,21 @@ def queue_of(ready: PreparedJob, default_queue: str, lanes: int = LANES) -> str:
     queue = options.queue or default_queue
     if options.ordered_by is None or not lanes:
         return queue
-    return ordered_queue(queue, str(getattr(ready.job, options.ordered_by)), lanes)
+    return ordered_queue(queue, _order_key(ready.job, options.ordered_by), lanes)
+
+
+def _order_key(job: Job, field: str) -> str:
+    """
+    Return what has one lane: the value of `field` as a worker gets it.
+
+    A float field may hold 1 and 1.0 here, and an object whose text is another each time.
+
+    Raises:
+        InvalidJob: a field has no JSON form or does not fit its type.
+    """
+    fitting = type(job).decode_fields(job.encode_fields())
+    value = msgspec.to_builtins(getattr(fitting, field), str_keys=True, enc_hook=encode_reference)
+    return value if isinstance(value, str) else _keys.encode(value).decode()
 
 
 def unique_of(ready: PreparedJob) -> Unique | None:

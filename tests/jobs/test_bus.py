@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,6 +116,10 @@ class Chosen(Job, name="bus.Chosen", unique=True):
     def handle(self) -> None: ...
 
 
+class Room(Enum):
+    HALL = "hall"
+
+
 class Move(Job, name="bus.Move", queue="moves", ordered_by="account"):
     account: int
 
@@ -215,6 +220,28 @@ def test_jobs_with_an_order_go_to_the_lane_of_their_key() -> None:
     assert made(Move(7), queue="low").queue == ordered_queue("low", "7")
     assert made(Move(7), lanes=99).queue == ordered_queue("moves", "7", 99)
     assert made(Move(7), lanes=0).queue == "moves"
+
+
+class Weigh(Job, name="bus.Weigh", ordered_by="weight"):
+    weight: float | None
+
+    def handle(self) -> None: ...
+
+
+class Tidy(Job, name="bus.Tidy", ordered_by="room"):
+    room: Room | dict[str, int]
+
+    def handle(self) -> None: ...
+
+
+def test_the_same_value_has_one_lane_however_it_is_written() -> None:
+    """A worker gets the same of both."""
+    assert made(Weigh(1), lanes=256).queue == made(Weigh(1.0), lanes=256).queue
+    assert made(Weigh(1), lanes=256).queue == ordered_queue("d", "1.0", 256)
+    assert made(Weigh(None), lanes=256).queue == ordered_queue("d", "null", 256)
+    assert made(Tidy(Room.HALL), lanes=256).queue == ordered_queue("d", "hall", 256)
+    first, second = Tidy({"a": 1, "b": 2}), Tidy({"b": 2, "a": 1})
+    assert made(first, lanes=256).queue == made(second, lanes=256).queue
 
 
 def test_the_number_of_lanes_is_the_connection_s(app: JobsApplication) -> None:

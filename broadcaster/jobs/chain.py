@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from broadcaster.contracts.connections import QueueConnection
     from broadcaster.jobs.job import Job
 
+_SHOWN = 3
+
 
 def chain(jobs: Sequence[Job | PreparedJob | BatchLink]) -> Chain:
     """
@@ -100,8 +102,9 @@ class Chain:
             raise ValueError(f"a chain has 1 to {MAX_LINKS:,} jobs, not {len(self.jobs)}")
 
     def __repr__(self) -> str:
-        """Say how long it is; each job may be large."""
-        return f"<Chain of {len(self.jobs)} links>"
+        """Show the first links; there may be a thousand."""
+        links = [*map(repr, self.jobs[:_SHOWN]), *(["..."] if len(self.jobs) > _SHOWN else [])]
+        return f"<Chain of {len(self.jobs)} links: {', '.join(links)}>"
 
     def catch(self, *jobs: Job | PreparedJob) -> Chain:
         """Queue `jobs` too when a link fails for good."""

@@ -319,7 +319,6 @@ def test_what_is_shown_of_a_batch_is_short(app: JobsApplication) -> None:
     assert str(made) == f"<Batch {made.id} 'users' running, 0 of 1000 done>"
     app.batches.mark(made.id, 0, failed=True)
     assert repr(made.fresh()).endswith("cancelled, 0 of 1000 done, 1 failed>")
-    assert repr(chain([batch([]), Part(1)])) == "<Chain of 2 links>"
 
 
 def test_what_cannot_be_kept_is_refused_before_anything_is_queued(app: JobsApplication) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from broadcaster.contracts.batches import BatchRecord
@@ -9,6 +11,10 @@ from broadcaster.jobs.batch import Batch
 from broadcaster.jobs.chain import chain
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.middleware import RateLimited, Throttle, WithoutOverlapping
+from broadcaster.jobs.pending_batch import PendingBatch, batch
+
+if TYPE_CHECKING:
+    from broadcaster.jobs.bus import PreparedJob
 
 
 class Send(Job, name="shown.Send"):
@@ -17,10 +23,16 @@ class Send(Job, name="shown.Send"):
     def handle(self) -> None: ...
 
 
-def test_a_chain_shows_its_jobs_without_their_options() -> None:
-    linked = chain([Send("a"), Send("b").with_options(delay=5)])
+def test_a_chain_shows_its_first_jobs_without_their_options() -> None:
+    jobs: list[Job | PreparedJob | PendingBatch] = [
+        Send("a"),
+        Send("b").with_options(delay=5),
+        batch([Send("c")]),
+    ]
 
-    assert "jobs=(Send(to='a'), Send(to='b').with_options(...))" in repr(linked)
+    shown = "Send(to='a'), Send(to='b').with_options(...), <PendingBatch of 1 jobs>"
+    assert repr(chain(jobs)) == f"<Chain of 3 links: {shown}>"
+    assert repr(chain([*jobs, Send("d")])) == f"<Chain of 4 links: {shown}, ...>"
 
 
 def test_middleware_says_its_limit() -> None:

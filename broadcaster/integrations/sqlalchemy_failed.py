@@ -11,6 +11,7 @@ moving it again changes nothing.
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,11 +39,11 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from broadcaster.contracts.settlements import NewJob
 from broadcaster.contracts.stores import FailedFilter, FailedJob
-from broadcaster.errors import ConfigurationError, DriverUnavailable
+from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable
 from broadcaster.protocol.payload import refreshed
 
 if TYPE_CHECKING:
@@ -53,9 +54,14 @@ if TYPE_CHECKING:
     from broadcaster.contracts.settlements import Pushed
     from broadcaster.contracts.stores import FailedJobs
 
+_log = logging.getLogger("broadcaster.integrations")
+
 _PAGE = 200
+MAX_REFUSED = 1_000
+"""So many jobs that the database refuses are passed over by `move_failed`; then it stops."""
 CLAIM_SECONDS = 60.0
 """After that, a job that somebody was about to queue again is anybody's: they have died."""
+_SAID = ("reason", "error", "job", "exception", "traceback")
 _ALL, _OPEN = FailedFilter(), FailedFilter(retried=False)
 
 
@@ -127,6 +133,7 @@ class SqlFailedJobs:
         self._engine = engine
         self._push = push
         self._table = failed_table(MetaData()) if table is None else table
+        self._told: set[str] = set()
 
     def create(self) -> None:
         """Make the table, if there is none; somebody else may do it at the same time."""
@@ -138,15 +145,31 @@ class SqlFailedJobs:
                     raise
 
     def add(self, jobs: Sequence[FailedJob]) -> None:
-        """Keep `jobs`; one that failed before is kept as it failed last."""
+        """
+        Keep `jobs`; one that failed before is kept as it failed last.
+
+        Raises:
+            DriverRefused: the database takes one of them not; those before it are kept.
+            DriverUnavailable: it cannot be used.
+        """
         for job in jobs:
             row = {name: getattr(job, name) for name in self._table.columns.keys()}  # noqa: SIM118 - not a dict
-            with self._begin() as connection:
-                if self._put(connection, row):
-                    continue
-            # Somebody else has just added it.
-            with self._begin() as connection:
-                self._put(connection, row)
+            # Databases may not take NUL in text: PostgreSQL does not.
+            row |= {name: row[name].replace("\0", "?") for name in _SAID}
+            if self._put(row) or self._put(row):  # the second time if somebody has just added it
+                continue
+            raise DriverRefused("the database of failed jobs: a constraint is in the way of it")
+
+    def tell_refused(self, refused: Mapping[str, str]) -> None:
+        """Say once which jobs the database refuses, and why."""
+        for job_id in refused.keys() - self._told:
+            _log.warning(
+                "the failed job %s stays in Redis: %s",
+                job_id,
+                refused[job_id],
+                extra={"event": "failed_not_carried"},
+            )
+        self._told = set(refused)
 
     def find(
         self, *, queue: str | None = None, limit: int = 100, where: FailedFilter | None = None
@@ -240,19 +263,20 @@ class SqlFailedJobs:
         with self._begin() as connection:
             return connection.execute(update(self._table).where(meant).values(values)).rowcount
 
-    def _put(self, connection: Connection, row: dict[str, Any]) -> bool:
+    def _put(self, row: dict[str, Any]) -> bool:
         mine = self._table.c.id == row["id"]
         query = select(func.count()).select_from(self._table).where(mine)
-        if connection.execute(query).scalar_one():
-            older = and_(mine, self._table.c.failed_at < row["failed_at"])
-            connection.execute(update(self._table).where(older).values(row))
+        with self._begin() as connection:
+            if connection.execute(query).scalar_one():
+                older = and_(mine, self._table.c.failed_at < row["failed_at"])
+                connection.execute(update(self._table).where(older).values(row))
+                return True
+            try:
+                with connection.begin_nested():
+                    connection.execute(insert(self._table).values(row))
+            except IntegrityError:
+                return False
             return True
-        try:
-            with connection.begin_nested():
-                connection.execute(insert(self._table).values(row))
-        except IntegrityError:
-            return False
-        return True
 
     def _delete(self, meant: ColumnElement[bool]) -> int:
         with self._begin() as connection:
@@ -288,18 +312,41 @@ def move_failed(source: FailedJobs, archive: SqlFailedJobs) -> int:
     """
     Carry the failed jobs that nobody put back from `source` into `archive`; return their number.
 
+    One that the database refuses stays in `source`, with a warning, and is in nobody's way.
+
     Raises:
         DriverUnavailable: one of the two cannot be reached; what was moved is moved.
     """
     count = 0
-    while jobs := source.find(limit=_PAGE, where=_OPEN):
-        archive.add(jobs)
+    refused: dict[str, str] = {}
+    while len(refused) <= MAX_REFUSED:
+        found = source.find(limit=_PAGE + len(refused), where=_OPEN)
+        jobs = [job for job in found if job.id not in refused]
+        moved = _moved(jobs, archive, refused)
         # One that was put back meanwhile and has failed again is left for the next time.
-        latest = max(job.failed_at for job in jobs)
-        if not source.forget([job.id for job in jobs], until=latest):
+        latest = max((job.failed_at for job in moved), default=0.0)
+        if moved and not source.forget([job.id for job in moved], until=latest):
             break  # somebody else moves them
-        count += len(jobs)
+        count += len(moved)
+        if not jobs:
+            break
+    archive.tell_refused(refused)
     return count
+
+
+def _moved(
+    jobs: Sequence[FailedJob], archive: SqlFailedJobs, refused: dict[str, str]
+) -> list[FailedJob]:
+    """Return which of `jobs` the archive has now; why it has not the others is in `refused`."""
+    moved: list[FailedJob] = []
+    for job in jobs:
+        try:
+            archive.add([job])
+        except DriverRefused as error:
+            refused[job.id] = error.message
+        else:
+            moved.append(job)
+    return moved
 
 
 def _failed_job(row: Mapping[Any, Any]) -> FailedJob:
@@ -316,9 +363,16 @@ def _of_queue(column: ColumnElement[str], queue: str) -> ColumnElement[bool]:
 
 @contextmanager
 def _translated() -> Generator[None, None, None]:
+    # All that SQLAlchemy says of it has the parameters in it, and so what jobs carry.
     try:
         yield
+    except DataError as error:
+        raise DriverRefused(f"the database of failed jobs: {_said(error)}") from error
     except SQLAlchemyError as error:
-        # All that SQLAlchemy says of it has the parameters in it, and so what jobs carry.
-        said = str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]
-        raise DriverUnavailable(f"the database of failed jobs: {said}") from error
+        raise DriverUnavailable(f"the database of failed jobs: {_said(error)}") from error
+    except ValueError as error:  # how some drivers refuse a text
+        raise DriverRefused(f"the database of failed jobs: {type(error).__name__}") from error
+
+
+def _said(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sqlite3
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from broadcaster.contracts.queue import Fail, NewJob, Pushed, StepRequest
 from broadcaster.contracts.stores import FailedFilter, FailedJob
@@ -255,6 +256,72 @@ async def test_a_job_that_fails_again_while_it_is_moved_is_kept(
     assert kept is not None
     assert kept.error == "second"
     assert (archive.forget([job_id], until=found.failed_at), archive.forget([job_id])) == (0, 1)
+
+
+class Waiting:
+    """Failed jobs of Redis, as far as they are moved."""
+
+    def __init__(self, *jobs: FailedJob) -> None:
+        self.jobs = sorted(jobs, key=lambda job: job.failed_at, reverse=True)
+
+    def find(
+        self, *, queue: str | None = None, limit: int = 100, where: FailedFilter | None = None
+    ) -> Sequence[FailedJob]:
+        del queue, where
+        return self.jobs[:limit]
+
+    def forget(self, job_ids: Sequence[str], *, until: float | None = None) -> int:
+        del until
+        before = len(self.jobs)
+        self.jobs = [job for job in self.jobs if job.id not in job_ids]
+        return before - len(self.jobs)
+
+
+def test_a_failed_job_with_nul_in_its_error_is_kept_without_it(archive: SqlFailedJobs) -> None:
+    """PostgreSQL takes no NUL in text."""
+    job = dataclasses.replace(failed("n", 9.0), error="bad frame: \0", traceback="\0", job="a\0b")
+
+    archive.add([job])
+
+    kept = archive.get("n")
+    assert kept is not None
+    assert (kept.error, kept.traceback, kept.job) == ("bad frame: ?", "?", "a?b")
+
+
+def test_a_job_that_the_database_refuses_is_in_nobodys_way(
+    tmp_path: Path, pushing: Pushing, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'strict.db'}")
+
+    @event.listens_for(engine, "connect")
+    def short(connection: sqlite3.Connection, record: object) -> None:
+        del record
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 5_000)
+
+    archive = SqlFailedJobs(engine, pushing)
+    archive.create()
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER picky BEFORE INSERT ON broadcaster_failed_jobs WHEN NEW.queue = 'odd' "
+            "BEGIN SELECT RAISE(ABORT, 'not here'); END"
+        )
+    long = dataclasses.replace(failed("long", 300.5), traceback="x" * 9_999)
+    source: Any = Waiting(
+        long,
+        failed("odd", 200.5, queue="odd"),
+        *(failed(f"{number:032x}", float(number)) for number in range(450)),
+    )
+
+    assert (move_failed(source, archive), move_failed(source, archive)) == (450, 0)
+
+    engine.dispose()
+    assert [job.id for job in source.jobs] == ["long", "odd"]
+    assert sum(archive.counts().values()) == 450
+    assert sorted(record.getMessage()[:32] for record in caplog.records) == [
+        "the failed job long stays in Red",
+        "the failed job odd stays in Redi",
+    ]
+    assert "xxx" not in caplog.text
 
 
 def test_what_jobs_carry_is_not_in_the_errors_of_the_database(engine: Engine) -> None:

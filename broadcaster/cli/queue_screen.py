@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broadcaster.cli.table import Cell, Column, Style, cut, plain, table
+from broadcaster.cli.table import Cell, Column, Style, cut, plain, share, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,26 +23,39 @@ _MEGABYTE, _MINUTE, _HOUR, _DAY = 1_000_000, 60.0, 3_600.0, 86_400.0
 
 
 def status_lines(
-    queues: Sequence[Backlog], workers: Sequence[WorkerRecord], now: float, style: Style = PLAIN
+    queues: Sequence[Backlog],
+    workers: Sequence[WorkerRecord],
+    now: float,
+    style: Style = PLAIN,
+    more: Sequence[str] = (),
 ) -> list[str]:
     """
-    Return the whole screen.
+    Return the whole screen, within the height of `style` if its tables can give way for that.
 
     Args:
         now: Unix seconds.
+        more: lines below the workers.
     """
-    lines = [_summary(queues, workers, style), ""]
+    summary = [_summary(queues, workers, style)]
+    waiting = ["no queues yet: nothing was ever dispatched"]
     if queues:
-        lines += table(_queue_columns(queues, now, style), style)
-    else:
-        lines.append("no queues yet: nothing was ever dispatched")
+        waiting = table(_queue_columns(queues, now, style), style)
     classes = table(_class_columns(queues), style) if any(each.runtimes for each in queues) else []
-    if classes:
-        lines += ["", *classes]
+    busy = _worker_lines(workers, now, style)
+    parts = [part for part in (summary, waiting, classes, busy, list(more)) if part]
+    # What matters least gives way first: classes, then queues, then workers.
+    least = [part for part in (classes, waiting, busy) if part]
+    order = [next(at for at, each in enumerate(parts) if each is part) for part in least]
+    height = max(1, style.height - len(parts) + 1) if style.height else 0
+    shown = share(parts, height, order)
+    return [line for part in shown for line in ("", *part)][1:]
+
+
+def _worker_lines(workers: Sequence[WorkerRecord], now: float, style: Style) -> list[str]:
     if not workers:
-        return [*lines, "", style.paint("no workers: start one with `broadcaster work`", "yellow")]
+        return [style.paint("no workers: start one with `broadcaster work`", "yellow")]
     head, *rows = table(_worker_columns(workers, now, style), style)
-    lines += ["", head]
+    lines = [head]
     for row, worker in zip(rows, workers, strict=True):
         lines += [row, *_current(worker, style)]
     return lines

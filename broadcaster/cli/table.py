@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 ALWAYS = 9
 """`Column.keep` of a column that is never left out."""
 _GAP = "  "
+_LEAST = 3  # lines of a part that was cut: a head, one of its lines, and what is left out
 _OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories: controls, formats (directions, joiners), surrogates, breaks of lines."""
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1", "cyan": "36"}
@@ -22,6 +23,7 @@ class Style(NamedTuple):
 
     Attributes:
         width: characters in a line; 0 is any number.
+        height: lines of the picture; 0 is any number.
         colour: whether it obeys colours.
         symbols: whether it shows more than ASCII.
     """
@@ -29,6 +31,7 @@ class Style(NamedTuple):
     width: int = 0
     colour: bool = False
     symbols: bool = False
+    height: int = 0
 
     def paint(self, text: str, colour: str) -> str:
         """Return `text` in a colour (``red``, ``dim``, ...), or as it is without one."""
@@ -83,6 +86,28 @@ def table(columns: Sequence[Column], style: Style) -> list[str]:
         shown.remove(next(column for column in reversed(shown) if column.keep == least))
     rows = zip(*(column.lines(style) for column in shown), strict=True)
     return [_GAP.join(row).rstrip() for row in rows]
+
+
+def share(parts: Sequence[Sequence[str]], height: int, first: Sequence[int]) -> list[list[str]]:
+    """
+    Return `parts` of a picture in at most `height` lines together; 0 is any number.
+
+    Parts that are cut end with how many lines are not shown, and keep their head and one more.
+
+    Args:
+        first: indexes of parts, in the order in which they are cut.
+    """
+    shown = [list(part) for part in parts]
+    for index in first:
+        over = sum(map(len, shown)) - height
+        if not height or over <= 0:
+            break
+        part = shown[index]
+        left = max(min(len(part), _LEAST), len(part) - over)
+        if left < len(part):
+            hidden = len(part) - left + 1
+            shown[index] = [*part[: left - 1], f"... {hidden} lines more"]
+    return shown
 
 
 def cut(line: str, width: int) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # another screen, no cursor
+_NOTE_LINES = 2  # below the picture: an empty one, and when it was drawn
 _HOME, _END_OF_LINE, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
@@ -59,6 +60,8 @@ def _show_on(
     last: Sequence[str] = ()
     while True:
         style = style_of_output()
+        if drawn:
+            style = style._replace(height=max(1, shutil.get_terminal_size().lines - _NOTE_LINES))
         note = f"every {every:g} s, Ctrl-C ends"
         try:
             last = look(style)

@@ -108,14 +108,14 @@ def _log_outcome(task: Try, outcome: Outcome, error: BaseException | None, secon
             _log(task, logging.INFO, "job_done", f"done in {duration:g} ms", dur_ms=duration)
         case TryAgain(delay, _) if error is None:
             text = f"put back for {delay:g} s"
-            _log(task, logging.INFO, "job_released", text, dur_ms=duration, delay=delay)
+            _log(task, logging.INFO, "job_released", text, dur_ms=duration, delay=round(delay, 3))
         case TryAgain(delay, _):
             text = f"failed, next try in {delay:g} s"
-            more: dict[str, Any] = {"dur_ms": duration, "delay": delay}
+            more: dict[str, Any] = {"dur_ms": duration, "delay": round(delay, 3)}
             _log(task, logging.WARNING, "job_retry", text, error=error, **more)
         case PutOff(delay):
             text = f"put off for {delay:g} s"
-            _log(task, logging.INFO, "job_put_off", text, dur_ms=duration, delay=delay)
+            _log(task, logging.INFO, "job_put_off", text, dur_ms=duration, delay=round(delay, 3))
         case GiveUp(_, line):
             text = f"failed for good: {line}"
             _log(task, logging.ERROR, "job_failed", text, error=error, dur_ms=duration)

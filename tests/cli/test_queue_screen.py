@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from broadcaster.cli.queue_screen import shown_seconds, status_lines
@@ -71,6 +73,24 @@ def test_no_line_is_longer_than_the_terminal(width: int) -> None:
     assert max(len(line) for line in lines) <= width
     assert any("paused by ada" in line for line in lines)
     assert any("42s" in line for line in lines)
+
+
+def test_in_a_low_terminal_classes_give_way_first_then_queues_and_workers_are_seen() -> None:
+    slow = [Runtime(f"shop.Job{number}", 5, 0.25, 1.5) for number in range(5)]
+    some = [Backlog(queue=f"queue{number}", workers=1, runtimes=slow) for number in range(6)]
+    busy = [replace(WORKERS[0], name=f"mailer{number}") for number in range(4)]
+
+    middle = status_lines(some, busy, NOW, Style(width=80, height=30), ["shop  running"])
+    low = status_lines(some, busy, NOW, Style(width=80, height=22))
+
+    assert len(middle) == 30
+    assert sum(line.startswith("mailer") for line in middle) == 4
+    assert sum(line.startswith("queue") for line in middle) == 1 + 6
+    assert "... 28 lines more" in middle
+    assert middle[-2:] == ["", "shop  running"]
+    assert len(low) == 22
+    assert sum(line.startswith("mailer") for line in low) == 4
+    assert len(status_lines(some, busy, NOW)) > 40
 
 
 def test_a_terminal_gets_colours_where_something_is_wrong() -> None:

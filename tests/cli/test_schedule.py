@@ -69,7 +69,7 @@ def test_the_list_lines_up_and_has_the_moments_in_each_time_zone() -> None:
     assert head.split() == ["name", "when", "next,", "UTC", "in", "its", "time", "zone"]
     assert nightly.startswith("nightly ")
     assert nightly.endswith(" 00:00:00")
-    assert tidy.startswith("tests.Tidy ")
+    assert tidy.startswith("tests.Tidy:"), "its job has another entry"
     assert again.startswith(" " * 10)
     assert tidy.endswith(" 07:00:00 JST")
     assert " 22:00:00  " in tidy

@@ -1,10 +1,23 @@
 from __future__ import annotations
 
-from broadcaster.cli.table import Cell, Column, Style, cut, plain, table
+from broadcaster.cli.table import Cell, Column, Style, cut, plain, share, table
 
 
 def column(title: str, *texts: str, keep: int = 9, right: bool = False) -> Column:
     return Column(title, [Cell(text) for text in texts], keep, right=right)
+
+
+def test_parts_share_the_lines_and_the_first_named_is_cut_first() -> None:
+    parts = [["a"] * 5, ["b"] * 5, ["c"]]
+
+    assert share(parts, 0, [1, 0]) == parts
+    assert share(parts, 11, [1, 0]) == parts
+    assert share(parts, 10, [1, 0])[1] == ["b", "b", "b", "... 2 lines more"]
+    assert share(parts, 8, [1, 0]) == [
+        ["a", "a", "a", "... 2 lines more"],
+        ["b", "b", "... 3 lines more"],
+        ["c"],
+    ]
 
 
 def test_text_begins_and_numbers_end_in_line() -> None:

@@ -71,10 +71,12 @@ class Batch:
         record: what the store said.
     """
 
-    __slots__ = ("record",)
+    __slots__ = ("_additions", "_own_id", "record")
 
     def __init__(self, record: BatchRecord) -> None:
         self.record = record
+        self._own_id = fresh_id()
+        self._additions = 0
 
     def __repr__(self) -> str:
         """Say how far it was."""
@@ -165,21 +167,24 @@ class Batch:
         Raises:
             InvalidJob: a job cannot be queued, or the batch is finished, cancelled or gone.
             DriverUnavailable: the store or the queue cannot be reached. A job that is run
-                again because of it, and adds the same jobs, adds them once.
+                again because of it, and adds the same jobs, adds them once; so does who adds
+                them to this object again.
         """
-        adding = _Adding(self.record, [as_member(job) for job in jobs])
+        adding = self._adding(jobs)
         if adding.count:
             store = current.application().batches
             adding.begin(store.add(self.id, adding.request_id, adding.count)).send()
+            self._additions += 1
         return adding.count
 
     async def aadd(self, jobs: Sequence[Job | PreparedJob | Chain]) -> int:
         """Add jobs from a coroutine; see `add`."""
-        adding = _Adding(self.record, [as_member(job) for job in jobs])
+        adding = self._adding(jobs)
         if adding.count:
             store = current.application().batches
             index = await store.aadd(self.id, adding.request_id, adding.count)
             await adding.begin(index).asend()
+            self._additions += 1
         return adding.count
 
     def retry_failed(self) -> int:
@@ -197,6 +202,10 @@ class Batch:
         """Run failed jobs again, from a coroutine; see `retry_failed`."""
         return await asyncio.to_thread(self.retry_failed)
 
+    def _adding(self, jobs: Sequence[Job | PreparedJob | Chain]) -> _Adding:
+        members = [as_member(job) for job in jobs]
+        return _Adding(self.record, members, f"{self._own_id}:{self._additions}")
+
 
 class _Adding:
     """
@@ -207,24 +216,27 @@ class _Adding:
     id, gets the same indices, and queues what was left out. One that put itself back means to
     add the same once more.
 
+    Args:
+        by: whoever adds if no job does; the same until something was added.
+
     Raises:
         InvalidJob: a job cannot be queued; nothing is counted then.
     """
 
-    def __init__(self, record: BatchRecord, members: Sequence[Member]) -> None:
+    def __init__(self, record: BatchRecord, members: Sequence[Member], by: str) -> None:
         self._record = record
         self._members = members
         self._connection = current.application().connection(record.options.get(CONNECTION))
         self.count = size(members)
-        self.request_id = fresh_id()
         running, drafts = current_job(), self._sending(0, now=0.0).jobs
         self._repeatable = running is not None
         if running is not None:
             running.additions += 1
             past = running.past
             released = past.attempts - past.exceptions + past.postponed
-            parts = [part for job in drafts for part in (job.queue, job.body.decode())]
-            self.request_id = derived_id("add", running.id, released, running.additions, *parts)
+            by = f"{running.id}:{released}:{running.additions}"
+        parts = [part for job in drafts for part in (job.queue, job.body.decode())]
+        self.request_id = derived_id("add", by, *parts)
 
     def begin(self, first: int | None) -> Sending:
         """Return the jobs on their way, the first with the index `first`."""

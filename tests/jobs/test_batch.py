@@ -167,6 +167,27 @@ def test_what_a_job_adds_is_queued_once_a_day(app: JobsApplication) -> None:
     assert head.link.row != head.id
 
 
+async def test_what_was_counted_and_not_queued_is_added_again_under_its_ids(
+    app: JobsApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the batch would wait for ever for what never came."""
+    made = batch([Part(1)]).dispatch()
+    with monkeypatch.context() as away:
+        away.setattr(app.recorded, "push", unreachable)
+        with pytest.raises(DriverUnavailable):
+            made.add([Part(2), Part(3)])
+        with pytest.raises(DriverUnavailable):
+            await made.aadd([Part(2), Part(3)])
+
+    assert made.add([Part(2), Part(3)]) == 2
+    assert made.fresh().total_jobs == 3
+    assert await made.aadd([Part(2), Part(3)]) == 2  # meant once more
+
+    assert made.fresh().total_jobs == 5
+    indices = [payload.batch.index for payload in app.recorded.payloads if payload.batch]
+    assert indices == [0, 1, 2, 3, 4]
+
+
 def test_what_cannot_be_added_is_not_counted(app: JobsApplication) -> None:
     class Big(Job, name="batch.Big"):
         text: str

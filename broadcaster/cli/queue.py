@@ -67,7 +67,7 @@ def _screen(operations: Operations, names: tuple[str, ...], style: Style) -> lis
     workers = operations.fleet.workers()
     queues = operations.backlogs(names, workers, archived=True)
     kept = list(supervisor_lines(operations.supervisors()))
-    return [*status_lines(queues, workers, time.time(), style), *([""] if kept else []), *kept]
+    return status_lines(queues, workers, time.time(), style, kept)
 
 
 def _json_line(operations: Operations, names: tuple[str, ...], style: Style) -> list[str]:
@@ -200,14 +200,13 @@ def clear(name: str, connection: str, *, yes: bool) -> None:
     Delayed ones too; running and failed ones stay.
     """
     with _open(connection) as operations:
-        parts = operations.parts(name)
         if not yes:
-            sizes = [operations.queue.sizes(part) for part in parts]
-            waiting = sum(size.ready + size.delayed for size in sizes)
+            sizes = operations.queue.sizes(name)
+            waiting = sizes.ready + sizes.delayed
             click.confirm(
                 f"forget {counted(waiting, 'job')} of {plain(name)} for good?", abort=True
             )
-        count = sum(operations.admin.clear(part) for part in parts)
+        count = sum(operations.admin.clear(part) for part in operations.parts(name))
     click.echo(f"forgot {counted(count, 'job')} of {plain(name)}")
 
 

@@ -272,11 +272,11 @@ class Queue(Protocol):
         ...
 
     def sizes(self, queue: str) -> QueueSizes:
-        """Count the jobs of `queue` by state; blocking."""
+        """Count the jobs of `queue` and its lanes, or of one lane, by state; blocking."""
         ...
 
     async def asizes(self, queue: str) -> QueueSizes:
-        """Count the jobs of `queue` by state."""
+        """Count jobs by state; see `sizes`."""
         ...
 
     def queues(self) -> Sequence[str]:

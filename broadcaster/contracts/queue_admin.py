@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from broadcaster.contracts.queue import QueueSizes
+
 RUNTIME_BOUNDS = tuple(0.001 * 1.25**step for step in range(72))
 """Upper ends of the bins of runtimes, in seconds: from 1 ms to about two hours."""
 MAX_CLASSES = 200
@@ -60,6 +62,14 @@ class QueueStats:
 
     rates: Sequence[Rate]
     runtimes: Sequence[Runtime]
+
+
+class QueueState(NamedTuple):
+    """How one queue, or one lane, is; a pause of None: it is not paused."""
+
+    sizes: QueueSizes
+    stats: QueueStats
+    pause: Pause | None
 
 
 class QueueAdmin(Protocol):
@@ -123,6 +133,15 @@ class QueueAdmin(Protocol):
 
     def stats(self, queue: str) -> QueueStats:
         """Return rates and runtimes."""
+        ...
+
+    def states(self, queues: Sequence[str]) -> Sequence[QueueState]:
+        """
+        Return how each of these queues and lanes is by itself, in order: for showing.
+
+        Hundreds share a round trip. A job that changes its state meanwhile may be counted in
+        both, or in none.
+        """
         ...
 
 

@@ -164,7 +164,7 @@ class LiveQueue:
                     redis.zadd(key, {job_id: due - passing for job_id, due in waiting})
 
     def sizes(self, queue: str | None = None) -> QueueSizes:
-        """Return how many jobs of a queue (default: the default one) are in which state."""
+        """Return how many jobs of a queue and its lanes are in which state; of the default one."""
         return self._queue.sizes(queue or self.settings.queue.default)
 
     def failed(self) -> Sequence[FailedJob]:

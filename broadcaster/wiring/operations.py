@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broadcaster.contracts.fleet import WorkerRecord
+    from broadcaster.contracts.queue_admin import QueueState
     from broadcaster.contracts.supervision import SupervisorStatus
     from broadcaster.settings import Settings
     from broadcaster.wiring.failed_stores import CarriedFailedJobs
@@ -74,8 +75,9 @@ class Operations(NamedTuple):
         served = {queue for worker in told for queue in worker.queues if is_queue(queue)}
         wanted = set(names) or {split_lane(name)[0] for name in known} | served
         parts = [name for name in known if split_lane(name)[0] in wanted]
-        every = dict.fromkeys([*parts, *sorted(wanted)])
-        return backlogs([self._read(name, counts.get(name, 0)) for name in every], told)
+        every = list(dict.fromkeys([*parts, *sorted(wanted)]))
+        states = zip(every, self.admin.states(every), strict=True)
+        return backlogs([_reading(name, one, counts.get(name, 0)) for name, one in states], told)
 
     @property
     def served(self) -> ServedConnection:
@@ -90,11 +92,10 @@ class Operations(NamedTuple):
         """Return `queue` and those of its lanes that were pushed to; of a lane, itself."""
         return parts_of(queue, 0, self.queue.queues())
 
-    def _read(self, name: str, archived: int) -> Reading:
-        sizes = self.queue.sizes(name)
-        sizes = replace(sizes, failed=sizes.failed + archived)
-        pause = self.admin.paused(name) if sizes.paused else None
-        return Reading(name, sizes, self.admin.stats(name), pause)
+
+def _reading(name: str, state: QueueState, archived: int) -> Reading:
+    sizes = replace(state.sizes, failed=state.sizes.failed + archived)
+    return Reading(name, sizes, state.stats, state.pause)
 
 
 def open_operations(settings: Settings, connection: str = "") -> Operations:

@@ -186,6 +186,7 @@ def test_one_job_is_run_past_the_broadcasts_that_wait_before_it(live: LiveQueue)
 
 def test_broadcasts_are_published_by_the_worker(live: LiveQueue) -> None:
     on("news").as_("flash").send()
+    assert live.sizes("broadcasts").ready == 1  # it waits in a lane
 
     live.drain()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from broadcaster.contracts.queue_admin import MAX_CLASSES, Pause, QueueStats
+from broadcaster.contracts.queue_admin import MAX_CLASSES, QueueStats
 from broadcaster.drivers.redis.queue import list_queues, queue_names
+from broadcaster.drivers.redis.queue_state import read_pause, read_states, state_commands
 from broadcaster.drivers.redis.queue_stats import fields_of, rates, runtimes, seconds_of
 from broadcaster.drivers.redis.queue_wire import Argument, hint_of, queue_keys, to_ms
 from broadcaster.drivers.redis.scripts_loader import (
@@ -19,12 +20,12 @@ from broadcaster.drivers.redis.scripts_loader import (
     run,
     run_many,
 )
-from broadcaster.drivers.redis.stored_numbers import number, pause_end, unix_seconds
 from broadcaster.protocol.lanes import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from broadcaster.contracts.queue_admin import Pause, QueueState
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.drivers.redis.scripts_loader import Command
 
@@ -35,6 +36,8 @@ _DROP_KEYS = [
 ]
 _TELL_KEYS = ["runtimes:0", "runtimes:1"]
 _CANCEL_PAGE = 100
+STATES_PAGE = 200
+"""Queues that are looked at in one round trip."""
 
 
 class RedisQueueAdmin:
@@ -71,13 +74,8 @@ class RedisQueueAdmin:
         """See `QueueAdmin.paused`."""
         fields = ("paused_until", "paused_since", "paused_by")
         command = ("HMGET", self._clients.keys.queue(queue, "meta"), *fields)
-        (ends, since, by), clock = read(self._clients.sync, [command, ("TIME",)])
-        end = pause_end(ends, seconds_of(clock))
-        if end is None:
-            return None
-        return Pause(
-            unix_seconds(number(since)), end or None, (by or b"").decode("utf-8", "replace")
-        )
+        values, clock = read(self._clients.sync, [command, ("TIME",)])
+        return read_pause(values, seconds_of(clock))
 
     def clear(self, queue: str) -> int:
         """See `QueueAdmin.clear`."""
@@ -119,6 +117,15 @@ class RedisQueueAdmin:
         counts, *told = map(fields_of, hashes)
         now = seconds_of(clock)
         return QueueStats(rates(counts, now), runtimes(told, now))
+
+    def states(self, queues: Sequence[str]) -> Sequence[QueueState]:
+        """See `QueueAdmin.states`."""
+        found: list[QueueState] = []
+        for first in range(0, len(queues), STATES_PAGE):
+            page = queues[first : first + STATES_PAGE]
+            commands = state_commands(self._clients.keys, page)
+            found += read_states(read(self._clients.sync, commands), page)
+        return found
 
     async def tell(self, queue: str, bins: Mapping[tuple[str, int], int]) -> None:
         """See `RuntimeStore.tell`."""

@@ -6,7 +6,7 @@ The scripts' heads say what each argument is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,7 +17,6 @@ from broadcaster.contracts.queue import (
     Fail,
     Owed,
     Postpone,
-    QueueSizes,
     Release,
     Reserved,
     Retry,
@@ -26,9 +25,8 @@ from broadcaster.contracts.queue import (
 )
 from broadcaster.contracts.settlements import MIN_POSTPONE_SECONDS, cut_traceback
 from broadcaster.drivers.redis.effects import decode_owed, encode_effects
-from broadcaster.drivers.redis.queue_stats import fields_of, oldest_age, seconds_of
 from broadcaster.drivers.redis.scripts_loader import Call, load_script
-from broadcaster.drivers.redis.stored_numbers import number, pause_end
+from broadcaster.drivers.redis.stored_numbers import number
 from broadcaster.protocol.lanes import lane_name, split_lane
 
 if TYPE_CHECKING:
@@ -203,8 +201,8 @@ def decode_note(note: bytes | None) -> Note:
 
 
 def printable(text: str) -> str:
-    """Return `text` without surrogates, which UTF-8 cannot carry."""
-    return text.encode("utf-8", "replace").decode()
+    """Return `text` without surrogates, which UTF-8 cannot carry, and without NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def _owes_nothing(one: Done) -> bool:
@@ -241,43 +239,6 @@ def _settlement(one: Settlement) -> tuple[Argument, ...]:
             return ("fail", one.id, one.token, "", encode_note(one), effects)
         case Done():
             raise AssertionError(f"Done of {one.id} ({one.token}) is sent apart")
-
-
-class _Read(NamedTuple):
-    command: str
-    suffix: str
-    fields: tuple[str, ...] = ()
-
-
-_SIZES = (
-    _Read("LLEN", "ready"),
-    _Read("LLEN", "suspects"),
-    _Read("ZCARD", "delayed"),
-    _Read("ZCARD", "reserved"),
-    _Read("HLEN", "failed_jobs"),
-    _Read("HGETALL", "stats"),
-    _Read("HMGET", "meta", ("paused_until",)),
-)
-
-
-def size_commands(keys: Keys, queue: str) -> list[tuple[str, ...]]:
-    """Return the commands whose replies `read_sizes` reads."""
-    commands = [(one.command, keys.queue(queue, one.suffix), *one.fields) for one in _SIZES]
-    return [*commands, ("TIME",)]
-
-
-def read_sizes(replies: Sequence[Any]) -> QueueSizes:
-    """Return what the replies to `size_commands` say."""
-    ready, suspects, delayed, held, failed, stats, (ends,), clock = replies
-    now = seconds_of(clock)
-    return QueueSizes(
-        ready=ready + suspects,
-        delayed=delayed,
-        held=held,
-        failed=failed,
-        oldest=oldest_age(ready, fields_of(stats), now),
-        paused=pause_end(ends, now) is not None,
-    )
 
 
 def survey_call(keys: Keys, queue: str, lanes: Sequence[int], worker: str, *, force: bool) -> Call:

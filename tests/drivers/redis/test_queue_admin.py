@@ -19,7 +19,7 @@ from broadcaster.contracts.queue import (
     Unique,
 )
 from broadcaster.contracts.queue_admin import MAX_CLASSES, bin_of
-from broadcaster.drivers.redis import queue_admin
+from broadcaster.drivers.redis import queue_admin, scripts_loader
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.drivers.redis.scripts_loader import run
@@ -275,3 +275,63 @@ async def test_counts_of_more_than_an_hour_are_summed_and_then_forgotten(
     kept = await world.raw("HGETALL", world.key("stats"))
     assert {key.decode()[0]: int(count) for key, count in kept.items()} == {"r": 1, "R": 5}
     assert f"R{old // 60}".encode() in kept
+
+
+async def test_queues_are_looked_at_page_by_page(
+    clients: RedisClients, admin: RedisQueueAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"q{number}" for number in range(7)]
+    for number, name in enumerate(names):
+        jobs = [NewJob(job_id(100 * number + at), name, b"x") for at in range(number)]
+        await RedisQueue(clients).apush(jobs)
+    await admin.apause("q5", by="Ada")
+    await admin.tell("q6", {("shop.Mail", bin_of(1.0)): 2})
+    trips: list[int] = []
+
+    def counting(client: Any, commands: Any) -> list[Any]:
+        trips.append(len(commands))
+        return scripts_loader.read(client, commands)
+
+    monkeypatch.setattr(queue_admin, "STATES_PAGE", 3)
+    monkeypatch.setattr(queue_admin, "read", counting)
+    states = await asyncio.to_thread(admin.states, names)
+
+    assert len(trips) == 3
+    assert [state.sizes.ready for state in states] == list(range(7))
+    assert [state.sizes.paused for state in states] == [name == "q5" for name in names]
+    assert [state.pause and state.pause.by for state in states] == [*[None] * 5, "Ada", None]
+    assert [len(state.stats.runtimes) for state in states] == [*[0] * 6, 1]
+    assert [bool(state.stats.rates[0].arrived) for state in states] == [False, *[True] * 6]
+    assert await asyncio.to_thread(admin.states, []) == []
+
+
+async def test_jobs_of_a_queue_are_counted_with_those_in_its_lanes(
+    clients: RedisClients, admin: RedisQueueAdmin
+) -> None:
+    queue = RedisQueue(clients)
+    lanes = [NewJob(job_id(number), f"q#{number}", b"x") for number in (0, 3, 255)]
+    later = NewJob(job_id(300), "q#3", b"x", delay=60.0)
+    await queue.apush([*lanes, later, NewJob(job_id(301), "q", b"x")])
+    await queue.step(StepRequest(queue="q#0", reserve=1, worker="w"))
+    await queue.apush([NewJob(job_id(302), "q2", b"x"), NewJob(job_id(303), "q2#0", b"x")])
+    whole = QueueSizes(ready=3, delayed=1, held=1)
+
+    assert [await queue.asizes("q"), await asyncio.to_thread(queue.sizes, "q")] == [whole, whole]
+    assert (await queue.asizes("q")).oldest is not None
+    assert await queue.asizes("q#3") == QueueSizes(ready=1, delayed=1)
+    assert await asyncio.to_thread(queue.sizes, "q#0") == QueueSizes(held=1)
+    assert await queue.asizes("none") == QueueSizes()
+
+
+async def test_a_lane_that_is_paused_is_not_its_queue(
+    clients: RedisClients, admin: RedisQueueAdmin
+) -> None:
+    queue = RedisQueue(clients)
+    await queue.apush([NewJob(job_id(1), "q#3", b"x")])
+
+    await admin.apause("q#3")
+    alone = [(await queue.asizes(name)).paused for name in ("q", "q#3")]
+    await admin.apause("q")
+
+    assert alone == [False, True]
+    assert (await queue.asizes("q")).paused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
@@ -19,7 +19,7 @@ from broadcaster.settings import ConnectionSettings, QueueSettings, Settings, Wo
 from broadcaster.wiring.connections import QueueConnections
 from broadcaster.wiring.worker import open_worker
 from broadcaster.wiring.worker_options import worker_options
-from tests.polling import eventually
+from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,12 +150,29 @@ def test_a_connection_that_falls_back_has_batches_if_the_preferred_one_has(
 
 
 async def test_connections_to_servers_of_their_own_are_closed(
-    opened: Callable[..., QueueConnections], redis_url: str
+    opened: Callable[..., QueueConnections], clients: RedisClients, redis_url: str
 ) -> None:
-    connections = opened(long=ConnectionSettings(redis_url=redis_url.replace("db=0", "db=2")))
-    await connections.find("long").queue.apush([new_job()])
+    other = redis_url.replace("db=0", "db=2")
+    connections = opened(long=ConnectionSettings(redis_url=other))
+    queue, server = connections.find("long").queue, connections.server(other)
+    await queue.apush([new_job()])
+    await asyncio.to_thread(queue.push, [new_job()])
+    numbers: tuple[Any, ...] = (
+        await server.aio.client_id(),
+        await asyncio.to_thread(server.sync.client_id),
+    )
 
+    async def connected() -> set[int]:
+        found: Any = await clients.aio.client_list()
+        return {int(one["id"]) for one in found} & set(numbers)
+
+    async def gone() -> bool:
+        return not await connected()
+
+    assert await connected() == set(numbers)
     await connections.aclose()
+
+    await eventually_async(gone)
 
 
 class Note(Job, name="tests.connections.Note", connection="long"):

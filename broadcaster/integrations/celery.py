@@ -28,9 +28,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import logging
 import math
 import random
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import OperationalError
@@ -42,6 +44,7 @@ from broadcaster.errors import (
     BroadcasterError,
     DriverUnavailable,
     InvalidJob,
+    JobError,
     JobFailed,
     JobTimedOut,
     NotConfigured,
@@ -69,12 +72,17 @@ from broadcaster.protocol.lanes import split_lane
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from broadcaster.contracts.queue import NewJob
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.outcome import Outcome
     from broadcaster.protocol.payload import Payload
+
+_log = logging.getLogger("broadcaster.integrations")
+
+# How billiard's handler of signals ends a process.
+_EXITS_BY_SIGNAL = range(-255, -191)
 
 TASK = "broadcaster.run"
 """The name of the one task."""
@@ -304,13 +312,37 @@ def _limits(payload: Payload) -> Limits:
 def _raised_by(job: Job, current: CurrentJob) -> Exception | None:
     with running(current):
         try:
-            if is_async(job) or any(kind_of(each) == "async" for each in all_middleware(job)):
-                asyncio.run(_arun(job, current.limits.timeout))
-            else:
-                call(job)
+            with _failing():
+                if is_async(job) or any(kind_of(each) == "async" for each in all_middleware(job)):
+                    asyncio.run(_arun(job, current.limits.timeout))
+                else:
+                    call(job)
         except Exception as error:  # noqa: BLE001 - it is decided on
             return error
     return None
+
+
+@contextmanager
+def _failing() -> Generator[None]:
+    """
+    Make a failure of what would end Celery's process, which would run the job again for ever.
+
+    Raises:
+        JobError: in place of `SystemExit`, `CancelledError` and `GeneratorExit` of a job.
+    """
+    try:
+        yield
+    except (SystemExit, asyncio.CancelledError, GeneratorExit) as error:
+        if _ends_process(error):
+            raise
+        raise JobError(f"{type(error).__name__} was raised ({error})") from error
+
+
+def _ends_process(error: BaseException) -> bool:
+    """Return whether it is Celery that ends its process: by a class of its own, or a signal."""
+    if not isinstance(error, SystemExit):
+        return False
+    return type(error) is not SystemExit or error.code in _EXITS_BY_SIGNAL
 
 
 async def _arun(job: Job, limit: float | None) -> None:
@@ -336,7 +368,12 @@ async def _arun(job: Job, limit: float | None) -> None:
 
 
 def _call_failed(job: Job, error: BaseException) -> None:
-    if inspect.iscoroutinefunction(job.failed):
-        asyncio.run(acall_failed(job, error))
-    else:
-        call_failed(job, error)
+    try:
+        with _failing():
+            if inspect.iscoroutinefunction(job.failed):
+                asyncio.run(acall_failed(job, error))
+            else:
+                call_failed(job, error)
+    except JobError as raised:
+        extra = {"event": "hook_failed", "job": job.options.name}
+        _log.error("the failed() of %s failed", job.options.name, exc_info=raised, extra=extra)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
+from celery.exceptions import WorkerShutdown
 from celery.signals import setup_logging
 
 from broadcaster import current
 from broadcaster.contracts.queue import Link, NewJob, Unique
-from broadcaster.errors import DriverUnavailable, NotConfigured, Unsupported
+from broadcaster.errors import DriverUnavailable, JobError, NotConfigured, Unsupported
 from broadcaster.integrations.celery import KEEPS, TASK, CeleryQueue, install, run_payload
 from broadcaster.jobs.chain import chain
 from broadcaster.jobs.job import Job
@@ -108,6 +109,36 @@ class InOrder(Job, name="tests.celery.InOrder", ordered_by="key"):
 
     def handle(self) -> None: ...
 
+
+class Ends(Job, name="tests.celery.Ends", tries=2, backoff=0):
+    """Does what would end Celery's process: it is handed on and on then."""
+
+    how: str
+
+    def handle(self) -> None:
+        raise ENDS[self.how]
+
+    def failed(self, error: BaseException) -> None:
+        ran.append((str(error), 0))
+        raise ENDS[self.how]
+
+
+class EndsLater(Ends, name="tests.celery.EndsLater"):
+    async def handle(self) -> None:  # type: ignore[override]
+        raise ENDS[self.how]
+
+    async def failed(self, error: BaseException) -> None:  # type: ignore[override]
+        ran.append((str(error), 0))
+        raise ENDS[self.how]
+
+
+ENDS = {
+    "exit": SystemExit(3),
+    "cancel": asyncio.CancelledError("me"),
+    "close": GeneratorExit("x"),
+    "signal": SystemExit(-241),
+    "shutdown": WorkerShutdown(0),
+}
 
 app = Celery("tests", broker="memory://")
 install(app)
@@ -294,6 +325,35 @@ def test_a_job_that_cannot_be_run_is_given_up(raw: bytes, reason: str) -> None:
     assert isinstance(outcome, GiveUp)
     assert outcome.reason == reason
     assert error is not None
+    assert ran == []
+
+
+@pytest.mark.parametrize("job", ["tests.celery.Ends", "tests.celery.EndsLater"])
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("exit", "SystemExit was raised (3)"),
+        ("cancel", "CancelledError was raised (me)"),
+        ("close", "GeneratorExit was raised (x)"),
+    ],
+)
+def test_a_job_that_would_end_the_process_fails(job: str, how: str, said: str) -> None:
+    raw = body(job, data={"how": how}, tries=2)
+
+    first, error = run_payload(raw, queue="q", past=Past())
+    last, _ = run_payload(raw, queue="q", past=Past(attempts=1))
+
+    assert isinstance(first, TryAgain)
+    assert type(error) is JobError
+    assert isinstance(last, GiveUp)
+    assert ran == [(said, 0)]
+
+
+@pytest.mark.parametrize("how", ["signal", "shutdown"])
+def test_celery_itself_may_end_the_process_in_a_job(how: str) -> None:
+    with pytest.raises(SystemExit):
+        run_payload(body("tests.celery.Ends", data={"how": how}), queue="q", past=Past())
+
     assert ran == []
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from broadcaster.protocol.payload import blaming, refreshed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from broadcaster.contracts.settlements import BatchMark, Culprit, NewJob
 
@@ -206,6 +206,14 @@ class Batches(Protocol):
 
     async def adue(self, batch_id: str) -> Marked:
         """See `due`."""
+        ...
+
+    def ended(self, batch_id: str) -> Collection[int]:
+        """Return the indices that are done or failed, to leave them out where it is begun again."""
+        ...
+
+    async def aended(self, batch_id: str) -> Collection[int]:
+        """See `ended`."""
         ...
 
     def cancel(self, batch_id: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Marked, Moment, NewBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from broadcaster.contracts.settlements import NewJob
 
@@ -126,6 +126,16 @@ class SyncBatches:
     async def adue(self, batch_id: str) -> Marked:
         """See `Batches.due`."""
         return self.due(batch_id)
+
+    def ended(self, batch_id: str) -> Collection[int]:
+        """See `Batches.ended`."""
+        with self._lock:
+            counted = self._batches.get(batch_id)
+            return frozenset() if counted is None else frozenset(counted.done | counted.failed)
+
+    async def aended(self, batch_id: str) -> Collection[int]:
+        """See `Batches.ended`."""
+        return self.ended(batch_id)
 
     def cancel(self, batch_id: str) -> bool:
         """See `Batches.cancel`."""

@@ -87,6 +87,11 @@ def job_id(batch_id: str, index: int) -> str:
     return derived_id("batch", batch_id, index)
 
 
+def job_ids(batch_id: str, indices: Iterable[int]) -> frozenset[str]:
+    """Return the ids of these jobs of a batch."""
+    return frozenset(job_id(batch_id, index) for index in indices)
+
+
 def _links(member: Member) -> Sequence[PreparedJob]:
     if isinstance(member, PreparedJob):
         return [member]

@@ -26,7 +26,7 @@ from broadcaster.protocol.lanes import LANES, ordered_queue
 from broadcaster.protocol.payload import NextJob, Payload, decode_payload, encode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import Unpack
 
     from broadcaster.contracts.connections import QueueConnection
@@ -291,6 +291,16 @@ class Sending:
     def new(self) -> NewJob:
         """The only one."""
         return self.jobs[0]
+
+    def leave_out(self, job_ids: Collection[str]) -> None:
+        """Send all but these."""
+        kept = [
+            (job, source)
+            for job, source in zip(self.jobs, self._sources, strict=True)
+            if job.id not in job_ids
+        ]
+        self.jobs = [job for job, _ in kept]
+        self._sources = [source for _, source in kept]
 
     def send(self) -> str | Skipped:
         """Push them; return the id of the first, or who keeps it out."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from broadcaster import current
 from broadcaster.contracts.batches import Moment, NewBatch, callbacks_due
 from broadcaster.jobs.batch import CONNECTION
+from broadcaster.jobs.batch_jobs import job_ids
 from broadcaster.jobs.bus import Sending
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.registry import registry
@@ -52,9 +53,13 @@ class StartBatch(Job, name=BATCH_JOB, tries=25, backoff=[1, 2, 5, 10, 30, 60], t
         """Keep the batch and queue its jobs; of one without jobs, its callbacks."""
         payload, application = require_current_job("StartBatch").payload, current.application()
         connection, store = application.connection(self.bag.get(CONNECTION)), application.batches
-        await store.acreate(self.new_batch(payload, now=time.time()))
+        first = await store.acreate(self.new_batch(payload, now=time.time()))
         if self.total:
-            await Sending(connection, self.first_jobs(now=time.time())).asend()
+            sending = Sending(connection, self.first_jobs(now=time.time()))
+            if not first:  # this job runs again, and what it had queued has run, or some of it
+                sending.leave_out(job_ids(self.batch_id, await store.aended(self.batch_id)))
+            if sending.jobs:
+                await sending.asend()
             return
         due = (await store.adue(self.batch_id)).due
         await connection.queue.apush(callbacks_due(due, now=time.time()))

@@ -45,7 +45,7 @@ from broadcaster.contracts.batches import (
 from broadcaster.errors import DriverError, DriverUnavailable, InvalidJob, Unsupported
 from broadcaster.jobs.after_commit import postpone
 from broadcaster.jobs.batch import CONNECTION, QUEUE, Batch, sending
-from broadcaster.jobs.batch_jobs import as_member, involved, placed, size
+from broadcaster.jobs.batch_jobs import as_member, involved, job_ids, placed, size
 from broadcaster.jobs.bus import PreparedJob, follower, fresh_id, prepared
 from broadcaster.jobs.chain import BatchLink, one_connection, waits
 from broadcaster.jobs.nested_batch import StartBatch, called_at
@@ -160,7 +160,8 @@ class PendingBatch(BatchLink):
             Unsupported: the connection cannot count jobs. Nothing was kept.
             ValueError: jobs on different connections.
             DriverUnavailable: the store or the queue cannot be reached. Nothing is lost or
-                counted twice if the same object is dispatched again.
+                counted twice if the same object is dispatched again, and what has ended
+                meanwhile is not run again.
         """
         starting = self._starting()
         if self._waits(starting, chosen=after_commit):
@@ -300,18 +301,22 @@ class _Starting:
             raise
 
     def _run(self) -> None:
-        self.store.create(self._new)
+        if not self.store.create(self._new):  # begun before, and what has ended is not run again
+            self.sending.leave_out(job_ids(self.id, self.store.ended(self.id)))
         if self._new.total:
-            self.sending.send()
+            if self.sending.jobs:
+                self.sending.send()
             return
         due = self.store.due(self.id).due
         self.sending.connection.queue.push(callbacks_due(due, now=time.time()))
         self.store.called(self.id, list(due))
 
     async def _arun(self) -> None:
-        await self.store.acreate(self._new)
+        if not await self.store.acreate(self._new):
+            self.sending.leave_out(job_ids(self.id, await self.store.aended(self.id)))
         if self._new.total:
-            await self.sending.asend()
+            if self.sending.jobs:
+                await self.sending.asend()
             return
         due = (await self.store.adue(self.id)).due
         await self.sending.connection.queue.apush(callbacks_due(due, now=time.time()))

@@ -20,6 +20,7 @@ from broadcaster.protocol.payload import BatchPlace, Cause, decode_payload
 from tests.jobs.application import ReopeningBatches
 
 if TYPE_CHECKING:
+    from broadcaster.jobs.batch import Batch
     from broadcaster.jobs.bus import PreparedJob
     from tests.jobs.application import JobsApplication
 
@@ -288,6 +289,53 @@ async def test_dispatching_again_after_an_error_repeats_under_the_same_ids(
 
     assert [record.id for record in app.batches.newest()] == [made.id]
     assert [job.id for job in app.recorded.pushed] == [job_id(made.id, 0)]
+
+
+@pytest.mark.parametrize("way", ["dispatch", "adispatch"])
+async def test_dispatching_again_after_an_error_runs_nothing_again_that_has_ended(
+    app: JobsApplication, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Its first jobs were queued before the connection was lost, and workers had them."""
+    pending = batch([Part(0), chain([Part(1), Part(2)]), Part(3), Part(4)]).allow_failures()
+
+    async def dispatch() -> Batch:
+        return pending.dispatch() if way == "dispatch" else await pending.adispatch()
+
+    with monkeypatch.context() as away:
+        away.setattr(app.recorded, "push", unreachable)
+        with pytest.raises(DriverUnavailable):
+            await dispatch()
+        (begun,) = app.batches.newest()
+        for index, failed in ((0, False), (1, False), (2, True), (4, True)):
+            app.batches.mark(begun.id, index, failed=failed)
+        with pytest.raises(DriverUnavailable):
+            await dispatch()
+
+    made = await dispatch()
+    assert made.id == begun.id
+    assert [job.id for job in app.recorded.pushed] == [job_id(begun.id, 3)]
+
+
+@pytest.mark.parametrize("way", ["dispatch", "adispatch"])
+async def test_dispatching_again_what_has_all_ended_queues_nothing(
+    app: JobsApplication, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The answer to the last push was lost."""
+    pending = batch([Part(0)])
+
+    async def dispatch() -> Batch:
+        return pending.dispatch() if way == "dispatch" else await pending.adispatch()
+
+    with monkeypatch.context() as away:
+        away.setattr(app.recorded, "push", unreachable)
+        with pytest.raises(DriverUnavailable):
+            await dispatch()
+    (begun,) = app.batches.newest()
+    app.batches.mark(begun.id, 0)
+
+    made = await dispatch()
+
+    assert (made.id, made.finished, app.recorded.pushed) == (begun.id, True, [])
 
 
 async def test_what_waited_for_a_commit_and_was_not_sent_is_repeated_too(

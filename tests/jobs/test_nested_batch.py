@@ -9,7 +9,9 @@ from broadcaster.jobs.batch_jobs import job_id
 from broadcaster.jobs.chain import chain
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.nested_batch import StartBatch
+from broadcaster.jobs.outcome import Limits, Past
 from broadcaster.jobs.pending_batch import batch
+from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.protocol.ids import derived_id
 from broadcaster.protocol.payload import BATCH_JOB, Cause, Payload, decode_payload
 
@@ -37,6 +39,29 @@ class Tell(Job, name="nested.Tell", connection="other"):
 
 def started(payload: Payload) -> StartBatch:
     return StartBatch.decode_fields(payload.data)
+
+
+async def test_a_starter_that_runs_again_queues_nothing_that_has_ended(
+    app: JobsApplication,
+) -> None:
+    """As after it was killed, or could not reach the queue, while it queued its jobs."""
+    chain([Open(), batch([Check(1), Check(2), Check(3)])]).dispatch()
+    place = app.recorded.payloads[0].chain
+    assert place is not None
+    payload = place.next[0].payload
+    starter = started(payload)
+    current_job = CurrentJob(payload=payload, queue="default", limits=Limits(), past=Past())
+    pushed = app.recorded.pushed
+    pushed.clear()
+
+    for ended in ((), (0,), (0, 1, 2)):
+        for index in ended:
+            app.batches.mark(starter.batch_id, index)
+        with running(current_job):
+            await starter.handle()
+
+    ids = [job_id(starter.batch_id, index) for index in range(3)]
+    assert [job.id for job in pushed] == [*ids, *ids[1:]]
 
 
 def test_a_batch_is_started_by_a_link_that_carries_its_jobs(app: JobsApplication) -> None:

@@ -21,7 +21,7 @@ from broadcaster.drivers.redis.scripts_loader import (
 from broadcaster.drivers.redis.stored_numbers import number, unix_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from broadcaster.contracts.batches import NewBatch
     from broadcaster.contracts.queue import BatchMark, NewJob
@@ -120,6 +120,14 @@ class RedisBatches:
         """See `Batches.due`."""
         return read_marked(batch_id, await self._arun("mark", batch_id))
 
+    def ended(self, batch_id: str) -> Collection[int]:
+        """See `Batches.ended`."""
+        return _set_in_any(read(self._clients.sync, self._endings(batch_id)))
+
+    async def aended(self, batch_id: str) -> Collection[int]:
+        """See `Batches.ended`."""
+        return _set_in_any(await aread(self._clients.aio, self._endings(batch_id)))
+
     def cancel(self, batch_id: str) -> bool:
         """See `Batches.cancel`."""
         return bool(self._run("cancel", batch_id, "cancel"))
@@ -193,6 +201,9 @@ class RedisBatches:
     def _reading(self, batch_id: str) -> Command:
         return ("HGETALL", self._clients.keys.batch(batch_id, "meta"))
 
+    def _endings(self, batch_id: str) -> list[Command]:
+        return [("GET", self._clients.keys.batch(batch_id, part)) for part in ("done", "failed")]
+
     def _listing(self, batch_id: str) -> list[Command]:
         """A batch is listed before it exists, so that it is never out of sight."""
         milliseconds = int(batch_id[:12], 16)  # ids are UUIDv7
@@ -245,6 +256,10 @@ def set_bits(bitmap: bytes) -> list[int]:
         for bit in range(8)
         if byte & (128 >> bit)
     ]
+
+
+def _set_in_any(bitmaps: Sequence[bytes | None]) -> frozenset[int]:
+    return frozenset(offset for bitmap in bitmaps for offset in set_bits(bitmap or b""))
 
 
 def read_marked(batch_id: str, reply: Sequence[Any]) -> Marked:

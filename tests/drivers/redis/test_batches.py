@@ -366,3 +366,15 @@ async def test_a_chain_goes_on_when_all_that_failed_in_its_batch_is_done(
     first, last = [await batches.amark(batch_id(), index) for index in (0, 1)]
 
     assert (due(first), due(last)) == ([], ["next"])
+
+
+async def test_it_is_known_what_has_ended(batches: RedisBatches) -> None:
+    """Whoever begins a batch again leaves that out."""
+    await batches.acreate(new_batch(20, allow_failures=True))
+    assert await batches.aended(batch_id()) == set()
+
+    for index, failed in ((0, False), (9, True), (17, True), (17, False)):
+        await batches.amark(batch_id(), index, failed=failed)
+
+    assert await batches.aended(batch_id()) == batches.ended(batch_id()) == {0, 9, 17}
+    assert batches.ended(batch_id(2)) == set()

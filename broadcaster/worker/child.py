@@ -77,7 +77,7 @@ def main(lifeline: int, modules: Sequence[str]) -> NoReturn:
             os._exit(1)
         _write(results, report_line(nonce, report))
         if report.worn:
-            os._exit(0)  # threads that the job left behind are not waited for
+            _end()  # threads that the job left behind are not waited for
 
 
 def prepare(modules: Sequence[str]) -> Report | None:
@@ -165,6 +165,11 @@ def _be_killed_with_worker(lifeline: int) -> None:
 def _end_with_worker(lifeline: int) -> None:
     while os.read(lifeline, 4096):
         pass
-    if os.getpgrp() == os.getpid():  # with what the job has started
+    _end()
+
+
+def _end() -> NoReturn:
+    """End with what jobs have started; the worker may be gone before it could do that."""
+    if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -14,3 +15,15 @@ def is_alive(pid: int) -> bool:
     except (ProcessLookupError, FileNotFoundError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def living(group: int) -> list[int]:
+    """Return the processes of a process group that still run."""
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            stat = (folder / "stat").read_text(encoding="ascii", errors="replace")
+            state, _, number = stat.rpartition(")")[2].split()[:3]
+            if int(number) == group and state != "Z":
+                found.append(int(folder.name))
+    return found

@@ -15,10 +15,11 @@ from broadcaster.errors import JobError, JobTimedOut
 from broadcaster.protocol.payload import Payload, encode_payload
 from broadcaster.worker import processes
 from broadcaster.worker.orders import Order
+from broadcaster.worker.process import start_process
 from broadcaster.worker.processes import JobProcesses
 from tests.polling import eventually
 from tests.worker.leaving_jobs import Found, Leaves, read_found
-from tests.worker.pids import is_alive
+from tests.worker.pids import is_alive, living
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -99,6 +100,21 @@ async def test_a_job_finds_its_surroundings_as_the_first_one_did(
     assert found[0].surroundings[:2] == ("", None)
     assert found[0].stdin == ""
     assert [f"left {each.job}" in capfd.readouterr().err for each in found[:1]] == [True]
+
+
+@pytest.mark.parametrize("what", ["a process", "an orphan"])
+async def test_what_a_job_has_started_ends_without_its_worker(what: str, tmp_path: Path) -> None:
+    """Which may be killed before it ends what its process leaves behind."""
+    process = await start_process(MODULES)
+    path = tmp_path / "found"
+    try:
+        report = await process.run(Order(body(Leaves(str(path), what))), limit=20)
+
+        (found,) = read_found(path)
+        assert report.worn
+        await eventually(lambda: living(found.pid) == [])
+    finally:
+        await process.kill()
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,11 @@ def as_seconds(duration: Duration, what: str = "duration") -> float:
     Return `duration` in seconds.
 
     Raises:
-        ValueError: negative, not finite, or over a year; the message names `what`.
+        TypeError: text, or a bool; the message names `what`.
+        ValueError: negative, not finite, or over a year.
     """
+    if isinstance(duration, str | bytes | bool):
+        raise TypeError(f"{what} must be a number of seconds or a timedelta, not {duration!r}")
     value = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
     if not math.isfinite(value) or not 0 <= value <= _LONGEST:
         raise ValueError(f"{what} must be 0 to {_LONGEST:,.0f} seconds (a year), not {duration!r}")

@@ -21,6 +21,7 @@ import asyncio
 import dataclasses
 import uuid
 from contextlib import ExitStack, contextmanager
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from broadcaster import current
@@ -95,6 +96,10 @@ class LiveQueue:
         self._queue = RedisQueue(self._clients)
         self._failed = RedisFailedJobs(self._clients)
         self._stack = ExitStack()
+
+    def __repr__(self) -> str:
+        """Say where its keys are."""
+        return f"<LiveQueue with the prefix {self.settings.prefix!r}>"
 
     def __enter__(self) -> Self:
         self._stack.callback(self._close)
@@ -174,12 +179,10 @@ class LiveQueue:
     def assert_nothing_failed(self) -> None:
         """Fail if a job was given up; the message has its traceback."""
         __tracebackhide__ = True
-        found = [
-            f"{one.job or one.id} on {one.queue}: {one.error} ({one.reason}) {one.traceback}"
-            for one in self.failed()
-        ]
+        found = self.failed()
         if found:
-            raise AssertionError(listed("jobs failed:", found, ""))
+            title = "1 job failed:" if len(found) == 1 else f"{len(found)} jobs failed:"
+            raise AssertionError(listed(title, [_told(one) for one in found], ""))
 
     async def _work(self, queues: Sequence[str], *, max_jobs: int | None) -> _Runs:
         wanted = tuple(queues) or tuple(self._families())
@@ -227,6 +230,11 @@ class LiveQueue:
             for key in list(redis.scan_iter(match=f"{self.settings.prefix}:*", count=1_000)):
                 redis.delete(key)
         self._clients.close()
+
+
+def _told(failed: FailedJob) -> str:
+    what = f"{failed.job or failed.id} on {failed.queue}: {failed.error} ({failed.reason})"
+    return f"{what}\n{indent(failed.traceback.rstrip(), ' ' * 6)}".rstrip()
 
 
 _open: list[LiveQueue] = []

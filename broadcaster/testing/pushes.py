@@ -6,13 +6,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from broadcaster.testing.application import recording
-from broadcaster.testing.records import is_of, listed, title_of
+from broadcaster.testing.records import PushedJob, is_of, listed, place_of, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from broadcaster.contracts.batches import NewBatch
-    from broadcaster.testing.records import PushedJob
 
     Predicate = Callable[[Any], object]
 
@@ -100,7 +99,9 @@ def missing(
         text = f"no {title} that was {verb} fulfils the predicate:"
         raise AssertionError(listed(text, refused, ""))
     there = listed(f"{verb} were:", taken, f"nothing was {verb}")
-    raise AssertionError(f"{title} was not {verb}{where}; {there}")
+    places = [place_of(one, target) for one in taken if isinstance(one, PushedJob)]
+    sits = next((f"it is {place}; " for place in places if place), "")
+    raise AssertionError(f"{title} was not {verb}{where}; {sits}{there}")
 
 
 def counted(verb: str, title: str, times: int, found: Sequence[object]) -> None:

@@ -69,6 +69,8 @@ class PushedJob:
             where.append(f"after {self.delay:g} s")
         if self.chain:
             where.append(f"then {shown_jobs(self.chain)}")
+        if self.catch:
+            where.append(f"caught by {shown_jobs(self.catch)}")
         what = self.name if self.job is None else shortened(self.job)
         if self.event is not None:
             what = f"{self.name} for {shortened(self.event)}"
@@ -130,11 +132,17 @@ def jobs_of(payloads: Sequence[Payload]) -> tuple[Job, ...]:
 
 def is_of(pushed: PushedJob, target: object) -> bool:
     """Whether `target` means this job: a job class, a listener, or a registered name."""
-    if isinstance(target, str):
-        return pushed.name == target
-    if isinstance(target, type) and issubclass(target, Job):
-        return pushed.name == target.options.name
-    return getattr(type(pushed.job), PLACE, None) == _place(target)
+    return _means(pushed.name, pushed.job, target)
+
+
+def place_of(pushed: PushedJob, target: object) -> str:
+    """Return where in the chain of `pushed` there is a job that `target` means, or ""."""
+    first = pushed.name if pushed.job is None else shortened(pushed.job, _SHORT)
+    if any(_has(job, target) for job in pushed.chain):
+        return f"a later link of the chain of {first} (assert_pushed_with_chain)"
+    if any(_has(job, target) for job in pushed.catch):
+        return f"what is queued if the chain of {first} fails (catch)"
+    return ""
 
 
 def is_job(job: Job, wanted: object) -> bool:
@@ -217,6 +225,19 @@ def _event_of(job: Any) -> object:
         return decode_event(job.options.name, job.event, job.data)
     except JobError:
         return None
+
+
+def _has(job: Job, target: object) -> bool:
+    members = job.members if isinstance(job, StartBatch) else ()
+    return any(_means(each.options.name, each, target) for each in (job, *members))
+
+
+def _means(name: str, job: Job | None, target: object) -> bool:
+    if isinstance(target, str):
+        return name == target
+    if isinstance(target, type) and issubclass(target, Job):
+        return name == target.options.name
+    return getattr(type(job), PLACE, None) == _place(target)
 
 
 def _place(target: object) -> str:

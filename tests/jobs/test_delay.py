@@ -18,3 +18,9 @@ def test_durations_are_seconds() -> None:
 def test_an_impossible_duration_is_refused_by_name(duration: Any) -> None:
     with pytest.raises(ValueError, match="delay must be 0 to"):
         as_seconds(duration, "delay")
+
+
+@pytest.mark.parametrize("duration", ["5", b"5", True])
+def test_what_is_no_number_is_refused_by_name(duration: Any) -> None:
+    with pytest.raises(TypeError, match="delay must be a number of seconds or a timedelta"):
+        as_seconds(duration, "delay")

@@ -138,8 +138,19 @@ def test_a_retry_waits_and_fails_when_its_time_has_come(live: LiveQueue) -> None
 
     [failed] = live.failed()
     assert (failed.job, failed.attempts) == ("testing.Broken", 2)
-    with pytest.raises(AssertionError, match=r"Broken on default: LookupError.*no such order"):
+    with pytest.raises(
+        AssertionError, match=r"Broken on default: LookupError.*no such order"
+    ) as told:
         live.assert_nothing_failed()
+    head, job, *frames = str(told.value).splitlines()
+    assert head == "1 job failed:"
+    assert job.endswith("(exception)")
+    assert frames[0] == "      Traceback (most recent call last):"
+    assert all(line.startswith("      ") for line in frames)
+
+
+def test_a_live_queue_says_where_its_keys_are(live: LiveQueue) -> None:
+    assert repr(live) == f"<LiveQueue with the prefix {live.settings.prefix!r}>"
 
 
 def test_a_sync_job_with_a_timeout_sees_what_the_test_has_patched(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +75,23 @@ async def test_async_code_is_faked_as_well(queue: QueueFake) -> None:
 
     queue.assert_pushed(Charge)
     assert [one.id for one in queue.records] == [job_id]
+
+
+def test_a_job_that_sits_in_a_chain_is_found_there_by_the_message(queue: QueueFake) -> None:
+    chain([Charge(7), batch([Pack(7)]), Ship(7)]).catch(Refresh("7")).dispatch()
+
+    link, member, caught = (
+        fails(partial(queue.assert_pushed, target)) for target in (Ship, Pack, "testing.Refresh")
+    )
+
+    assert link.startswith(
+        "Ship was not pushed; it is a later link of the chain of Charge(order_id=7) "
+        "(assert_pushed_with_chain); pushed were:\n"
+    )
+    assert "it is a later link of the chain of Charge" in member
+    assert "it is what is queued if the chain of Charge(order_id=7) fails (catch)" in caught
+    assert "caught by [Refresh(" in caught
+    assert "it is" not in fails(lambda: queue.assert_pushed(report))
 
 
 def test_nothing_pushed_is_what_it_says(queue: QueueFake) -> None:

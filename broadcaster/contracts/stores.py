@@ -100,6 +100,10 @@ class FailedJobs(Protocol):
         """Return one failed job, or None."""
         ...
 
+    def get_many(self, job_ids: Sequence[str]) -> Sequence[FailedJob]:
+        """Return those of these jobs that have failed, each once, in the order of `job_ids`."""
+        ...
+
     def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         """
         Queue these again with all their tries; return the ids that were put back.

@@ -190,6 +190,17 @@ class SqlFailedJobs:
             row = connection.execute(query).mappings().first()
         return None if row is None else _failed_job(row)
 
+    def get_many(self, job_ids: Sequence[str]) -> Sequence[FailedJob]:
+        """See `FailedJobs.get_many`."""
+        found: dict[str, FailedJob] = {}
+        with self._begin() as connection:
+            for first in range(0, len(job_ids), _PAGE):
+                page = job_ids[first : first + _PAGE]
+                query = select(self._table).where(self._table.c.id.in_(page))
+                rows = connection.execute(query).mappings()
+                found |= {job.id: job for job in map(_failed_job, rows)}
+        return [found[job_id] for job_id in dict.fromkeys(job_ids) if job_id in found]
+
     def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         """
         See `FailedJobs.retry`. Of several who retry a job at once, one does.

@@ -48,15 +48,19 @@ def retry_failed(store: FailedJobs, job_ids: Sequence[str], *, insist: bool = Tr
     """
     Queue these failed jobs again with all their tries; return how many were.
 
-    `JobRetryRequested` is told before, and the time of `retry_until` begins anew.
+    `JobRetryRequested` is told before of each that was not retried yet, and the time of `retry_until` begins anew.
 
     Args:
         insist: they run even if their batch is cancelled.
     """
-    if wanted(JobRetryRequested):
-        found = [job for job_id in job_ids if (job := store.get(job_id)) is not None]
-        _announce(found)
-    return len(store.retry(job_ids, insist=insist))
+    if not wanted(JobRetryRequested):
+        return len(store.retry(job_ids, insist=insist))
+    count = 0
+    for first in range(0, len(job_ids), _PAGE):
+        page = job_ids[first : first + _PAGE]
+        _announce(store.get_many(page))
+        count += len(store.retry(page, insist=insist))
+    return count
 
 
 def retry_found(store: FailedJobs, where: FailedFilter, search: str = "") -> int:
@@ -74,4 +78,5 @@ def retry_found(store: FailedJobs, where: FailedFilter, search: str = "") -> int
 
 def _announce(jobs: Sequence[FailedJob]) -> None:
     for job in jobs:
-        announce(JobRetryRequested(job=job))
+        if job.retried_at is None:
+            announce(JobRetryRequested(job=job))

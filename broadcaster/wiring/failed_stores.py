@@ -57,6 +57,14 @@ class FailedJobsOfConnections:
         found = (each.get(job_id) for each in self._stores.values())
         return next((job for job in found if job is not None), None)
 
+    def get_many(self, job_ids: Sequence[str]) -> Sequence[FailedJob]:
+        """See `FailedJobs.get_many`."""
+        found: dict[str, FailedJob] = {}
+        for each in self._stores.values():
+            left = [job_id for job_id in job_ids if job_id not in found]
+            found |= {job.id: job for job in each.get_many(left)}
+        return [found[job_id] for job_id in dict.fromkeys(job_ids) if job_id in found]
+
     def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         """See `FailedJobs.retry`."""
         return [
@@ -140,6 +148,10 @@ class CarriedFailedJobs:
     def get(self, job_id: str) -> FailedJob | None:
         """See `FailedJobs.get`."""
         return self._looked_after().get(job_id)
+
+    def get_many(self, job_ids: Sequence[str]) -> Sequence[FailedJob]:
+        """See `FailedJobs.get_many`."""
+        return self._looked_after().get_many(job_ids)
 
     def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         """See `FailedJobs.retry`."""

@@ -9,6 +9,7 @@ import pytest
 
 from broadcaster import Job, batch
 from broadcaster.contracts.stores import FailedFilter, FailedJob
+from broadcaster.jobs import failures
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.failures import find_failed, retry_failed, retry_found
 from broadcaster.jobs.lifecycle import JobRetryRequested
@@ -39,8 +40,9 @@ class Store:
         del queue, where
         return list(self.jobs.values())[:limit]
 
-    def get(self, job_id: str) -> FailedJob | None:
-        return self.jobs.get(job_id)
+    def get_many(self, job_ids: Sequence[str]) -> Sequence[FailedJob]:
+        self.calls.append(f"get {''.join(job_ids)}")
+        return [self.jobs[job_id] for job_id in job_ids if job_id in self.jobs]
 
     def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         del insist
@@ -81,7 +83,28 @@ def test_row_43_listeners_are_told_before_a_job_is_put_back(
 ) -> None:
     assert retry_failed(store, ["a", "x", "c"]) == 2
 
-    assert calls == ["told a", "told c", "retry axc"]
+    assert calls == ["get axc", "told a", "told c", "retry axc"]
+
+
+@pytest.mark.usefixtures("heard")
+def test_many_jobs_are_read_told_and_put_back_page_by_page(
+    store: FailedJobs, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "_PAGE", 2)
+
+    assert retry_failed(store, ["a", "b", "c"]) == 3
+
+    assert calls == ["get ab", "told a", "told b", "retry ab", "get c", "told c", "retry c"]
+
+
+@pytest.mark.usefixtures("heard")
+def test_nobody_is_told_of_a_job_that_was_put_back_before(calls: list[str]) -> None:
+    store = Store(calls)
+    store.jobs["a"] = dataclasses.replace(store.jobs["a"], retried_at=2.0)
+
+    retry_failed(cast("FailedJobs", store), ["a", "b"])
+
+    assert calls == ["get ab", "told b", "retry ab"]
 
 
 @pytest.mark.usefixtures("heard")
@@ -116,8 +139,8 @@ class Part(Job, name="tests.failures.Part"):
 class AnyJob(Store):
     """Has whatever it is asked for."""
 
-    def get(self, job_id: str) -> FailedJob | None:
-        return KEPT
+    def get_many(self, job_ids: Sequence[str]) -> Sequence[FailedJob]:
+        return [KEPT for _ in job_ids]
 
     def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         return job_ids

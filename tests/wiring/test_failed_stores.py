@@ -96,6 +96,9 @@ def test_row_43_failed_jobs_of_all_connections_are_found(store: FailedJobs) -> N
     found = store.get(SECOND)
     assert found is not None
     assert found.error == "OSError: no"
+    many = store.get_many([FIRST, "x", SECOND, FIRST])
+    assert [(job.id, job.connection) for job in many] == [(FIRST, "default"), (SECOND, "spare")]
+    assert store.get_many([]) == []
 
 
 @pytest.mark.redis

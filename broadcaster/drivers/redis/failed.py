@@ -61,12 +61,24 @@ class RedisFailedJobs:
 
     def get(self, job_id: str) -> FailedJob | None:
         """See `FailedJobs.get`."""
-        for queue in self._names(None, None):
-            with translated(self._clients.sync):
-                score: Any = self._clients.sync.zscore(self._key(queue, "failed"), job_id)
-            if score is not None:
-                return self._load(queue, [(job_id.encode(), score)])[0].job
-        return None
+        return next(iter(self.get_many([job_id])), None)
+
+    def get_many(self, job_ids: Sequence[str]) -> Sequence[FailedJob]:
+        """See `FailedJobs.get_many`. Pages of ids share the round trips, and queues the first."""
+        queues = self._names(None, None)
+        found: dict[str, FailedJob] = {}
+        for first in range(0, len(job_ids), _PAGE):
+            page = list(dict.fromkeys(job_ids[first : first + _PAGE]))
+            looks = [("ZMSCORE", self._key(queue, "failed"), *page) for queue in queues]
+            told = read(self._clients.sync, looks) if looks else []
+            for queue, scores in zip(queues, told, strict=True):
+                there = [
+                    (job_id.encode(), float(score))
+                    for job_id, score in zip(page, scores, strict=True)
+                    if score is not None and job_id not in found
+                ]
+                found |= {entry.job.id: entry.job for entry in self._load(queue, there)}
+        return [found[job_id] for job_id in dict.fromkeys(job_ids) if job_id in found]
 
     def retry(self, job_ids: Sequence[str], *, insist: bool = True) -> Sequence[str]:
         """See `FailedJobs.retry`."""

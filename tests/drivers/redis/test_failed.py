@@ -11,6 +11,7 @@ import pytest
 from broadcaster.contracts.queue import Fail, NewJob, StepRequest
 from broadcaster.contracts.settlements import MAX_TRACEBACK
 from broadcaster.contracts.stores import FailedFilter
+from broadcaster.drivers.redis import failed, scripts_loader
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.protocol.payload import Payload, decode_payload, encode_payload
@@ -251,3 +252,29 @@ async def test_any_number_of_jobs_is_forgotten(world: FailedWorld) -> None:
 
     assert await asyncio.to_thread(world.store.forget, many) == 1
     assert await world.found() == [1]
+
+
+async def test_many_jobs_are_looked_for_page_by_page(
+    world: FailedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.fail("q", 1, 2, 3)
+    await world.fail("other", 4)
+    trips: list[int] = []
+
+    def counting(client: Any, commands: Any) -> list[Any]:
+        trips.append(len(commands))
+        return scripts_loader.read(client, commands)
+
+    monkeypatch.setattr(failed, "read", counting)
+    wanted = [job_id(each) for each in (4, 9, 2, 1, 2)]
+    found = await asyncio.to_thread(world.store.get_many, wanted)
+
+    assert [(int(job.id, 16), job.queue, job.body) for job in found] == [
+        (4, "other", b"body 4"),
+        (2, "q", b"body 2"),
+        (1, "q", b"body 1"),
+    ]
+    assert len(trips) == 1 + 1 + 2  # which queues have any, which have these, and those
+    monkeypatch.setattr(failed, "_PAGE", 2)
+    assert await asyncio.to_thread(world.store.get_many, wanted) == found
+    assert await asyncio.to_thread(world.store.get_many, []) == []

@@ -17,6 +17,7 @@ from broadcaster.protocol.payload import BATCH_JOB, decode_payload
 from broadcaster.settings import Settings
 from broadcaster.wiring.backend import Backend
 from broadcaster.worker import runner
+from broadcaster.worker.tries import new_try
 from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
@@ -330,12 +331,10 @@ async def test_a_job_that_no_worker_can_read_keeps_its_batch_from_nothing(
 async def test_a_bug_of_the_worker_keeps_a_batch_from_nothing(
     world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = runner.new_try
-
     def broken_try(job: Job, *args: Any) -> Any:
         if job.options.name == "nesting.Step":
             raise RuntimeError("a bug")
-        return real(job, *args)
+        return new_try(job, *args)
 
     monkeypatch.setattr(runner, "new_try", broken_try)
     made = await batch([Step("x")]).catch(Tell("catch")).adispatch()

@@ -22,7 +22,8 @@ The status is pending when the job is queued, processing while it runs, pending 
 another try, and in the end completed, with its result, or failed, with its error. It is kept
 for `keep_status`, a day, after it last changed. Each change is broadcast as ``job.status``.
 
-Watching a job is never a reason for it to fail: what cannot be written or broadcast is logged.
+Watching a job is never a reason for it to fail: what cannot be written or broadcast is logged,
+and texts are cut to `MAX_TEXT`. Only `dispatch` raises, before anything is queued.
 """
 
 from __future__ import annotations
@@ -34,22 +35,15 @@ import inspect
 import logging
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from broadcaster import current
-from broadcaster.errors import DriverError, JobError, JobFailed, JobTimedOut
+from broadcaster.errors import BroadcasterError, InvalidJob, JobError, JobFailed, JobTimedOut
 from broadcaster.events.anonymous import AnonymousEvent
 from broadcaster.events.channels import channel_names
 from broadcaster.jobs.bus import Skipped
 from broadcaster.jobs.job import Job
-from broadcaster.jobs.outcome import (
-    Failed,
-    Finished,
-    GiveUp,
-    PutOff,
-    TryAgain,
-    decide,
-)
+from broadcaster.jobs.outcome import Failed, Finished, GiveUp, PutOff, TryAgain, decide
 from broadcaster.jobs.running import current_job, require_current_job
 from broadcaster.protocol.ids import may_be_id
 
@@ -70,6 +64,12 @@ EVENT = "job.status"
 """What a change of a status is broadcast as; Echo listens for ``.job.status``."""
 
 DAY = 86_400.0
+
+MAX_TEXT = 2_000
+"""Bytes of a message or an error; the rest is cut off."""
+
+MAX_URL = 4_096
+"""Bytes of the URL of a result; a longer one is left out, with a warning."""
 
 
 class TrackedJob(Job, name="broadcaster.TrackedJob"):
@@ -104,17 +104,25 @@ class TrackedJob(Job, name="broadcaster.TrackedJob"):
         _tell_failed(self, error)
 
     def dispatch(self, **options: Unpack[DispatchOptions]) -> str | Skipped:
-        """Queue this job and return its id; see `Job.dispatch`."""
+        """
+        Queue this job and return its id; see `Job.dispatch`.
+
+        Raises:
+            InvalidChannel: `broadcast_progress_on` names something that is no channel.
+            InvalidJob: `tracked_for` returns no text.
+        """
+        pending, channels = self._pending(), channel_names(self.broadcast_progress_on())
         job_id = super().dispatch(**options)
         if not isinstance(job_id, Skipped):
-            _write(self, job_id, self._pending(), fresh=True)
+            _write(self, job_id, pending, fresh=True, channels=channels)
         return job_id
 
     async def adispatch(self, **options: Unpack[DispatchOptions]) -> str | Skipped:
-        """Queue this job from a coroutine; see `Job.dispatch`."""
+        """Queue this job from a coroutine; see `dispatch`."""
+        pending, channels = self._pending(), channel_names(self.broadcast_progress_on())
         job_id = await super().adispatch(**options)
         if not isinstance(job_id, Skipped):
-            await _awrite(self, job_id, self._pending(), fresh=True)
+            await _awrite(self, job_id, pending, fresh=True, channels=channels)
         return job_id
 
     def progress(self, percent: int, message: str = "") -> None:
@@ -143,6 +151,9 @@ class TrackedJob(Job, name="broadcaster.TrackedJob"):
         """
         Say where the result of this job is, for when it is completed; blocks for one round trip.
 
+        Args:
+            url: at most `MAX_URL` bytes.
+
         Raises:
             NotRunning: no job runs here.
         """
@@ -153,12 +164,10 @@ class TrackedJob(Job, name="broadcaster.TrackedJob"):
         await _awrite(self, require_current_job("aresult()").id, {"result_url": url})
 
     def _pending(self) -> dict[str, str | int]:
-        return {
-            "job": self.options.name,
-            "status": "pending",
-            "progress": 0,
-            "owner": self.tracked_for(),
-        }
+        name, owner = self.options.name, cast("object", self.tracked_for())
+        if not isinstance(owner, str):
+            raise InvalidJob(f"{name}.tracked_for() returned a {type(owner).__name__}, not a str")
+        return {"job": name, "status": "pending", "progress": 0, "owner": owner}
 
     def _new_progress(self, percent: int, message: str) -> dict[str, str | int]:
         if isinstance(percent, bool) or not 0 <= percent <= 100:  # noqa: PLR2004 - per cent
@@ -212,8 +221,9 @@ class _Tracking:
         if running is None or not isinstance(job, TrackedJob):
             await next()
             return
-        begun = {**job._pending(), "status": "processing", "message": "", "error": ""}  # noqa: SLF001 - of this module
-        await _awrite(job, running.id, begun)
+        with _watching(job):
+            begun = {**job._pending(), "status": "processing", "message": "", "error": ""}  # noqa: SLF001 - of this module
+            await _awrite(job, running.id, begun)
         started = time.monotonic()
         try:
             await next()
@@ -296,25 +306,49 @@ def _shown(error: BaseException) -> str:
 
 
 def _write(
-    job: TrackedJob, job_id: str, changes: Mapping[str, str | int], *, fresh: bool = False
+    job: TrackedJob,
+    job_id: str,
+    changes: Mapping[str, str | int],
+    *,
+    fresh: bool = False,
+    channels: Channels | None = None,
 ) -> None:
-    application = current.application()
+    statuses = current.application().job_statuses
     with _watching(job):
-        status = application.job_statuses.write(job_id, changes, keep=job.keep_status, fresh=fresh)
-        if channels := job.broadcast_progress_on():
-            _event(channels, status).send()
+        said = _fitting(job, changes)
+        status = statuses.write(job_id, said, keep=job.keep_status, fresh=fresh)
+        if told := channels or job.broadcast_progress_on():
+            _event(told, status).send()
 
 
 async def _awrite(
-    job: TrackedJob, job_id: str, changes: Mapping[str, str | int], *, fresh: bool = False
+    job: TrackedJob,
+    job_id: str,
+    changes: Mapping[str, str | int],
+    *,
+    fresh: bool = False,
+    channels: Channels | None = None,
 ) -> None:
-    application = current.application()
+    statuses = current.application().job_statuses
     with _watching(job):
-        status = await application.job_statuses.awrite(
-            job_id, changes, keep=job.keep_status, fresh=fresh
-        )
-        if channels := job.broadcast_progress_on():
-            await _event(channels, status).asend()
+        said = _fitting(job, changes)
+        status = await statuses.awrite(job_id, said, keep=job.keep_status, fresh=fresh)
+        if told := channels or job.broadcast_progress_on():
+            await _event(told, status).asend()
+
+
+def _fitting(job: TrackedJob, changes: Mapping[str, str | int]) -> dict[str, str | int]:
+    """Return what a store and a broadcast can take: UTF-8, and short."""
+    said = dict(changes)
+    for name in said.keys() & {"message", "error", "result_url"}:
+        data = str(said[name]).encode("utf-8", "replace")
+        said[name] = data[:MAX_TEXT].decode("utf-8", "ignore")
+        if name == "result_url" and len(data) <= MAX_URL:
+            said[name] = data.decode()
+        elif name == "result_url":
+            del said[name]
+            _warn(job, f"the URL of its result has {len(data)} bytes, at most {MAX_URL} are kept")
+    return said
 
 
 def _event(channels: Channels, status: JobStatus) -> AnonymousEvent:
@@ -328,15 +362,27 @@ def _event(channels: Channels, status: JobStatus) -> AnonymousEvent:
 
 @contextmanager
 def _watching(job: TrackedJob) -> Generator[None]:
+    """Log what is raised, of one kind once per job: a loop may say its progress often."""
     try:
         yield
-    except DriverError as error:
-        _log.warning(
-            "the status of a %s cannot be told: %s",
-            job.options.name,
-            error.message,
-            extra={"event": "status_lost", "job": job.options.name},
-        )
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - watching must break nothing
+        told: set[type] = job.__dict__.get("_untold", set())
+        if type(error) not in told:
+            object.__setattr__(job, "_untold", {*told, type(error)})
+            if isinstance(error, BroadcasterError):
+                _warn(job, error.message)
+            else:
+                _warn(job, type(error).__name__, error)
+
+
+def _warn(job: TrackedJob, why: str, error: BaseException | None = None) -> None:
+    _log.warning(
+        "the status of a %s cannot be told: %s",
+        job.options.name,
+        why,
+        exc_info=error,
+        extra={"event": "status_lost", "job": job.options.name},
+    )
 
 
 def _id_of(job_id: str | Skipped) -> str:

@@ -14,7 +14,14 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from broadcaster import PrivateChannel, current
-from broadcaster.errors import DriverUnavailable, JobError, JobFailed, NotRunning
+from broadcaster.errors import (
+    DriverUnavailable,
+    InvalidChannel,
+    InvalidJob,
+    JobError,
+    JobFailed,
+    NotRunning,
+)
 from broadcaster.events.tracked_job import TrackedJob, ajob_status, job_status
 from broadcaster.integrations.starlette import accepted, status_endpoint
 from broadcaster.jobs.bus import Skipped
@@ -341,3 +348,77 @@ async def test_a_status_for_nobody_is_shown_to_whoever_knows_the_id(
 
     assert (await ask(f"/jobs/{job_id}")).status_code == 200
     assert (await ask("/jobs/unknown")).status_code == 404
+
+
+class Watched(TrackedJob, name="tests.tracked.Watched"):
+    """Done, whatever becomes of the watching."""
+
+    what: str
+
+    def handle(self) -> None:
+        seen.append(("done", 0, ""))
+        self.progress(1, MESSAGES.get(self.what, ""))
+        self.progress(2)
+        self.result("/files/" + "x" * (50_000 if self.what == "url" else 3_000))
+
+    def tracked_for(self) -> str:
+        if self.what == "owner" and seen:
+            raise KeyError("the row is gone")
+        return None if self.what == "nobody" else "7"  # type: ignore[return-value]
+
+    def broadcast_progress_on(self) -> PrivateChannel:
+        if self.what == "raises" and seen:
+            raise KeyError("the row is gone")
+        if self.what == "exits" and seen:
+            raise SystemExit(3)
+        return PrivateChannel("no channel" if self.what == "never" or seen else "users.7")
+
+
+MESSAGES = {"long": "\u00e4" * 300_000, "surrogate": "caf\ud800"}
+
+
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize(
+    "what", ["channel", "raises", "exits", "owner", "long", "surrogate", "url"]
+)
+def test_row_54_watching_is_never_a_reason_for_a_job_to_fail(
+    what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = Watched(what).dispatch()
+
+    status = job_status(job_id)
+    assert status is not None
+    assert (seen, status.status, status.error) == ([("done", 0, "")], "completed", "")
+    assert status.result_url == (None if what == "url" else "/files/" + "x" * 3_000)
+    assert status.message == {"long": "\u00e4" * 1_000, "surrogate": "caf?"}.get(what, "")
+    told = [text for text in caplog.messages if "no app credentials" not in text]
+    assert len(set(told)) == len(told) > 0, "each reason is told once"
+
+
+@pytest.mark.parametrize(("what", "error"), [("never", InvalidChannel), ("nobody", InvalidJob)])
+async def test_what_a_job_can_never_be_watched_on_is_refused_before_it_is_queued(
+    taken: RecordingApplication, what: str, error: type[Exception]
+) -> None:
+    seen.clear()
+
+    with pytest.raises(error):
+        Watched(what).dispatch()
+    with pytest.raises(error):
+        await Watched(what).adispatch()
+
+    assert taken.jobs == []
+
+
+@pytest.mark.parametrize("text", ["x" * 300_000, "caf\ud800"])
+def test_an_error_of_any_length_can_be_told(taken: RecordingApplication, text: str) -> None:
+    class Says(TrackedJob, name=f"tests.tracked.Says{len(text)}"):
+        def handle(self) -> None:
+            raise JobFailed(text)
+
+    status = run(Says())
+
+    assert (status.status, status.error[:3], len(status.error)) == (
+        "failed",
+        text[:3],
+        min(len(text), 2_000),
+    )

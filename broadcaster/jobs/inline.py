@@ -90,7 +90,7 @@ class InlineJobs:
             place = payload.batch
             batch = self._batches().find(place.id) if place and not place.always else None
             if _is_skipped(batch):
-                outcome: Outcome = Finished()
+                outcome: Outcome = Finished(skipped=True)
             else:
                 outcome = _run(_found(payload), _current(payload, new.queue), errors)
             follow = self._follow(sequels(payload, outcome, now=time.time()))
@@ -113,7 +113,7 @@ class InlineJobs:
             place = payload.batch
             batch = await self._batches().afind(place.id) if place and not place.always else None
             if _is_skipped(batch):
-                outcome: Outcome = Finished()
+                outcome: Outcome = Finished(skipped=True)
             else:
                 outcome = await _arun(_found(payload), _current(payload, new.queue), errors)
             follow = await self._afollow(sequels(payload, outcome, now=time.time()))

@@ -95,9 +95,12 @@ class Finished(NamedTuple):
 
     Attributes:
         ends_chain: what follows in its chain is dropped: a model of it is gone.
+        skipped: it did not begin, because its batch was cancelled, and what follows in its
+            chain does not either, up to a link that insists on running.
     """
 
     ends_chain: bool = False
+    skipped: bool = False
 
 
 class TryAgain(NamedTuple):

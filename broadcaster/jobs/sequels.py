@@ -39,8 +39,10 @@ def sequels(payload: Payload, outcome: Outcome, *, now: float) -> tuple[Effect, 
 
     A job that is to run again has no sequels. A failed link queues the callbacks of its chain;
     if it is retried by hand later and done then, the chain goes on. In a batch the links that
-    will not run now have failed with it, or are done if the chain ends without a failure. The
-    job that starts a batch leaves the next link to that batch.
+    will not run now have failed with it, or are done if the chain ends without a failure, or
+    was skipped: workers learn of a cancellation one after the other, and may be told that it
+    was taken back, so a link is not left to skip itself. The job that starts a batch leaves
+    the next link to that batch.
 
     Args:
         now: Unix seconds, for jobs with a time in which they may be tried.
@@ -54,6 +56,8 @@ def sequels(payload: Payload, outcome: Outcome, *, now: float) -> tuple[Effect, 
     match outcome:
         case Finished(ends_chain=True):
             return (*_mark(payload), *_mark_rest(payload))
+        case Finished(skipped=True):
+            return _skip(payload, now=now)
         case Finished():
             link = None if payload.job == BATCH_JOB else next_link(payload, now=now)
             return (*([] if link is None else [Push(link)]), *_mark(payload))
@@ -133,9 +137,7 @@ def next_link(payload: Payload, *, now: float) -> NewJob | None:
     here = payload.chain
     if here is None or not here.next:
         return None
-    link, *rest = here.next
-    place = ChainPlace(id=here.id, index=here.index + 1, next=tuple(rest), catch=here.catch)
-    return chained(place, link, now=now)
+    return _link(here, 0, now=now)
 
 
 def caught_by(payload: Payload, cause: Cause, *, now: float) -> list[NewJob]:
@@ -145,6 +147,24 @@ def caught_by(payload: Payload, cause: Cause, *, now: float) -> list[NewJob]:
         return []
     row, cause = f"{here.id}:catch", msgspec.structs.replace(cause, chain=here.id)
     return [called_back(link, row, index, cause, now=now) for index, link in enumerate(here.catch)]
+
+
+def _link(here: ChainPlace, at: int, *, now: float) -> NewJob:
+    """Return the link `at` of those behind `here`."""
+    rest = here.next[at + 1 :]
+    place = ChainPlace(id=here.id, index=here.index + 1 + at, next=rest, catch=here.catch)
+    return chained(place, here.next[at], now=now)
+
+
+def _skip(payload: Payload, *, now: float) -> tuple[Effect, ...]:
+    """Return what follows when `payload` is skipped with the links behind it, up to one."""
+    here, marks = payload.chain, _mark(payload)
+    for at, link in enumerate(() if here is None else here.next):
+        batch = link.payload.batch
+        if here is not None and (batch is None or batch.always):
+            return (Push(_link(here, at, now=now)), *marks)
+        marks += _mark(link.payload)
+    return marks
 
 
 def _first_encoded(payloads: Iterable[Payload]) -> bytes:

@@ -246,7 +246,7 @@ class JobRunner:
         place = task.payload.batch
         if place and not place.always and await self._stores.is_cancelled(place.id):
             self._journal.skipped(task)
-            return settlement(task, Finished(), None, now=now)
+            return settlement(task, Finished(skipped=True), None, now=now)
         if task.payload.unlock:
             await self._stores.unlock(task.queue, task.payload.unlock, task.reserved.id)
         return None

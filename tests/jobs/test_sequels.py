@@ -159,6 +159,29 @@ def test_a_chain_that_ends_early_in_a_batch_is_done_with_all_its_links() -> None
     )
 
 
+def test_a_link_that_is_skipped_takes_those_behind_it_along() -> None:
+    assert sequels(in_batch_chain(), Finished(skipped=True), now=0.0) == tuple(
+        BatchMark(BATCH, index) for index in (7, 8, 9)
+    )
+
+
+def test_a_link_that_insists_is_queued_when_those_before_it_are_skipped() -> None:
+    insists = link("insists", batch=BatchPlace(id=BATCH, index=9, always=True))
+    chain = in_batch_chain()
+    assert chain.chain is not None
+    place = msgspec.structs.replace(chain.chain, next=(chain.chain.next[0], insists, link("last")))
+
+    push, *marks = sequels(
+        msgspec.structs.replace(chain, chain=place), Finished(skipped=True), now=0.0
+    )
+
+    assert isinstance(push, Push)
+    read = decode_payload(push.job.body)
+    assert (read.job, push.job.link) == ("insists", Link(CHAIN, 2))
+    assert read.chain == ChainPlace(id=CHAIN, index=2, next=(link("last"),))
+    assert marks == [BatchMark(BATCH, 7), BatchMark(BATCH, 8)]
+
+
 def test_a_batch_in_a_chain_queues_the_next_link_itself() -> None:
     chain = msgspec.structs.replace(in_chain(link("second")), job=BATCH_JOB)
 

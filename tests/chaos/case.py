@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tests.chaos.fates import Fate, fates
 from tests.chaos.history import Event, Run, State, ends_of_workers, runs_of
-from tests.chaos.plan import Batch, Beat, Chain, Plan, Task, chain_breaks, tasks_of
+from tests.chaos.plan import Beat, Plan, Task, batches_of, tasks_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,33 +59,38 @@ class Case:
         return {event.key for event in self.history if event.what == "skipped"}
 
     @cached_property
+    def repeated(self) -> Counter[str]:
+        """How often what was dispatched again, since a call had no answer; keys of the plan."""
+        return Counter(event.key for event in self.history if event.what == "uncertain")
+
+    @cached_property
     def uncertain(self) -> set[str]:
-        """Keys of what was dispatched more than once, since the first call had no answer."""
-        repeated = {event.key for event in self.history if event.what == "uncertain"}
+        """Keys of the tasks of what was dispatched again."""
         return {
             task.key
             for op in self.plan.ops
-            if not isinstance(op, Beat) and op.key in repeated
+            if not isinstance(op, Beat) and op.key in self.repeated
             for task in tasks_of(op)
         }
 
     @cached_property
-    def due(self) -> dict[str, str]:
-        """What must have become of each task: the `End`, "never", or "maybe"."""
-        due: dict[str, str] = {}
+    def spare(self) -> int:
+        """Jobs that may have been settled in addition: those of what was dispatched twice."""
+        sizes = {
+            op.key: len(tasks_of(op)) + len(batches_of(op))
+            for op in self.plan.ops
+            if not isinstance(op, Beat)
+        }
+        return sum(times * sizes.get(key, 1) for key, times in self.repeated.items())
+
+    @cached_property
+    def due(self) -> dict[str, Fate]:
+        """What must have become of each task."""
+        due: dict[str, Fate] = {}
         for op in self.plan.ops:
-            match op:
-                case Task():
-                    due[op.key] = op.end
-                    if op.key in self.skipped:
-                        due[op.key] = "maybe" if op.key in self.uncertain else "never"
-                case Chain():
-                    due |= {link.key: link.end for link in op.links}
-                    due[op.catch.key] = "done" if chain_breaks(op) else "never"
-                case Batch():
-                    due |= _due_of_batch(op)
-                case Beat():
-                    pass
+            due |= fates(op)
+        for key in self.skipped:
+            due[key] = "maybe" if key in self.uncertain else "never"
         return due
 
     def done(self, key: str) -> bool:
@@ -105,20 +111,6 @@ class Case:
     def frozen(self) -> set[str]:
         """Workers that were frozen, and may come to themselves amid the start of a job."""
         return {event.worker for event in self.history if event.what == "frozen"}
-
-
-def _due_of_batch(batch: Batch) -> dict[str, str]:
-    whole = batch.manner in ("good", "lenient", "growing")
-    mended = {task.key for task in batch.jobs if task.mendable}
-    due = {task.key: "maybe" for task in tasks_of(batch)}
-    if whole:
-        due = {task.key: "done" if task.key in mended else task.end for task in tasks_of(batch)}
-    broke = batch.manner in ("lenient", "strict")
-    then = batch.manner in ("good", "growing") or batch.mendable
-    due |= {task.key: "done" if then else "never" for task in batch.then}
-    due |= {task.key: "done" if broke else "never" for task in batch.catch}
-    due |= {task.key: "done" for task in batch.last}
-    return due
 
 
 def first_place(case: Case, key: str, ending: str) -> int | None:

@@ -12,11 +12,12 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tests.chaos import group_checks
+from tests.chaos import group_checks, process_checks
 from tests.chaos.case import Case
+from tests.chaos.fates import begun
 from tests.chaos.history import Event, Finding, Run, State, runs_of
 from tests.chaos.leftovers import judge
-from tests.chaos.plan import Batch, Beat, Plan
+from tests.chaos.plan import Batch, Beat, Chain, Plan, Task, batches_of, links_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -132,10 +133,10 @@ def _settlements_count(case: Case) -> Iterator[Finding]:
         return
     done = sum(isinstance(op, Beat) for op in case.plan.ops)
     done += sum(case.done(key) and key not in case.failed for key in case.due)
-    done += sum(_skipped_in(case, op) for op in case.plan.ops if isinstance(op, Batch))
+    done += sum(_skipped_in(case, one) for op in case.plan.ops for one in batches_of(op))
+    done += sum(len(begun(op)) for op in case.plan.ops if isinstance(op, Chain))
     failed = len(case.state.failed)
-    spare = sum(event.what == "uncertain" for event in case.history)
-    if not _between(case.state.settled, (done, failed), spare):
+    if not _between(case.state.settled, (done, failed), case.spare):
         text = f"{done} jobs were done and {failed} failed; the queues have settled "
         text += f"{case.state.settled[0]} and {case.state.settled[1]}"
         if again := [key for key in case.by_key if _ran_after_it_was_done(case, key)]:
@@ -156,12 +157,13 @@ def _between(settled: tuple[int, int], least: tuple[int, int], spare: int) -> bo
 
 
 def _skipped_in(case: Case, batch: Batch) -> int:
-    """Jobs of a batch that were done without running."""
-    return sum(
-        not case.done(task.key) and task.key not in case.failed
-        for task in batch.jobs
-        if case.due[task.key] == "maybe"
-    )
+    """Jobs of a batch that were done without running; of a chain only the first is queued."""
+    return sum(any(_is_skipped(case, task) for task in links_of(one)) for one in batch.jobs)
+
+
+def _is_skipped(case: Case, task: Task) -> bool:
+    maybe = case.due[task.key] == "maybe"
+    return maybe and not case.done(task.key) and task.key not in case.failed
 
 
 def _nothing_is_left(case: Case) -> Iterator[Finding]:
@@ -186,6 +188,7 @@ _RULES = (
     _runs_follow_from_each_other,
     _poison_crashed,
     *group_checks.RULES,
+    *process_checks.RULES,
     _settlements_count,
     _nothing_is_left,
     _workers_behave,
@@ -201,6 +204,7 @@ def summary(plan: Plan, history: Sequence[Event]) -> Mapping[str, int]:
         "jobs that ran": len(first),
         "runs": len(runs),
         "runs cut off": sum(not run.ending for run in runs),
+        "runs in used processes": process_checks.in_used_processes(plan, runs),
         "kills": sum(event.what == "hit" for event in history),
         "stops": sum(event.what == "asked" for event in history),
         "freezes": sum(event.what == "frozen" for event in history),

@@ -14,10 +14,13 @@ from broadcaster.errors import DriverUnavailable
 from broadcaster.events.broadcast import abroadcast
 from broadcaster.events.channels import Channel
 from broadcaster.events.event import ShouldBroadcast
+from broadcaster.jobs.batch import Batch as BegunBatch
 from broadcaster.jobs.bus import Skipped, fresh_id
+from broadcaster.jobs.failures import retry_failed
 from broadcaster.protocol.payload import Payload, encode_payload
 from tests.chaos import workload
-from tests.chaos.plan import BACKOFF, TIMEOUT, Batch, Beat, Chain, Task
+from tests.chaos.plan import BACKOFF, TIMEOUT, Batch, Beat, Chain, Task, batches_of
+from tests.chaos.state import MOST_BATCHES, failed_states
 from tests.polling import eventually
 
 if TYPE_CHECKING:
@@ -53,13 +56,11 @@ class Dispatcher:
         record: is told of unique jobs, and of what may have been dispatched twice.
 
     Attributes:
-        batches: ids of the batches, by key of the plan.
         done: number of operations that were carried out.
     """
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self.batches: dict[str, str] = {}
         self.done = 0
 
     async def carry_out(
@@ -100,10 +101,9 @@ class Dispatcher:
             case Task():
                 await self._send_task(op, number)
             case Chain():
-                links = [_prepared(link) for link in op.links]
-                await chain(links).catch(_prepared(op.catch)).adispatch()
+                await _chain(op).adispatch()
             case Batch():
-                self.batches[op.key] = (await made.adispatch()).id
+                await made.adispatch()
             case Beat():
                 await abroadcast(Beaten(op.channel, op.number))
 
@@ -121,6 +121,26 @@ class Dispatcher:
             await self._record.anote("skipped", task.key, job_id=answer.owner, group=task.group)
         elif task.kind == "until":
             await self._record.anote("queued", task.key, job_id=answer, group=task.group)
+
+
+def retry_mended(plan: Plan) -> None:
+    """
+    Run again what has failed and can be mended: batches by themselves, links by their jobs.
+
+    Raises:
+        DriverUnavailable: do it once more.
+    """
+    application = current.application()
+    batches = {one.key for op in plan.ops for one in batches_of(op) if one.mendable}
+    for record in application.batches.newest(MOST_BATCHES):
+        if record.name in batches:
+            BegunBatch(record).retry_failed()
+    chains = [op for op in plan.ops if isinstance(op, Chain)]
+    links = [link for op in chains for link in op.links if isinstance(link, Task)]
+    mendable = {link.key for link in links if link.mendable}
+    failed = failed_states(application.failed_jobs)
+    ids = [one.job_id for one in failed if one.key in mendable and not one.retried]
+    retry_failed(application.failed_jobs, ids)
 
 
 def _key(op: Op) -> str:
@@ -168,8 +188,14 @@ def _stranger(task: Task) -> NewJob:
     return NewJob(job_id, task.queue, encode_payload(payload))
 
 
+def _chain(op: Chain) -> Any:
+    links = [_batch(link) if isinstance(link, Batch) else _prepared(link) for link in op.links]
+    return chain(links).catch(_prepared(op.catch))
+
+
 def _batch(op: Batch) -> Any:
-    made = batch([_prepared(job) for job in op.jobs]).name(op.key)
+    jobs = [_chain(job) if isinstance(job, Chain) else _prepared(job) for job in op.jobs]
+    made = batch(jobs).name(op.key)
     made = made.then(*map(_prepared, op.then)).catch(*map(_prepared, op.catch))
     made = made.finally_(*map(_prepared, op.last)).options({"backoff": BACKOFF})
     return made.allow_failures(allowed=op.manner != "strict")

@@ -7,11 +7,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tests.chaos.case import Case, first_place
+from tests.chaos.fates import before_last, before_next, before_then, begun, ends_cancelled
 from tests.chaos.history import Finding, Run
-from tests.chaos.plan import Batch, Beat, Chain, Task
+from tests.chaos.plan import Beat, Chain, Task, batches_of, links_of, tasks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tests.chaos.history import BatchState
+    from tests.chaos.plan import Batch, Op
 
 PATIENCE = 2 / 3
 """The part of a lease after which a lock may be free: a run is noted some time after it took it."""
@@ -19,32 +23,73 @@ PATIENCE = 2 / 3
 
 def chains_keep_their_order(case: Case) -> Iterator[Finding]:
     for op in case.plan.ops:
-        if isinstance(op, Chain):
-            for link, after in pairwise(op.links):
-                done = first_place(case, link.key, "done")
-                begun = first_place(case, after.key, "")
-                if begun is not None and (done is None or begun < done):
-                    yield Finding("chain", after.key, f"it began before {link.key} was done")
+        for chain in _chains_of(op):
+            for link, after in pairwise(chain.links):
+                yield from _comes_after(case, "chain", tasks_of(after), before_next(link))
+
+
+def callbacks_come_last(case: Case) -> Iterator[Finding]:
+    for op in case.plan.ops:
+        for batch in batches_of(op):
+            yield from _comes_after(case, "callback", batch.last, before_last(batch))
+            yield from _comes_after(case, "callback", batch.then, before_then(batch))
+
+
+def _chains_of(op: Op) -> Iterator[Chain]:
+    if isinstance(op, Chain):
+        yield op
+    for batch in batches_of(op):
+        yield from (one for one in batch.jobs if isinstance(one, Chain))
+
+
+def _comes_after(
+    case: Case, rule: str, tasks: Sequence[Task], before: Iterable[tuple[str, bool]]
+) -> Iterator[Finding]:
+    """Find what of `tasks` began too early: see `tests.chaos.fates.before_next`."""
+    begun_at = {run.start: task.key for task in tasks for run in case.by_key.get(task.key, ())}
+    if not begun_at:
+        return
+    first = min(begun_at)
+    for key, done in before:
+        place = first_place(case, key, "done" if done else "")
+        if place is None or first < place:
+            text = f"it began before {key} {'was done' if done else 'began'}"
+            yield Finding(rule, begun_at[first], text)
 
 
 def batches_count(case: Case) -> Iterator[Finding]:
     for op in case.plan.ops:
-        if not isinstance(op, Batch):
-            continue
-        state = case.state.batches.get(op.key)
-        if state is None:
-            yield Finding("batch", op.key, "it is gone")
-            continue
-        failed = sum(case.failed.get(task.key) is not None for task in op.jobs)
-        if not state.finished:
-            yield Finding("batch", op.key, f"it is not finished: {state}")
-        if state.pending != failed:
-            yield Finding("batch", op.key, f"{state.pending} pending, {failed} jobs failed")
-        if (state.total, state.failed) != (op.total, failed):
-            yield Finding("batch", op.key, f"{op.total} jobs, {failed} failed, but {state}")
-        cancelled = op.manner in ("strict", "cancelled")
-        if state.cancelled != cancelled:
-            yield Finding("batch", op.key, f"cancelled is {state.cancelled}")
+        there = {batch.key for batch in begun(op)}
+        doubled = isinstance(op, Chain) and op.key in case.repeated
+        for batch in batches_of(op):
+            states = case.state.batches.get(batch.key, ())
+            if batch.key not in there and states:
+                yield Finding("batch", batch.key, "it was begun, and its chain had ended before")
+            if batch.key in there and not states:
+                yield Finding("batch", batch.key, "it is gone")
+            if len(states) > 1 and not doubled:
+                yield Finding("batch", batch.key, f"it is there {len(states)} times")
+            for state in states:
+                yield from _counts(case, batch, state)
+
+
+def _counts(case: Case, batch: Batch, state: BatchState) -> Iterator[Finding]:
+    failed = sum(_failed_in(case, one) for one in batch.jobs)
+    if not state.finished:
+        yield Finding("batch", batch.key, f"it is not finished: {state}")
+    if state.pending != failed:
+        yield Finding("batch", batch.key, f"{state.pending} pending, {failed} jobs failed")
+    if (state.total, state.failed) != (batch.total, failed):
+        yield Finding("batch", batch.key, f"{batch.total} jobs, {failed} failed, but {state}")
+    if state.cancelled != ends_cancelled(batch):
+        yield Finding("batch", batch.key, f"cancelled is {state.cancelled}")
+
+
+def _failed_in(case: Case, member: Task | Chain) -> int:
+    """Return how many jobs of `member` have failed: those behind one that did have, too."""
+    links = links_of(member)
+    places = (place for place, link in enumerate(links) if link.key in case.failed)
+    return len(links) - next(places, len(links))
 
 
 def unique_jobs_are_alone(case: Case) -> Iterator[Finding]:
@@ -129,6 +174,7 @@ def _shown(numbers: Sequence[int]) -> str:
 
 RULES = (
     chains_keep_their_order,
+    callbacks_come_last,
     batches_count,
     unique_jobs_are_alone,
     skipped_jobs_had_an_owner,

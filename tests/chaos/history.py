@@ -24,6 +24,7 @@ class Event(NamedTuple):
         token: of the reservation.
         worker: name of the process.
         group: of the task.
+        pid: of the process in which the job runs.
     """
 
     at: float
@@ -34,6 +35,7 @@ class Event(NamedTuple):
     token: int = 0
     worker: str = ""
     group: str = ""
+    pid: int = 0
 
 
 class FailedState(NamedTuple):
@@ -73,24 +75,28 @@ class State:
 
     Attributes:
         failed: jobs that are listed as failed.
-        batches: by key of the plan; None for one that is not there.
+        batches: by key of the plan; several if a chain was dispatched twice.
         keys: everything that is left in Redis.
         bodies: ids of jobs that are still in a queue.
         settled: how many jobs were settled as done, and as failed, as the queues have counted.
         published: numbers of the broadcasts that came, by channel.
         exits: codes of workers that were asked to stop.
         complaints: what workers logged that must not be.
+        orphans: processes that have outlived their worker.
         waited: whether everything came to its end in time.
     """
 
     failed: Sequence[FailedState] = ()
-    batches: Mapping[str, BatchState | None] = field(default_factory=dict[str, "BatchState | None"])
+    batches: Mapping[str, Sequence[BatchState]] = field(
+        default_factory=dict[str, "Sequence[BatchState]"]
+    )
     keys: Sequence[KeyState] = ()
     bodies: Sequence[str] = ()
     settled: tuple[int, int] | None = None
     published: Mapping[str, Sequence[int]] | None = None
     exits: Mapping[str, int] = field(default_factory=dict[str, int])
     complaints: Sequence[str] = ()
+    orphans: Sequence[str] = ()
     waited: bool = True
 
 
@@ -110,6 +116,7 @@ class Run(NamedTuple):
     token: int
     worker: str
     group: str
+    pid: int
     start: int
     started_at: float
     end: int | None = None
@@ -144,6 +151,7 @@ def runs_of(history: Sequence[Event]) -> list[Run]:
                 event.token,
                 event.worker,
                 event.group,
+                event.pid,
                 place,
                 event.at,
             )

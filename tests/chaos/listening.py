@@ -11,10 +11,12 @@ import msgspec
 from broadcaster.protocol.envelope import decode_envelope
 
 if TYPE_CHECKING:
+    import redis
     import redis.asyncio
 
-PAUSE = 0.3
-MOST_PAUSES = 100
+LAST = b"the last"
+PATIENCE = 60.0
+"""Seconds in which what was said must have been heard."""
 
 
 class Listener:
@@ -29,28 +31,35 @@ class Listener:
     def __init__(self, client: redis.asyncio.Redis, pattern: str) -> None:
         self._pubsub: Any = client.pubsub()  # type: ignore[no-untyped-call]  # redis-py
         self._pattern = pattern
+        self._heard_all = asyncio.Event()
         self.heard: defaultdict[str, list[int]] = defaultdict(list)
 
     async def open(self) -> None:
-        """Subscribe; what is published before is not heard."""
+        """Subscribe; what is published before it returns is not heard."""
         await self._pubsub.psubscribe(self._pattern)
+        said = await self._pubsub.get_message(timeout=PATIENCE)
+        assert said is not None, f"not subscribed in {PATIENCE} s"
 
     async def listen(self) -> None:
         """Listen until it is cancelled."""
         while True:
             message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=1.0)
-            if message is not None:
+            if message is not None and message["data"] == LAST:
+                self._heard_all.set()
+            elif message is not None:
                 self._note(message["data"])
 
-    async def settle(self) -> None:
-        """Wait until nothing more comes."""
-        before = -1
-        for _ in range(MOST_PAUSES):
-            now = sum(map(len, self.heard.values()))
-            if now == before:
-                return
-            before = now
-            await asyncio.sleep(PAUSE)
+    async def hear_the_last(self, client: redis.Redis) -> None:
+        """
+        Wait until all is heard that was published.
+
+        A server says everything in order, so it is when something is heard that is said now.
+        """
+        topic = self._pattern.replace("*", "end")
+        heard_by = await asyncio.to_thread(client.publish, topic, LAST)
+        assert heard_by == 1, f"{heard_by} are listening"
+        async with asyncio.timeout(PATIENCE):
+            await self._heard_all.wait()
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.chaos.fates import ends_cancelled
 from tests.chaos.history import BatchState, Event, FailedState, State
-from tests.chaos.plan import Batch, Beat, Chain, Task, chain_breaks, deed, tasks_of
+from tests.chaos.plan import (
+    Batch,
+    Beat,
+    Chain,
+    Task,
+    added_to,
+    breaks,
+    deed,
+    links_of,
+    reached,
+)
 
 if TYPE_CHECKING:
     from tests.chaos.plan import Plan
 
 STEP = 0.01
 CRASHES = 3
+PARENT, CHILD = 1, 2
+"""Numbers of the processes of the worker, and of its jobs that have one of their own."""
 
 
 class PerfectPlant:
@@ -28,7 +41,7 @@ class PerfectPlant:
     def __init__(self) -> None:
         self.history: list[Event] = []
         self.failed: list[FailedState] = []
-        self.batches: dict[str, BatchState | None] = {}
+        self.batches: dict[str, list[BatchState]] = {}
         self.published: dict[str, list[int]] = {}
         self.settled = [0, 0]
         self._now = 1_000.0
@@ -43,8 +56,7 @@ class PerfectPlant:
                 case Task():
                     self._single(op)
                 case Chain():
-                    for task in (*op.links, *([op.catch] if chain_breaks(op) else [])):
-                        self._task(task)
+                    self._chain(op)
                 case Batch():
                     self._batch(op)
                 case Beat():
@@ -68,23 +80,54 @@ class PerfectPlant:
         else:
             self._task(task)
 
+    def _chain(self, op: Chain) -> None:
+        for link in reached(op):
+            if isinstance(link, Batch):
+                self.settled[0] += 1  # the job that begins it
+                self._batch(link)
+            else:
+                self._task(link)
+                self._mend(link)
+        if breaks(op):
+            self._task(op.catch)
+
     def _batch(self, op: Batch) -> None:
-        mended = [task for task in op.jobs if task.mendable]
-        called = [*op.last]
-        called += op.catch if op.manner in ("lenient", "strict") else []
-        called += op.then if op.manner in ("good", "growing") or mended else []
-        outcomes = {task.key for task in (*op.then, *op.catch, *op.last)}
-        for task in tasks_of(op):
-            if task.key not in outcomes:
+        for member in op.jobs:
+            self._member(member)
+        for task in (*added_to(op), *(op.catch if op.manner in ("lenient", "strict") else [])):
+            self._task(task)
+        for task in op.last:
+            self._task(task)
+        for member in op.jobs:
+            self._mend_member(member)
+        if op.manner in ("good", "growing") or op.mendable:
+            for task in op.then:
                 self._task(task)
-        for task in mended:
+        failed = sum(map(_failed, op.jobs))
+        state = BatchState(op.total, failed, failed, ends_cancelled(op), finished=True)
+        self.batches[op.key] = [state]
+
+    def _member(self, member: Task | Chain) -> None:
+        """Run a job of a batch, or a chain up to the link that breaks."""
+        for task in links_of(member):
+            self._task(task)
+            if breaks(task):
+                break
+        if isinstance(member, Chain) and breaks(member):
+            self._task(member.catch)
+
+    def _mend_member(self, member: Task | Chain) -> None:
+        links = links_of(member)
+        for place, task in enumerate(links):
+            if task.mendable:
+                self._mend(task)
+                for after in links[place + 1 :]:
+                    self._task(after)
+
+    def _mend(self, task: Task) -> None:
+        if task.mendable:
             self._run(task, 1, "done")
             self.settled[0] += 1
-        for task in called:
-            self._task(task)
-        broken = sum(task.end != "done" and not task.mendable for task in op.jobs)
-        cancelled = op.manner in ("strict", "cancelled")
-        self.batches[op.key] = BatchState(op.total, broken, broken, cancelled, finished=True)
 
     def _task(self, task: Task) -> None:
         if task.end == "crashed":
@@ -128,14 +171,20 @@ class PerfectPlant:
         if task is None:
             self.history.append(Event(self._now, what, worker=worker))
         else:
-            event = Event(
-                self._now, what, task.key, _id(task), attempt, self._token, worker, task.group
-            )
-            self.history.append(event)
+            pid = CHILD if task.kind == "contained" else PARENT
+            about = (task.key, _id(task), attempt, self._token, worker, task.group, pid)
+            self.history.append(Event(self._now, what, *about))
 
     @property
     def _worker(self) -> str:
         return f"w0.{self._generation}"
+
+
+def _failed(member: Task | Chain) -> int:
+    """Return how many jobs of a member of a batch have failed in the end."""
+    links = links_of(member)
+    broken = (place for place, link in enumerate(links) if breaks(link) and not link.mendable)
+    return len(links) - next(broken, len(links))
 
 
 def _id(task: Task) -> str:

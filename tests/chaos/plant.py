@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.chaos.record import SERVER, WORKER
+from tests.chaos.survivors import survivors
 from tests.polling import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from tests.chaos.plan import Strike
+    from tests.chaos.planning import Strike
     from tests.chaos.record import Record
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,7 @@ class Plant:
         seats: the workers.
         exits: codes with which workers ended that were asked to stop, by name.
         closing: nobody is started again.
+        watches: look for what outlives the workers that have ended.
     """
 
     record: Record
@@ -88,6 +90,7 @@ class Plant:
     exits: dict[str, int] = field(default_factory=dict[str, int])
     closing: bool = False
     thaws: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
+    watches: set[asyncio.Task[list[str]]] = field(default_factory=set["asyncio.Task[list[str]]"])
 
     def __post_init__(self) -> None:
         self.seats = [
@@ -102,6 +105,7 @@ class Plant:
             assert process is not None
             code = await process.wait()
             await self.record.anote("dead", "", worker=seat.worker)
+            self.watches.add(asyncio.create_task(survivors(seat.worker, self.record_url)))
             if seat.asked:
                 self.exits[seat.worker] = code
             seat.process = None
@@ -155,19 +159,22 @@ class Plant:
         )
         return {worker: self.exits[worker] for worker in last}
 
+    async def orphans(self) -> list[str]:
+        """Return what has outlived its worker."""
+        return [found for one in await asyncio.gather(*self.watches) for found in one]
+
     def kill_all(self) -> None:
         """End everything at once."""
         self.closing = True
         for seat in self.seats:
             _send(seat, signal.SIGKILL)
 
-    def logs(self) -> list[str]:
-        """Return what all workers have written."""
+    def logs(self) -> list[list[str]]:
+        """Return the lines that the workers of each seat have written."""
         return [
-            line
+            seat.log.read_text(encoding="utf-8", errors="replace").splitlines()
             for seat in self.seats
             if seat.log.exists()
-            for line in seat.log.read_text(encoding="utf-8", errors="replace").splitlines()
         ]
 
     async def _start(self, seat: Seat) -> None:

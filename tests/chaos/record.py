@@ -25,7 +25,7 @@ SERVER = "CHAOS_RECORD"
 WORKER = "CHAOS_WORKER"
 """Environment variable: name of the worker process."""
 _PAGE = 5_000
-_FIELDS = 7
+_FIELDS = 8
 
 
 class Record:
@@ -92,12 +92,13 @@ class Record:
         group: str = "",
         worker: str = "",
     ) -> dict[Any, Any]:
-        parts = (what, key, job_id, attempt, token, worker or self._worker, group)
+        who = worker or self._worker
+        parts = (what, key, job_id, attempt, token, who, group, os.getpid())
         return {b"e": "\t".join(map(str, parts))}
 
 
 def _read(entry_id: str, text: str) -> Event:
-    what, key, job_id, attempt, token, worker, group = text.split("\t", _FIELDS - 1)
+    what, key, job_id, attempt, token, worker, group, pid = text.split("\t", _FIELDS - 1)
     return Event(
         at=int(entry_id.partition("-")[0]) / 1000,
         what=what,
@@ -107,4 +108,5 @@ def _read(entry_id: str, text: str) -> Event:
         token=int(token),
         worker=worker,
         group=group,
+        pid=int(pid),
     )

@@ -25,7 +25,7 @@ from random import SystemRandom
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
-from broadcaster import afind_batch, current
+from broadcaster import current
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.embedded import EmbeddedServer
 from broadcaster.drivers.redis.fleet import RedisFleet
@@ -34,10 +34,10 @@ from broadcaster.settings import load_settings
 from broadcaster.wiring.backend import open_backend
 from tests.chaos import state
 from tests.chaos.checks import check, summary
-from tests.chaos.dispatching import Dispatcher
+from tests.chaos.dispatching import Dispatcher, retry_mended
 from tests.chaos.history import State
 from tests.chaos.listening import Listener
-from tests.chaos.plan import Batch, plan, strikes
+from tests.chaos.planning import plan, strikes
 from tests.chaos.plant import Plant, environment
 from tests.chaos.record import Record
 from tests.polling import eventually_async
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from tests.chaos.history import Finding
-    from tests.chaos.plan import Plan, Strike
+    from tests.chaos.plan import Plan
+    from tests.chaos.planning import Strike
 
 PREFIX = "chaos"
 POLL = 0.2
@@ -136,6 +137,7 @@ class _Show:
         self.server = server
         self.remains = state.Remains(clients)
         self.fleet = RedisFleet(clients)
+        self.clients = clients
         self.dispatcher = Dispatcher(record)
         self.listener = Listener(clients.blocking(), f"{PREFIX}:{{1:chaos-*}}")
         self.struck = self.restarts = 0
@@ -184,18 +186,20 @@ class _Show:
             await asyncio.sleep(self.options.lease + 0.5)  # locks of the dead lapse
             waited = await self._all_seats_taken()
         exits = await self.plant.close()
-        await self.listener.settle()
+        if self.options.restart_redis is None:
+            await self.listener.hear_the_last(self.clients.sync)
         say("all workers have stopped; now it is compared with the plan")
         application = current.application()
         return State(
             failed=state.failed_states(application.failed_jobs),
-            batches=state.batch_states(application.batches, self.dispatcher.batches),
+            batches=state.batch_states(application.batches),
             keys=self.remains.keys(),
             bodies=self.remains.bodies(),
             settled=self.remains.settled(),
             published=self.listener.heard if self.options.restart_redis is None else None,
             exits=exits,
-            complaints=state.complaints(self.plant.logs()),
+            complaints=[one for log in self.plant.logs() for one in state.complaints(log)],
+            orphans=await self.plant.orphans(),
             waited=waited,
         )
 
@@ -206,15 +210,11 @@ class _Show:
     async def _mend(self) -> None:
         """Let jobs succeed that failed, and have their batches retry them."""
         self.record.mend()
-        for op in self.plan.ops:
-            if isinstance(op, Batch) and op.mendable:
-                await eventually_async(partial(self._retry, op), within=self.options.patience)
+        await eventually_async(self._retry, within=self.options.patience)
 
-    async def _retry(self, op: Batch) -> bool:
+    async def _retry(self) -> bool:
         try:
-            found = await afind_batch(self.dispatcher.batches[op.key])
-            if found is not None:
-                await found.aretry_failed()
+            await asyncio.to_thread(retry_mended, self.plan)
         except DriverUnavailable:  # safe to repeat
             return False
         return True

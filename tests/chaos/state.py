@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,6 +13,7 @@ from broadcaster.protocol.lanes import LANES, lane_names
 from broadcaster.protocol.payload import decode_payload
 from tests.chaos.history import BatchState, FailedState, KeyState
 from tests.chaos.plan import QUEUES
+from tests.chaos.workload import Flaw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +24,9 @@ if TYPE_CHECKING:
 
 ALL_QUEUES = (*QUEUES, "broadcasts")
 MOST_FAILED = 1_000_000
-GONE = -2
-"""What PTTL says of a key that is not there."""
+MOST_BATCHES = 100_000
+GONE, FOR_EVER = -2, -1
+"""What PTTL says of a key that is not there, and of one that never expires."""
 
 
 class Remains:
@@ -82,13 +86,18 @@ class Remains:
         return [key for key in found if key is not None]
 
     def _key(self, name: bytes, prefix: str) -> KeyState | None:
-        kind = self._read("TYPE", name).decode()
-        expires = self._read("PTTL", name)
-        if kind == "none" or expires == GONE:  # it has just expired
+        """Return what `name` is, or None if it has expired since it was found."""
+        with translated(self._clients.sync):
+            pipeline = self._clients.sync.pipeline(transaction=True)
+            pipeline.type(name)
+            pipeline.pttl(name)
+            kind_name, expires = pipeline.execute()  # in one moment
+        kind = kind_name.decode()
+        if expires == GONE:
             return None
         size = self._read(_SIZES[kind], name) if kind in _SIZES else 1
         shown = name.decode("utf-8", "replace").removeprefix(prefix)
-        return KeyState(shown, kind, None if expires < 0 else expires / 1000, size)
+        return KeyState(shown, kind, None if expires == FOR_EVER else expires / 1000, size)
 
     def _read(self, *command: Any) -> Any:
         with translated(self._clients.sync):
@@ -103,27 +112,31 @@ def failed_states(store: FailedJobs) -> list[FailedState]:
     return [_failed_state(job) for job in store.find(limit=MOST_FAILED)]
 
 
-def batch_states(store: Batches, ids: Mapping[str, str]) -> dict[str, BatchState | None]:
-    """Return the batches with these ids, by key of the plan."""
-    found: dict[str, BatchState | None] = {}
-    for key, batch_id in ids.items():
-        record = store.find(batch_id)
-        found[key] = None
-        if record is not None:
-            found[key] = BatchState(
-                record.total, record.pending, record.failed, record.cancelled, record.finished
-            )
-    return found
+def batch_states(store: Batches) -> dict[str, list[BatchState]]:
+    """Return all batches, by key of the plan."""
+    found: defaultdict[str, list[BatchState]] = defaultdict(list)
+    for each in store.newest(MOST_BATCHES):
+        state = BatchState(each.total, each.pending, each.failed, each.cancelled, each.finished)
+        found[each.name].append(state)
+    return dict(found)
 
 
 def complaints(lines: Sequence[str]) -> list[str]:
-    """Return what workers have logged that is nobody's fault but ours."""
+    """
+    Return what a worker has logged that is nobody's fault but ours.
+
+    The processes of jobs print what jobs raise; they may be killed amid a traceback.
+    """
     bad: list[str] = []
+    tracebacks = 0
     for line in lines:
         try:
             said = msgspec.json.decode(line, type=dict[str, Any])
         except ValueError:
-            if line.startswith(("Traceback", "Fatal", "ERROR")):
+            tracebacks += line.startswith("Traceback")
+            ends = tracebacks > 0 and _EXCEPTION.match(line) is not None
+            tracebacks -= ends
+            if line.startswith(("Fatal", "ERROR")) or (ends and not line.startswith(_PLANNED)):
                 bad.append(line[:500])
             continue
         if said.get("event") in _BUGS or "heartbeat failed" in str(said.get("message", "")):
@@ -132,6 +145,8 @@ def complaints(lines: Sequence[str]) -> list[str]:
 
 
 _BUGS = frozenset({"bug", "hook_failed"})
+_EXCEPTION = re.compile(r"[\w.]+(:|$)")
+_PLANNED = f"{Flaw.__module__}.{Flaw.__qualname__}:"
 
 
 def _failed_state(job: FailedJob) -> FailedState:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.chaos.checks import check, summary
-from tests.chaos.history import BatchState, Event, FailedState, KeyState, State
+from tests.chaos.history import Event, FailedState, KeyState, State
 from tests.chaos.perfect import CRASHES, PerfectPlant
-from tests.chaos.plan import Batch, Beat, Chain, Plan, Task, plan
+from tests.chaos.plan import Batch, Beat, Chain, Plan, Task
+from tests.chaos.planning import plan
+from tests.chaos.scene import Scene, change_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,52 +52,9 @@ PLAN = Plan(
 )
 
 
-class Scene:
-    """A faultless run of `PLAN`, to be spoilt."""
-
-    def __init__(self) -> None:
-        history, self.state = PerfectPlant().play(PLAN)
-        self.history = history
-
-    @property
-    def findings(self) -> list[str]:
-        return [str(finding) for finding in check(PLAN, self.history, self.state, lease=LEASE)]
-
-    def place(self, what: str, key: str) -> int:
-        return next(
-            place
-            for place, event in enumerate(self.history)
-            if (event.what, event.key) == (what, key)
-        )
-
-    def forget(self, *keys: str) -> None:
-        self.history = [event for event in self.history if event.key not in keys]
-
-    def run_again(self, key: str, *, later: float = 0.0, worker: str = "w9.1") -> None:
-        """Have the last run of `key` once more at the end, under a newer token."""
-        again = [event for event in self.history if event.key == key][-2:]
-        last = self.history[-1].at + later
-        self.history += [
-            event._replace(
-                at=last + 0.01 * nth, token=event.token + 1_000 + int(later * 1e6), worker=worker
-            )
-            for nth, event in enumerate(again)
-        ]
-
-    def happen(self, *events: Event) -> None:
-        self.history += events
-
-    def move(self, key: str, before: str) -> None:
-        """Have all runs of `key` before the first of another."""
-        mine = [event for event in self.history if event.key == key]
-        rest = [event for event in self.history if event.key != key]
-        at = next(place for place, event in enumerate(rest) if event.key == before)
-        self.history = [*rest[:at], *mine, *rest[at:]]
-
-
 @pytest.fixture
 def scene() -> Scene:
-    return Scene()
+    return Scene(PLAN)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -182,16 +141,6 @@ def double_a_callback(scene: Scene) -> None:
     scene.history[-2:] = [event._replace(job_id="another") for event in scene.history[-2:]]
 
 
-def change_batch(**changes: object) -> Callable[[Scene], None]:
-    def change(scene: Scene) -> None:
-        before = scene.state.batches["b"]
-        assert before is not None
-        after = BatchState(**{**before._asdict(), **changes})
-        scene.state = replace(scene.state, batches={"b": after})
-
-    return change
-
-
 def lose_a_batch(scene: Scene) -> None:
     scene.state = replace(scene.state, batches={})
 
@@ -272,10 +221,10 @@ FAULTS: list[tuple[Callable[[Scene], None], str]] = [
     (call_a_catch_without_need, "stray job: c:catch"),
     (lose_a_callback, "lost job: b:then"),
     (double_a_callback, "doubled job: b:last"),
-    (change_batch(pending=1), "batch: b: 1 pending, 0 jobs failed"),
-    (change_batch(total=3), "batch: b: 2 jobs, 0 failed, but"),
-    (change_batch(finished=False), "batch: b: it is not finished"),
-    (change_batch(cancelled=True), "batch: b: cancelled is True"),
+    (change_batch("b", pending=1), "batch: b: 1 pending, 0 jobs failed"),
+    (change_batch("b", total=3), "batch: b: 2 jobs, 0 failed, but"),
+    (change_batch("b", finished=False), "batch: b: it is not finished"),
+    (change_batch("b", cancelled=True), "batch: b: cancelled is True"),
     (lose_a_batch, "batch: b: it is gone"),
     (overlap, "overlap: v2: it ran beside v1"),
     (run_beside_a_unique_job, "unique: u2: it ran beside u1"),

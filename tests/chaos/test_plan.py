@@ -13,12 +13,13 @@ from tests.chaos.plan import (
     Beat,
     Chain,
     Task,
-    chain_breaks,
+    batches_of,
+    breaks,
     deed,
-    plan,
-    strikes,
     tasks_of,
 )
+from tests.chaos.planning import plan, strikes
+from tests.chaos.test_chaos import JOBS, SEED
 
 
 def test_the_same_seed_makes_the_same_plan_and_another_another() -> None:
@@ -28,7 +29,7 @@ def test_the_same_seed_makes_the_same_plan_and_another_another() -> None:
 
 @pytest.mark.parametrize("jobs", [100, 2_000])
 def test_it_is_as_large_as_was_asked(jobs: int) -> None:
-    assert jobs <= plan(3, jobs).size < jobs + 40
+    assert jobs <= plan(3, jobs).size < jobs + 100
 
 
 def test_every_key_is_there_once() -> None:
@@ -51,10 +52,53 @@ def test_the_default_size_has_something_of_everything() -> None:
     assert {op.manner for op in made.ops if isinstance(op, Batch)} == {
         *("good", "lenient", "strict", "cancelled", "growing"),
     }
-    assert {chain_breaks(op) for op in made.ops if isinstance(op, Chain)} == {True, False}
+    assert {breaks(op) for op in made.ops if isinstance(op, Chain)} == {True, False}
+    assert {(task.kind, task.end) for task in tasks} >= {
+        ("contained", "done"),
+        ("contained", "timeout"),
+        ("contained", "exception"),
+    }
     assert any(task.delay for task in tasks)
     assert any(task.put_offs for task in tasks)
     assert any(task.mendable for task in tasks)
+    assert any(task.litters for task in tasks)
+
+
+def test_batches_are_links_of_chains_and_chains_are_in_batches_and_each_of_them_fails() -> None:
+    made = plan(1, 20_000)
+    nested = [one for op in made.ops if isinstance(op, Chain) for one in batches_of(op)]
+    inner = [
+        job
+        for op in made.ops
+        for one in batches_of(op)
+        for job in one.jobs
+        if isinstance(job, Chain)
+    ]
+
+    assert {(one.manner, one.mendable) for one in nested} == {
+        *(("good", False), ("growing", False), ("cancelled", False)),
+        *((manner, healed) for manner in ("lenient", "strict") for healed in (True, False)),
+    }
+    assert {(breaks(one), any(task.mendable for task in tasks_of(one))) for one in inner} == {
+        *((False, False), (True, False), (True, True)),
+    }
+    assert any(isinstance(job, Chain) for one in nested for job in one.jobs)
+
+
+def test_the_small_run_has_something_of_everything_that_belongs_together() -> None:
+    ops = plan(SEED, JOBS).ops
+    nested = [one for op in ops if isinstance(op, Chain) for one in batches_of(op)]
+    inner = [
+        job for op in ops for one in batches_of(op) for job in one.jobs if isinstance(job, Chain)
+    ]
+    contained = [task for op in ops for task in tasks_of(op) if task.kind == "contained"]
+
+    assert {(True, True), (True, False)} <= {(breaks(one), one.mendable) for one in nested}
+    assert {(breaks(one), any(task.mendable for task in one.links)) for one in inner} >= {
+        *((False, False), (True, False), (True, True)),
+    }
+    assert {"done", "timeout"} < {task.end for task in contained}
+    assert any(task.litters for task in contained)
 
 
 def test_broadcasts_are_numbered_by_channel() -> None:
@@ -72,7 +116,7 @@ def test_a_growing_batch_counts_what_is_added() -> None:
         op for op in plan(1, 5_000).ops if isinstance(op, Batch) and op.manner == "growing"
     )
 
-    assert growing.total == len(growing.jobs) + ADDED
+    assert growing.total == len(growing.members) + ADDED
     assert f"{growing.key}+{ADDED - 1}" in {task.key for task in tasks_of(growing)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from functools import cache
 
@@ -16,6 +17,8 @@ from tests.chaos.record import Record
 
 CONTAINED_TIMEOUT = 60.0
 HANG_SECONDS = 30.0
+LITTER_SECONDS = 600
+"""How long a process goes on that a job has left behind, if nobody ends it."""
 
 
 class Flaw(Exception):
@@ -88,10 +91,10 @@ class Adder(Job):
         mine = await self.abatch()
         if mine is None:
             raise Flaw("the batch of an adder is gone")
-        key = self.task.key.partition(".")[0]
         half = ADDED // 2
         for first in (0, half):
-            await mine.aadd([Async(added(key, first + place)) for place in range(half)])
+            more = [added(self.task.group, first + place) for place in range(half)]
+            await mine.aadd([Async(task) for task in more])
         await _perform(self, self.task)
 
 
@@ -130,7 +133,11 @@ def _perform_sync(job: Job, task: Task) -> None:
     record.note("start", task.key, **_facts(current, task))
     time.sleep(task.ms / 1000)
     what = _deed(task, current, mended=task.mendable and record.is_mended())
+    if task.litters:
+        subprocess.Popen(("sleep", str(LITTER_SECONDS)), stdin=subprocess.DEVNULL)
     record.note(what, task.key, **_facts(current, task))
+    if what == "hang":
+        time.sleep(HANG_SECONDS)
     _end(job, what)
 
 

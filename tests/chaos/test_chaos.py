@@ -39,7 +39,7 @@ async def test_every_promise_is_kept_while_workers_are_killed(tmp_path: Path) ->
         kills=STRIKES,
         pause=(0.2, 0.5),
         gentle=0.15,
-        cold=0.15,
+        cold=0.2,
         max_crashes=3,
     )
     told: list[str] = []

@@ -3,8 +3,8 @@ The processes that ``broadcaster dev`` runs: started, listened to, restarted, st
 
 A child is alive -> dead -> (pause) -> alive ... until it is stopped. The pause doubles
 from 0.5 s to 8 s and is forgotten once a child has lived for ten seconds. A child that is
-started again when code changes, and ends with exit code 78, waits for that instead. Each child has
-a session of its own, so that Ctrl-C in the terminal reaches ``dev`` alone, which then
+started again when code changes, and ends with exit code 2 or 78, waits for that instead. Each
+child has a session of its own, so that Ctrl-C in the terminal reaches ``dev`` alone, which then
 stops them in order.
 """
 
@@ -19,13 +19,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from broadcaster.errors import ConfigurationError
+from broadcaster.supervisor.restarting import HOPELESS, Restarts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
-LONG_LIFE = 10.0
+# Somebody sits before it and waits. Children run until `dev` tells them to stop.
+RESTARTS = Restarts(longest=8.0, endless=True)
 KILL_SECONDS = 1.0
 LONGEST_LINE = 1_048_576
 # Lines that are no log record: what a dying process says last.
@@ -83,7 +83,7 @@ class Child:
     async def run(self, listener: Listener) -> None:
         """Keep the child alive until it is stopped or this task is cancelled."""
         loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE
+        pause = 0.0
         try:
             while not self._stopping:
                 born = loop.time()
@@ -93,18 +93,17 @@ class Child:
                 if self._again.is_set():
                     self._again.clear()
                     continue
-                if self.reloaded and code == ConfigurationError.exit_code:
+                if self.reloaded and code in HOPELESS:
                     listener.waits(self.name, last_said(self._last_words))
                     await self._again.wait()
                     self._again.clear()
                     continue
-                pause = FIRST_PAUSE if loop.time() - born > LONG_LIFE else pause
+                pause = RESTARTS.pause(code, loop.time() - born, pause)
                 listener.died(self.name, explain_exit(code, self._last_words), pause)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._again.wait()
                 self._again.clear()
-                pause = min(LONGEST_PAUSE, pause * 2)
         finally:
             self.kill()
             if self.process is not None:

@@ -9,14 +9,15 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from broadcaster.supervisor.restarting import HOPELESS, Restarts
+
 if TYPE_CHECKING:
     from broadcaster.settings import Settings
 
 _log = logging.getLogger("broadcaster.gateway")
 
-FIRST_PAUSE, LONGEST_PAUSE, LONG_LIFE = 0.5, 10.0, 10.0
-# A worker that ends with one of these would end so again.
-_HOPELESS = frozenset({2, 78})
+# A gateway runs until it is told to stop.
+RESTARTS = Restarts(longest=10.0, endless=True)
 
 
 def run_workers(settings: Settings, log_level: str) -> int:
@@ -71,19 +72,17 @@ class Workers:
     async def _keep(self, index: int) -> None:
         """Keep one worker running, with a pause that grows while it dies young."""
         loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE
+        pause = 0.0
         while not self._stopping.is_set():
             started = loop.time()
             code = await self._run_one()
             if self._stopping.is_set():
                 return
-            if code in _HOPELESS:
+            if code in HOPELESS:
                 self._code = code
                 self.stop()
                 return
-            pause = (
-                FIRST_PAUSE if loop.time() - started > LONG_LIFE else min(pause * 2, LONGEST_PAUSE)
-            )
+            pause = RESTARTS.pause(code, loop.time() - started, pause)
             _log.error(
                 "worker %d ended with %d; it starts again in %g s",
                 index,

@@ -1,10 +1,8 @@
 """
-A child of ``broadcaster dev``, run as ``python -m broadcaster.cli.tether WHAT ...``.
+A child of ``broadcaster dev`` or ``serve --workers``: ``python -m broadcaster.cli.tether WHAT ...``.
 
-Standard input is a pipe that only the parent holds. When the parent ends, however it
-ends, the pipe reads end-of-file and this process stops itself: first as if terminated,
-two seconds later for good. So ``kill -9`` of the parent leaves nothing behind, on every
-system, with no process in between.
+When the parent is gone (`broadcaster.cli.lifeline`), this process stops itself: first as if
+terminated, two seconds later for good.
 
 WHAT is ``app MODULE:ATTRIBUTE HOST PORT`` for an ASGI or WSGI application, ``factory`` with
 the same for a function that returns one, or any command line of ``broadcaster``. Exit code
@@ -13,14 +11,11 @@ the same for a function that returns one, or any command line of ``broadcaster``
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
-import time
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
+from broadcaster.cli.lifeline import Tether
 from broadcaster.errors import BroadcasterError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,7 +29,7 @@ MENDED_BY_EDITING = (ImportError, SyntaxError, NameError, AttributeError, TypeEr
 
 def run(arguments: Sequence[str]) -> None:
     """Run a child until it is done, its parent is gone, or it is told to stop."""
-    threading.Thread(target=_watch_parent, name="tether", daemon=True).start()
+    Tether(grace=GRACE).start()
     try:
         match list(arguments):
             case ["app" | "factory" as kind, target, host, port]:
@@ -52,14 +47,6 @@ def run(arguments: Sequence[str]) -> None:
         is_lasting = isinstance(error, MENDED_BY_EDITING)
         traceback.print_exception(error.with_traceback(_users_part(error.__traceback__)))
         _end(_explain(error), ConfigurationError.exit_code if is_lasting else 1)
-
-
-def _watch_parent() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _end(reason: str, code: int) -> NoReturn:

@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broadcaster.cli.work_processes import Tether
+    from broadcaster.cli.lifeline import Tether
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.scheduling.timetable import Entry
     from broadcaster.settings import Settings, WorkerSettings
@@ -162,8 +162,9 @@ def work(
     was away for --max-away, 78 bad configuration.
     """
     from broadcaster.cli import logs
+    from broadcaster.cli.lifeline import Tether
     from broadcaster.cli.serve import loop_factory
-    from broadcaster.cli.work_processes import Tether, run_processes
+    from broadcaster.cli.work_processes import run_processes
     from broadcaster.jobs.registry import registry
     from broadcaster.scheduling.entries import the_schedule
     from broadcaster.settings import load_settings

@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from broadcaster.supervisor.restarting import HOPELESS, Restarts
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from broadcaster.settings import WorkerSettings
 
 _log = logging.getLogger("broadcaster.worker")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
-SHORT_LIFE, LONG_LIFE = 1.0, 10.0
-# A worker that ends with one of these would end so again.
-_HOPELESS = frozenset({2, 78})
+# One after which none is started is told to whoever has started this command.
+RESTARTS = Restarts(longest=10.0)
 # Done as told, or over its memory: what somebody wanted. Any other is an error.
 _LEVELS = {0: logging.INFO, 12: logging.WARNING}
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -59,69 +57,6 @@ class Health(NamedTuple):
         port = ["--health-port", str(self.port + index)] if self.port else []
         own = f"{self.path}.{index}" if index else self.path
         return [*port, "--health-socket", own] if self.path else port
-
-
-def pause_after(code: int, lived: float, before: float) -> float:
-    """
-    Return the seconds before a worker that has ended is started again. Pure.
-
-    One that has done what it should (its jobs, its time) goes on at once; one that dies young
-    waits longer each time.
-
-    Args:
-        code: what it ended with.
-        lived: seconds.
-        before: the pause before this start.
-    """
-    if code == 0 and lived >= SHORT_LIFE:
-        return 0.0
-    if code == 0 or lived >= LONG_LIFE:
-        return FIRST_PAUSE
-    return min(max(before, FIRST_PAUSE / 2) * 2, LONGEST_PAUSE)
-
-
-class Tether:
-    """
-    What a parent says to its worker: through standard input, a pipe that only it holds.
-
-    A line ``slots 5`` has the worker run at most 5 jobs at once. When the pipe closes, the
-    parent is gone, and this process stops itself in good order.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._slots: int | None = None
-        self._resize: Callable[[int], object] | None = None
-
-    def start(self) -> None:
-        """Listen from now on, in a thread of its own."""
-        threading.Thread(target=self._listen, name="tether", daemon=True).start()
-
-    def attach(self, resize: Callable[[int], object]) -> None:
-        """Have `resize` called, from the thread, with what was said last and is said later."""
-        with self._lock:
-            self._resize = resize
-            if self._slots is not None:
-                resize(self._slots)
-
-    def _listen(self) -> None:
-        rest = b""
-        while data := os.read(sys.stdin.fileno(), 4096):
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._told(line)
-            rest = rest[-4096:]
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    def _told(self, line: bytes) -> None:
-        word, _, number = line.partition(b" ")
-        if word != b"slots" or not number.isdigit():
-            return
-        with self._lock:
-            self._slots = int(number)
-            if self._resize is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: it is stopping
-                    self._resize(self._slots)
 
 
 _NO_HEALTH = Health()
@@ -179,12 +114,12 @@ class WorkerProcesses:
         while True:
             started = loop.time()
             code = await self._run_one(index)
-            if self._stopping.is_set() or (code == 0 and self._ends) or code in _HOPELESS:
+            if self._stopping.is_set() or (code == 0 and self._ends) or code in HOPELESS:
                 self._codes.append(code)
-                if code in _HOPELESS:
+                if code in HOPELESS:
                     self.stop()
                 return
-            pause = pause_after(code, loop.time() - started, pause)
+            pause = RESTARTS.pause(code, loop.time() - started, pause)
             level = _LEVELS.get(code, logging.ERROR)
             fields = {"event": "worker_ended", "code": code}
             text = "worker %d ended with %d; it starts again in %g s"

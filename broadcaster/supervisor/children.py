@@ -17,19 +17,19 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from broadcaster.supervisor.restarting import EXPECTED, Restarts
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _log = logging.getLogger("broadcaster.supervisor")
 
-LONG_LIFE = 10.0
 READY_SECONDS = 3.0
 """A process that has lived so long takes over from an older one in a rolling restart."""
-FIRST_PAUSE, LONGEST_PAUSE, HOPELESS_PAUSE = 0.5, 30.0, 60.0
-# One that ends with these would end so again: wrong usage, wrong settings.
-HOPELESS = frozenset({2, 78})
-# Stopped in good order, or over its memory: no deaths that anybody has to look at.
-EXPECTED = frozenset({0, 12})
+HOPELESS_PAUSE = 60.0
+# A pause holds up the whole group: one that lived does not, those that all die do for longer.
+# A supervisor never ends by itself, so it tries what is hopeless again: it may be mended.
+RESTARTS = Restarts(longest=30.0, rested=0.0, hopeless=HOPELESS_PAUSE)
 
 
 class Process(Protocol):
@@ -172,16 +172,9 @@ class Group:
 
     def _note_death(self, child: Child, now: float) -> None:
         code = self.last_code = child.process.code or 0
-        lived = now - child.started
         self.deaths += code not in EXPECTED
-        if code in HOPELESS:
-            self._pause = HOPELESS_PAUSE
-        elif lived >= LONG_LIFE:
-            self._pause = 0.0
-        elif code in EXPECTED:
-            self._pause = FIRST_PAUSE
-        else:
-            self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
+        lived = now - child.started
+        self._pause = RESTARTS.pause(code, lived, self._pause)
         self._not_before = max(self._not_before, now + self._pause)
         level = logging.INFO if code in EXPECTED else logging.ERROR
         text = "worker %d of %s ended with %d after %.0f s; another starts in %g s"
@@ -210,7 +203,7 @@ class Group:
         try:
             process = await self.spawn(number, self.slots)
         except OSError as error:
-            self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
+            self._pause = RESTARTS.longer(self._pause)
             self._not_before = now + self._pause
             _log.error(
                 "no worker for %s can be started: %s", self.name, error, extra={"event": "spawn"}

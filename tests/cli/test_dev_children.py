@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,7 +50,7 @@ def ear() -> Ear:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dev_children, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(dev_children, "RESTARTS", replace(dev_children.RESTARTS, first=0.01))
 
 
 @pytest.fixture
@@ -131,7 +131,8 @@ async def test_a_restart_is_no_death(start: Callable[[str], Program], ear: Ear) 
 async def test_a_restart_ends_the_pause_of_a_dead_child(
     start: Callable[[str], Program], ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dev_children, "FIRST_PAUSE", 600)
+    forever = replace(dev_children.RESTARTS, first=600, longest=600)
+    monkeypatch.setattr(dev_children, "RESTARTS", forever)
     child = start("raise SystemExit(3)")
     await until(lambda: ear.deaths)
 
@@ -143,10 +144,11 @@ async def test_a_restart_ends_the_pause_of_a_dead_child(
 REFUSES = "import sys; print('broadcaster: no such module'); sys.exit(78)"
 
 
+@pytest.mark.parametrize("code", [2, 78])
 async def test_a_child_that_cannot_run_waits_until_it_is_told_to_start(
-    start: Callable[..., Program], ear: Ear
+    start: Callable[..., Program], ear: Ear, code: int
 ) -> None:
-    child = start(REFUSES, reloaded=True)
+    child = start(REFUSES.replace("78", str(code)), reloaded=True)
     await until(lambda: ear.waiting)
 
     await child.restart()

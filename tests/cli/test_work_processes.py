@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from broadcaster.cli.work_processes import Health, pause_after
+from broadcaster.cli.work_processes import Health
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.queue import RedisQueue
 from tests.cli.test_work import new_job
@@ -179,26 +179,6 @@ async def test_processes_that_can_never_run_end_the_command(shop: Shop) -> None:
 
     assert process.wait() == 78
     assert "no module is called 'no_such_module'" in process.output
-
-
-@pytest.mark.parametrize(
-    ("code", "lived", "before", "pause"),
-    [
-        (0, 2.0, 0.0, 0.0),  # it has done its jobs or its time
-        (0, 0.1, 0.0, 0.5),
-        (0, 0.1, 0.5, 0.5),
-        (12, 60.0, 8.0, 0.5),  # it has grown over its memory
-        (12, 1.0, 0.0, 0.5),  # it cannot even begin with so little
-        (1, 1.0, 0.5, 1.0),
-        (-9, 1.0, 8.0, 10.0),
-        (1, 1.0, 10.0, 10.0),
-        (1, 20.0, 10.0, 0.5),
-    ],
-)
-def test_what_has_done_its_work_goes_on_at_once_and_what_dies_young_waits(
-    code: int, lived: float, before: float, pause: float
-) -> None:
-    assert pause_after(code, lived, before) == pause
 
 
 def test_each_process_answers_for_its_health_at_a_place_of_its_own() -> None:

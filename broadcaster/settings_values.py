@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin
+from urllib.parse import urlsplit
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.app import LIMIT_RANGES
@@ -106,9 +107,19 @@ def convert(path: str, found: Found, hint: object) -> Any:
         raise refusal(path, found, allowed)
     if path == "broadcast.app" and value and (problem := id_problem(value)):
         raise refusal(path, found, problem)
-    if path == "redis_url" and not value.startswith(_REDIS_SCHEMES):
-        raise refusal(path, found, f"must begin with {', '.join(_REDIS_SCHEMES)}")
+    if path == "redis_url":
+        _check_redis_url(path, found, value)
     return value
+
+
+def _check_redis_url(path: str, found: Found, url: str) -> None:
+    """Refuse what is no URL; `RedisClients` looks at the rest of it."""
+    if not url.startswith(_REDIS_SCHEMES):
+        raise refusal(path, found, f"must begin with {', '.join(_REDIS_SCHEMES)}")
+    try:
+        urlsplit(url)
+    except ValueError:
+        raise refusal(path, found, "must be a URL whose host is one") from None
 
 
 def refusal(path: str, found: Found, allowed: str) -> ConfigurationError:

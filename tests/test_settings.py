@@ -335,6 +335,7 @@ def test_a_port_that_follows_from_another_setting_says_so(tmp_path: Path) -> Non
         ({"BROADCASTER_BROADCAST__QUEUE": "a b"}, "broadcast.queue must be letters"),
         ({"BROADCASTER_QUEUE__DEFAULT": "a}"}, "queue.default must be letters"),
         ({"REDIS_URL": "http://user:hunter2@h"}, "must begin with redis://"),
+        ({"REDIS_URL": "redis://user:hunter2@[::1/0"}, "must be a URL whose host is one"),
     ],
 )
 def test_a_wrong_value_says_where_it_is_from_and_what_is_allowed(

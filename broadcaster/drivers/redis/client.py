@@ -43,6 +43,7 @@ from broadcaster.drivers.redis.sentinel import (
     parse_sentinel_url,
     sync_pool,
 )
+from broadcaster.drivers.redis.urls import scheme_of
 from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable, LeaseLost
 
 if TYPE_CHECKING:
@@ -54,7 +55,6 @@ VERB_SECONDS = 1.9
 HEALTH_SECONDS = 15
 MAX_CONNECTIONS = 50  # calls beyond them wait, POOL_SECONDS at most, instead of failing at once
 POOL_SECONDS = 1.0
-_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
 _IN_SCRIPT = re.compile(r"user_script: ?\d+|\bscript: ")
 # States of the server, not of a key. Servers before version 7 quote them inside their own error.
 _PASSING = re.compile(
@@ -73,17 +73,12 @@ class RedisClients:
         prefix: what all keys begin with.
 
     Raises:
-        ConfigurationError: the URL has another scheme.
+        ConfigurationError: the URL cannot be used.
     """
 
     def __init__(self, url: str, prefix: str = "broadcaster") -> None:
-        if urlsplit(url).scheme not in _SCHEMES:
-            raise ConfigurationError(
-                f"the Redis URL must begin with one of {', '.join(f'{s}://' for s in _SCHEMES)}; "
-                f"it begins with {url.partition(':')[0][:20]!r}"
-            )
+        is_sentinel = scheme_of(url) in SENTINEL_SCHEMES
         self.url = url
-        is_sentinel = urlsplit(url).scheme in SENTINEL_SCHEMES
         self._sentinel = parse_sentinel_url(url) if is_sentinel else None
         self.keys = Keys(prefix)
         self._lock = threading.Lock()  # threads share this object; loops do not share clients

@@ -293,6 +293,10 @@ def _login(user: str, password: str) -> dict[str, str]:
     return {name: value for name, value in said.items() if value}
 
 
+_MAX_NUMBER = 65_535
+_DIGITS = 5
+
+
 def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
@@ -301,6 +305,10 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _number(text: str, what: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ConfigurationError(f"the {what} in the Redis URL must be a number, not {text[:20]!r}")
+    # What stands there may be a part of a password with a / in it.
+    if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS or int(text) > _MAX_NUMBER:
+        raise ConfigurationError(
+            f"the {what} in the Redis URL must be a number from 0 to {_MAX_NUMBER}; "
+            "write % codes for / ? # @ : in a password"
+        )
     return int(text)

@@ -350,6 +350,45 @@ def test_clients_refuse_a_url_of_another_scheme_without_showing_it() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis://u:hunter2@host:99999/0", "its port"),
+        ("redis://u:hunter2/more@host/0", "its port"),
+        ("rediss://u:hunter2@[::1/0", "its host"),
+        ("redis://u:hunter2@host?socket_timeout=hunter2", "an option"),
+        ("redis://host?password=hunter2&hunter2=1", "an option"),
+        ("rediss://host?ssl_cert_reqs=hunter2", "an option"),
+        ("redis+sentinel://u:hunter2@[::1/main", "its host"),
+        ("redis+sentinel://u:hunter2@host:99999/main", "the port"),
+        ("redis+sentinel://u:hunter2/more@host:1/main", "the port"),
+    ],
+)
+def test_clients_refuse_a_url_that_cannot_be_used_without_showing_it(url: str, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why) as caught:
+        RedisClients(url)
+
+    assert "hunter2" not in f"{caught.value!r}{caught.value.__cause__}"
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis://[::1]:6379/1?health_check_interval=5",
+        "rediss://u:p%2F@host:6379?ssl_cert_reqs=none",
+        "unix:///run/redis.sock?db=2",
+        "redis+sentinel://a:1,b/main",
+    ],
+)
+def test_clients_take_every_url_that_can_be_used(url: str) -> None:
+    clients = RedisClients(url)
+
+    assert clients.address
+    clients.close()
+
+
 def test_scripts_of_the_package_load_with_their_hash() -> None:
     loaded = load_script("publish")
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 STALE_SECONDS = 15.0
 REQUEST_SECONDS = 5.0
 MAX_HEAD = 8_192
+MAX_OPEN = 32
+"""Connections at once; one more cuts the oldest, so that probes are answered all the same."""
+# So many are accepted at a time, before any of them is served.
+_BOUNDS: dict[str, Any] = {"limit": MAX_HEAD, "backlog": MAX_OPEN}
 _STATUS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
@@ -71,19 +75,28 @@ async def serving_health(worker: Worker, port: int, path: str) -> AsyncGenerator
     Raises:
         ConfigurationError: the port is taken, or the socket cannot be made.
     """
+    waiting: dict[asyncio.StreamWriter, None] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _serve(worker, reader, writer)
+        if len(waiting) >= MAX_OPEN:
+            oldest = next(iter(waiting))
+            del waiting[oldest]
+            oldest.transport.abort()
+        waiting[writer] = None
+        try:
+            await _serve(worker, reader, writer)
+        finally:
+            waiting.pop(writer, None)
 
     servers: list[asyncio.Server] = []
     try:
         if port:
             with _refused("worker.health_port", str(port)):
-                server = await asyncio.start_server(serve, "127.0.0.1", port, limit=MAX_HEAD)
+                server = await asyncio.start_server(serve, "127.0.0.1", port, **_BOUNDS)
             servers.append(server)
         if path:
             with _refused("worker.health_socket", path):
-                server = await asyncio.start_unix_server(serve, path, limit=MAX_HEAD)
+                server = await asyncio.start_unix_server(serve, path, **_BOUNDS)
             servers.append(server)
         yield
     finally:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from broadcaster.worker.health import STALE_SECONDS, answer, serving_health
+from broadcaster.worker.health import (
+    MAX_OPEN,
+    REQUEST_SECONDS,
+    STALE_SECONDS,
+    answer,
+    serving_health,
+)
 from tests.polling import eventually
 
 if TYPE_CHECKING:
@@ -96,6 +103,23 @@ async def test_who_asks_badly_gets_no_answer_and_does_no_harm(
         writer.close()
         assert b"200 OK" not in got
         assert (await ask(socket, "/healthz")).status_code == 200
+
+
+async def test_connections_that_say_nothing_keep_no_probe_waiting(
+    world: WorkerWorld, tmp_path: Path
+) -> None:
+    socket = tmp_path / "health"
+    async with world.running() as worker, serving_health(worker, 0, str(socket)):
+        silent = [await asyncio.open_unix_connection(socket) for _ in range(3 * MAX_OPEN)]
+        (oldest, _), (newest, _) = silent[0], silent[-1]
+
+        assert (await ask(socket, "/healthz")).status_code == 200
+        async with asyncio.timeout(REQUEST_SECONDS - 1):  # not because its time is over
+            with suppress(ConnectionError):
+                assert await oldest.read() == b""
+        assert not newest.at_eof()
+        for _, writer in silent:
+            writer.close()
 
 
 async def test_the_loop_ticks_while_a_worker_is_idle(world: WorkerWorld) -> None:

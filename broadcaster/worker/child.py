@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import faulthandler
 import fcntl
 import importlib
 import os
@@ -32,6 +33,7 @@ from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.protocol.payload import decode_payload
 from broadcaster.worker.orders import (
+    DUMP_SIGNAL,
     LENGTH,
     NONCE_BYTES,
     Order,
@@ -45,6 +47,8 @@ from broadcaster.worker.remains import Remains
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+HIGH_DESCRIPTOR = 500
+
 
 def main(lifeline: int, modules: Sequence[str]) -> NoReturn:
     """Run the jobs that are ordered on stdin, with `modules` imported, and report."""
@@ -57,7 +61,7 @@ def main(lifeline: int, modules: Sequence[str]) -> NoReturn:
     os.close(nothing)
     os.dup2(2, 1)
     failure = prepare(modules)
-    remains = Remains((lifeline, orders, results))
+    remains = Remains((lifeline, orders, results, *_dump_when_asked(results)))
     outlet = os.fstat(results)[1:3]
     before, mine = contextvars.copy_context(), os.getpid()
     while True:
@@ -121,6 +125,21 @@ def run(order: Order) -> Report:
     return report
 
 
+def _dump_when_asked(results: int) -> Sequence[int]:
+    """
+    Have `DUMP_SIGNAL` write the stack of this thread; return the descriptor for that, if any.
+
+    It is written whatever the job does, C code that holds the interpreter included. The
+    descriptor has a high number: no job gets it by closing low ones and opening files.
+    """
+    try:
+        dumps = fcntl.fcntl(results, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR)
+        faulthandler.register(DUMP_SIGNAL, file=dumps, all_threads=False)
+    except (OSError, ValueError, RuntimeError):  # so few descriptors; it hangs untold
+        return ()
+    return (dumps,)
+
+
 def _next_order(orders: int) -> tuple[bytes, Order]:
     (length,) = LENGTH.unpack(_read(orders, LENGTH.size))
     frame = _read(orders, length)
@@ -163,6 +182,7 @@ def _be_killed_with_worker(lifeline: int) -> None:
 
 
 def _end_with_worker(lifeline: int) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {DUMP_SIGNAL})  # it asks for the stack of the job
     while os.read(lifeline, 4096):
         pass
     _end()

@@ -11,9 +11,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, cast
 
+from broadcaster.worker.frames import suspended_at
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Any
+
+    from broadcaster.worker.frames import Place
 
 
 class Deadlines:
@@ -51,9 +56,10 @@ class Deadline:
 
     Attributes:
         expired: its time was over before it ended.
+        hung_at: where the task waited then, the outermost frame first.
     """
 
-    __slots__ = ("_cancelling", "_row", "_task", "at", "expired")
+    __slots__ = ("_cancelling", "_row", "_task", "at", "expired", "hung_at")
 
     at: float
     _task: asyncio.Task[Any]
@@ -62,6 +68,7 @@ class Deadline:
     def __init__(self, row: _Row) -> None:
         self._row = row
         self.expired = False
+        self.hung_at: Sequence[Place] = ()
 
     def __enter__(self) -> Self:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._row.loop))
@@ -85,6 +92,7 @@ class Deadline:
     def expire(self) -> None:
         """Cancel the task."""
         self.expired = True
+        self.hung_at = suspended_at(self._task.get_coro())
         self._task.cancel()
 
 

@@ -4,17 +4,22 @@ What a worker and the processes of its sync jobs say to each other.
 The worker sends orders, one after another: the length of what follows, a nonce, and an
 `Order` as JSON. The process answers each with two lines that begin with its nonce: the
 nonce alone when the job begins, and the nonce, a space and a `Report` when it has ended.
-Lines that begin with anything else are noise of the job, or of one before it.
+Lines that begin with anything else are noise of the job, or of one before it; behind a
+`DUMP_SIGNAL` they are the stack of the job.
 """
 
 from __future__ import annotations
 
+import signal
 import struct
 from typing import Literal
 
 import msgspec
 
 from broadcaster.jobs.outcome import Deleted, Failed, Limits, Past, Released, Verdict
+
+DUMP_SIGNAL = getattr(signal, "SIGRTMAX", signal.SIGUSR2)
+"""Has the process write the stack of its main thread among its lines, as `faulthandler` does."""
 
 LENGTH = struct.Struct(">Q")
 

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from broadcaster.errors import JobError, JobTimedOut
-from broadcaster.worker.orders import NONCE_BYTES, Report, order_frame
+from broadcaster.worker.frames import read_dump
+from broadcaster.worker.orders import DUMP_SIGNAL, NONCE_BYTES, Report, order_frame
+from broadcaster.worker.tries import timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
+    from broadcaster.worker.frames import Place
     from broadcaster.worker.orders import Order
 
 STARTUP_SECONDS = 30.0
@@ -27,6 +30,15 @@ WAKE_SECONDS = 10.0
 
 MAX_LINE = 1_048_576
 """Bytes; a report has a traceback of `MAX_TRACEBACK` characters of up to six bytes each."""
+
+DUMP_SECONDS = 0.2
+"""What a process gets to say where it hangs before it is killed."""
+
+MAX_DUMPED = 200
+"""Lines; `faulthandler` writes a hundred frames at most."""
+
+BOTTOM = b'  File "<string>"'
+"""How the outermost frame is told, that of `BOOTSTRAP`."""
 
 BOOTSTRAP = """\
 import json, sys
@@ -85,7 +97,10 @@ class JobProcess:
         if said is None and self.jobs:
             raise NeverBegan(f"its process had ended after {self.jobs} jobs")
         if said == b"":
-            said = await _within(limit, self._said(nonce), "ran longer than")
+            try:
+                said = await _within(limit, self._said(nonce), "ran longer than")
+            except JobTimedOut as error:
+                raise timed_out(str(error), await self._hung_at()) from None
         if said is None:
             raise JobError(f"its process ended with {await self._how()} before the job did")
         try:
@@ -136,6 +151,21 @@ class JobProcess:
             if not line:
                 return None
             self._noisy = self._noisy or line != b"\n"
+
+    async def _hung_at(self) -> Sequence[Place]:
+        """Return where its main thread is, if it can say so in `DUMP_SECONDS`."""
+        stream, lines = self._process.stdout, list[bytes]()
+        if stream is None:
+            return ()
+        # What is no frame may be a line of a job that is too long.
+        with contextlib.suppress(TimeoutError, ProcessLookupError, ValueError):
+            async with asyncio.timeout(DUMP_SECONDS):
+                self._process.send_signal(DUMP_SIGNAL)
+                while len(lines) < MAX_DUMPED and (line := await stream.readline()):
+                    lines.append(line)
+                    if line.startswith(BOTTOM):
+                        break
+        return read_dump(lines)
 
     async def _how(self) -> str:
         with contextlib.suppress(TimeoutError):  # it is ending, or has closed its pipe

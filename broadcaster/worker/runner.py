@@ -50,7 +50,7 @@ from broadcaster.worker.orders import Order
 from broadcaster.worker.process import STARTUP_SECONDS, WAKE_SECONDS
 from broadcaster.worker.processes import JobProcesses
 from broadcaster.worker.stores import NO_STORES
-from broadcaster.worker.tries import failed_hook, new_try, settlement
+from broadcaster.worker.tries import failed_hook, new_try, settlement, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -331,9 +331,10 @@ class JobRunner:
             if not timer.expired:
                 raise
             why = None if isinstance(error, TimeoutError) else error
-            raise JobTimedOut(f"ran longer than {limit:g} s") from why
+            raise timed_out(f"ran longer than {limit:g} s", timer.hung_at) from why
         if timer.expired:
-            raise JobTimedOut(f"ran longer than {limit:g} s, and took its cancellation for nothing")
+            text = f"ran longer than {limit:g} s, and took its cancellation for nothing"
+            raise timed_out(text, timer.hung_at)
 
     async def _call_sync(self, task: Try) -> None:
         limit = task.limits.timeout

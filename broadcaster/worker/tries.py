@@ -12,7 +12,7 @@ import msgspec
 
 from broadcaster.contracts.queue import Done, Fail, Postpone, Retry
 from broadcaster.contracts.settlements import cut_traceback
-from broadcaster.errors import InvalidJob, JobError, JobFailed
+from broadcaster.errors import InvalidJob, JobError, JobFailed, JobTimedOut
 from broadcaster.jobs.execution import is_async
 from broadcaster.jobs.inline import acall_failed
 from broadcaster.jobs.lifecycle import TakenJob
@@ -29,17 +29,18 @@ from broadcaster.jobs.outcome import (
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
 from broadcaster.worker.containment import asked_to_cancel, running_job
-from broadcaster.worker.frames import users_part
+from broadcaster.worker.frames import told, users_part
 from broadcaster.worker.options import ASYNC_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
     from broadcaster.contracts.queue import Reserved, Settlement
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.outcome import Outcome
     from broadcaster.protocol.payload import Payload
+    from broadcaster.worker.frames import Place
     from broadcaster.worker.options import WorkerOptions
 
 
@@ -197,6 +198,14 @@ async def _call_hook(job: Job, error: BaseException, current: CurrentJob) -> Non
         running_job.reset(mine)
 
 
+def timed_out(text: str, hung_at: Sequence[Place]) -> JobTimedOut:
+    """Return the error of a job whose time is over, with where it was then."""
+    error = JobTimedOut(text)
+    if hung_at:
+        error.add_note(told("It hung here", hung_at))
+    return error
+
+
 def exception_name(error: BaseException | None) -> str:
     """Return the name of the type of `error`; of what a job's own process raised, too."""
     if error is None:
@@ -211,7 +220,9 @@ def written(error: BaseException | None) -> str:
     if error is None:
         return ""
     try:
-        trace = users_part(error.__traceback__)
+        # Of one that tells where it hung, our own frames say nothing.
+        tells = isinstance(error, JobTimedOut) and hasattr(error, "__notes__")
+        trace = None if tells else users_part(error.__traceback__)
         text = "".join(traceback.format_exception(type(error), error, trace))
     except BaseException:  # noqa: BLE001 - the error's own __str__ may raise whatever it likes
         return ""

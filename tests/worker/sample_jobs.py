@@ -158,6 +158,13 @@ def hang_in_process(path: str) -> None:
 
 
 @job(timeout=60)
+def hang_deaf_in_process() -> None:
+    """Hears no signal but the last one."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    time.sleep(60)
+
+
+@job(timeout=60)
 def hold_the_interpreter_in_process(path: str) -> None:
     """As `hang_in_process`, in C code that lets no other thread run."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

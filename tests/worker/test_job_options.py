@@ -234,6 +234,10 @@ async def test_row_5_a_timeout_may_be_the_end(
     await has_failed(world, "timeout", attempts)
 
     assert seen == list(range(1, attempts + 1))
+    told = (await world.failed())[0].traceback
+    assert "It hung here (most recent call last):\n  File" in told
+    assert "in handle\n    await asyncio.sleep(30)" in told
+    assert "runner.py" not in told
 
 
 @pytest.mark.parametrize("how", ["returns", "raises"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from tests.worker.sample_jobs import (
     die_in_process,
     fail_in_process,
     give_up_in_process,
+    hang_deaf_in_process,
     hang_in_process,
     hold_the_interpreter_in_process,
     write_in_process,
@@ -63,6 +65,13 @@ async def test_the_job_runs_in_another_process(tmp_path: Path) -> None:
     assert int(pid) != os.getpid()
 
 
+async def test_a_job_that_hears_no_signal_is_killed_without_a_word() -> None:
+    with pytest.raises(JobTimedOut, match="was killed") as caught:
+        await run(hang_deaf_in_process(), limit=0.1)
+
+    assert not hasattr(caught.value, "__notes__")
+
+
 async def test_its_prints_do_not_disturb_the_report(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,9 +80,17 @@ async def test_its_prints_do_not_disturb_the_report(
     assert "this goes to stderr" in capfd.readouterr().err
 
 
-async def test_at_the_timeout_it_is_killed_with_what_it_started(tmp_path: Path) -> None:
-    with pytest.raises(JobTimedOut, match=r"longer than 1 s and was killed"):
-        await run(hang_in_process(str(tmp_path / "pids")), limit=1.0)
+@pytest.mark.parametrize("hang", [hang_in_process, hold_the_interpreter_in_process])
+async def test_at_the_timeout_it_tells_where_it_hangs_and_is_killed_with_what_it_started(
+    tmp_path: Path, hang: Callable[[str], Job]
+) -> None:
+    with pytest.raises(JobTimedOut, match=r"longer than 1 s and was killed") as caught:
+        await run(hang(str(tmp_path / "pids")), limit=1.0)
+
+    assert re.match(
+        r'It hung here .*\n  File ".*sample_jobs.py", line \d+, in \w+_in_process\n    \S+',
+        caught.value.__notes__[0],
+    )
 
     pids = [int(pid) for pid in (tmp_path / "pids").read_text(encoding="utf-8").split()]
     await eventually(lambda: not any(is_alive(pid) for pid in pids))

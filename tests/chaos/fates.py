@@ -18,7 +18,7 @@ from tests.chaos.plan import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tests.chaos.plan import Op
 
@@ -83,21 +83,25 @@ def before_then(batch: Batch) -> Iterator[tuple[str, bool]]:
 
 
 def _of_chain(chain: Chain) -> dict[str, Fate]:
-    due: dict[str, Fate] = {task.key: "never" for task in tasks_of(chain)}
+    due = _all(tasks_of(chain), "never")
     for link in reached(chain):
         due |= fates(link)
-    return due | {chain.catch.key: "done" if breaks(chain) else "never"}
+    return due | _all([chain.catch], "done" if breaks(chain) else "never")
 
 
 def _of_batch(batch: Batch) -> dict[str, Fate]:
-    due: dict[str, Fate] = {task.key: "done" for task in added_to(batch)}
+    due = _all(added_to(batch), "done")
     for member in batch.jobs:
         due |= _of_member(batch, member)
     broke = batch.manner in ("lenient", "strict")
     then = batch.manner in ("good", "growing") or batch.mendable
-    due |= {task.key: "done" if then else "never" for task in batch.then}
-    due |= {task.key: "done" if broke else "never" for task in batch.catch}
-    return due | {task.key: "done" for task in batch.last}
+    due |= _all(batch.then, "done" if then else "never")
+    due |= _all(batch.catch, "done" if broke else "never")
+    return due | _all(batch.last, "done")
+
+
+def _all(tasks: Iterable[Task], fate: Fate) -> dict[str, Fate]:
+    return {task.key: fate for task in tasks}
 
 
 def _of_member(batch: Batch, member: Task | Chain) -> dict[str, Fate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.chaos.checks import check
 from tests.chaos.history import BatchState, Event
@@ -65,7 +65,7 @@ class Scene:
         self.history = [*rest[:at], *mine, *rest[at:]]
 
 
-def change_batch(key: str, **changes: object) -> Callable[[Scene], None]:
+def change_batch(key: str, **changes: Any) -> Callable[[Scene], None]:
     """Return what changes the state of the batch `key`."""
 
     def change(scene: Scene) -> None:

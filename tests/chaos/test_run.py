@@ -28,8 +28,12 @@ def played(monkeypatch: pytest.MonkeyPatch, findings: list[Finding]) -> list[run
         return run.Verdict(findings=findings, numbers={"kills": 3}, seconds=1.5)
 
     monkeypatch.setattr(run, "chaos", at_once)
-    monkeypatch.setattr(run, "mkdtemp", lambda prefix: f"{prefix}nowhere")
+    monkeypatch.setattr(run, "mkdtemp", _nowhere)
     return given
+
+
+def _nowhere(prefix: str) -> str:
+    return f"{prefix}nowhere"
 
 
 def test_a_run_without_findings_ends_with_0(

@@ -102,6 +102,8 @@ async def serving_health(worker: Worker, port: int, path: str) -> AsyncGenerator
     finally:
         for server in servers:
             server.close()
+        for writer in waiting:  # or what serves them would be cancelled with the loop, noisily
+            writer.transport.abort()
 
 
 @contextmanager

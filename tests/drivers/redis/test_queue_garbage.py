@@ -127,11 +127,11 @@ async def test_names_that_are_none_of_queues_are_left_out(world: QueueWorld) -> 
 def test_a_note_of_anything_can_be_written_and_is_short() -> None:
     word: Any = object()
     note = decode_note(
-        encode_note(Fail("a", 1, word, "\ud800" * 9_999, job="\ud800", exception="x" * 9_999))
+        encode_note(Fail("a", 1, word, "\ud800" * 9_999, job="\ud800\0", exception="x" * 9_999))
     )
 
     assert note.reason.startswith("<object object")
-    assert (note.job, note.exception) == ("?", "x" * MAX_WORD)
+    assert (note.job, note.exception) == ("??", "x" * MAX_WORD)
     assert note.error == "?" * MAX_LINE
 
 

@@ -12,7 +12,7 @@ help:
 	@echo "make bench   benchmarks, as ratios to a relay written in C; ARGS=queue: the queue"
 	@echo "make fuzz    a million inputs for the parsers"
 	@echo "make hostile what a thousand hostile connections do to the others"
-	@echo "make chaos   20,000 jobs while workers are killed; nothing lost, nothing doubled"
+	@echo "make chaos   20,000 jobs while workers are killed; ARGS='--jobs 500 --kills 5': fewer"
 	@echo "make clean   remove caches and build results"
 
 dev test check build bench fuzz hostile chaos clean:

@@ -30,6 +30,7 @@ from broadcaster.scheduling.runner import scheduled_job
 from broadcaster.scheduling.timetable import Entry, EveryTimes
 from broadcaster.settings import Settings
 from broadcaster.wiring.backend import Backend
+from broadcaster.worker.stores import QueueStores
 from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
@@ -218,6 +219,26 @@ async def test_row_25_jobs_of_a_cancelled_batch_are_skipped(world: WorkerWorld) 
     after = await made.afresh()
     assert (after.pending_jobs, after.failed_jobs, after.finished) == (0, 0, True)
     assert seen == ["insists", ("finally", 6, 0)]
+
+
+async def test_what_is_behind_a_link_that_was_skipped_is_skipped_with_it(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the cancellation is taken back, or another worker does not know of it yet."""
+    made = await batch([chain([Step("1"), Step("2")])]).adispatch()
+    asked: list[str] = []
+
+    async def is_cancelled(self: QueueStores, batch_id: str) -> bool:
+        asked.append(batch_id)
+        return len(asked) == 1
+
+    monkeypatch.setattr(QueueStores, "is_cancelled", is_cancelled)
+
+    await world.drain()
+
+    after = await made.afresh()
+    assert (after.pending_jobs, after.failed_jobs, after.finished) == (0, 0, True)
+    assert seen == []
 
 
 async def test_row_22_the_first_failure_cancels_the_batch_and_calls_back(

@@ -42,7 +42,7 @@ class CancelsAndEnds(Job, name="cancelling.CancelsAndEnds"):
         cancel_this()
 
 
-class InOrder(Job, name="cancelling.InOrder", ordered_by="key"):
+class InOrder(Job, name="self_cancelling.InOrder", ordered_by="key"):
     key: str
     cancels: bool = False
 

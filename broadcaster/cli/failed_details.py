@@ -59,12 +59,12 @@ def summary(job: FailedJob) -> dict[str, object]:
         "connection": job.connection,
         "queue": job.queue,
         "job": job.job or _name(job.body),
-        "failed_at": _iso(job.failed_at),
+        "failed_at": iso(job.failed_at),
         "reason": job.reason,
         "exception": job.exception,
         "attempts": job.attempts,
         "error": job.error,
-        "retried_at": None if job.retried_at is None else _iso(job.retried_at),
+        "retried_at": None if job.retried_at is None else iso(job.retried_at),
     }
 
 
@@ -145,6 +145,7 @@ def _name(body: bytes) -> str:
         return "?"
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """Return Unix seconds as ISO 8601 in UTC."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     return moment.isoformat(timespec="seconds")

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "queue": ("broadcaster.cli.queue:queue", "See, pause, resume and clear queues."),
     "schedule": ("broadcaster.cli.schedule:schedule", "Queue jobs when they are due."),
     "failed": ("broadcaster.cli.failed:failed", "List, show, retry and delete failed jobs."),
+    "batch": ("broadcaster.cli.batch:batch_group", "List, show, cancel and retry batches."),
     "token": ("broadcaster.cli.token:token", "Make and check grants."),
     "app": ("broadcaster.cli.app:app_group", "Add, change and remove apps."),
     "webhook": ("broadcaster.cli.webhook:webhook", "Try the receivers of webhooks."),

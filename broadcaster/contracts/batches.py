@@ -240,6 +240,10 @@ class Batches(Protocol):
         """See `find`."""
         ...
 
+    def callbacks(self, batch_id: str) -> Mapping[Moment, Sequence[NewJob]]:
+        """Return the callbacks of a batch that were not queued yet; none if it is not there."""
+        ...
+
     def newest(self, limit: int = 100, before: float | None = None) -> Sequence[BatchRecord]:
         """Return the latest batches, newest first, created before `before` (Unix seconds)."""
         ...

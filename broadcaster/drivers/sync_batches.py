@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Marked, Moment, NewBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from broadcaster.contracts.settlements import NewJob
 
@@ -168,6 +168,15 @@ class SyncBatches:
     async def afind(self, batch_id: str) -> BatchRecord | None:
         """See `Batches.find`."""
         return self.find(batch_id)
+
+    def callbacks(self, batch_id: str) -> Mapping[Moment, Sequence[NewJob]]:
+        """See `Batches.callbacks`."""
+        with self._lock:
+            counted = self._batches.get(batch_id)
+            if counted is None:
+                return {}
+            gone = counted.past - set(counted.due)
+            return {one: jobs for one, jobs in counted.new.callbacks.items() if one not in gone}
 
     def newest(self, limit: int = 100, before: float | None = None) -> Sequence[BatchRecord]:
         """See `Batches.newest`."""

@@ -193,14 +193,16 @@ class Batch:
 
         `JobRetryRequested` is told before.
         """
-        application = current.application()
-        indices = application.batches.reopen(self.id)
-        ids = [job_id(self.id, index) for index in indices]
-        return retry_failed(application.failed_jobs, ids, insist=False)
+        return self._retry(current.application().batches.reopen(self.id))
 
     async def aretry_failed(self) -> int:
         """Run failed jobs again, from a coroutine; see `retry_failed`."""
-        return await asyncio.to_thread(self.retry_failed)
+        indices = await current.application().batches.areopen(self.id)
+        return await asyncio.to_thread(self._retry, indices)
+
+    def _retry(self, indices: Sequence[int]) -> int:
+        ids = [job_id(self.id, index) for index in indices]
+        return retry_failed(current.application().failed_jobs, ids, insist=False)
 
     def _adding(self, jobs: Sequence[Job | PreparedJob | Chain]) -> _Adding:
         members = [as_member(job) for job in jobs]

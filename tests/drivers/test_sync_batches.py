@@ -160,3 +160,13 @@ def test_a_chain_goes_on_or_breaks_once_all_jobs_of_its_batch_have_run(
     after = store.mark(ID, 1, failed=failed[1]).due
 
     assert (before, list(after)) == ({}, [moment] if moment else [])
+
+
+def test_callbacks_are_known_until_they_are_queued() -> None:
+    store = kept(total=0)
+    before = store.callbacks(ID)
+
+    store.called(ID, ["then"])
+
+    assert before.keys() - store.callbacks(ID).keys() == {"then"}
+    assert store.callbacks("f" * 32) == {}

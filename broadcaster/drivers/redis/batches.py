@@ -9,6 +9,7 @@ import msgspec
 from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Marked, Moment
 from broadcaster.drivers.redis.client import translated
 from broadcaster.drivers.redis.effects import decode_jobs, encode_jobs
+from broadcaster.drivers.redis.queue_stats import fields_of
 from broadcaster.drivers.redis.scripts_loader import (
     Call,
     Command,
@@ -153,6 +154,15 @@ class RedisBatches:
         """See `Batches.find`."""
         (meta,) = await aread(self._clients.aio, [self._reading(batch_id)])
         return read_record(batch_id, meta)
+
+    def callbacks(self, batch_id: str) -> Mapping[Moment, Sequence[NewJob]]:
+        """See `Batches.callbacks`."""
+        command = ("HGETALL", self._clients.keys.batch(batch_id, "callbacks"))
+        (reply,) = read(self._clients.sync, [command])
+        kept = fields_of(reply)
+        return {
+            moment: decode_jobs(kept[name]) for name, moment in _MOMENTS.items() if name in kept
+        }
 
     def newest(self, limit: int = 100, before: float | None = None) -> Sequence[BatchRecord]:
         """See `Batches.newest`. Ids of batches that have expired are forgotten on the way."""

@@ -378,3 +378,18 @@ async def test_it_is_known_what_has_ended(batches: RedisBatches) -> None:
 
     assert await batches.aended(batch_id()) == batches.ended(batch_id()) == {0, 9, 17}
     assert batches.ended(batch_id(2)) == set()
+
+
+async def test_callbacks_are_known_until_they_are_queued(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(1, allow_failures=True))
+    await batches.amark(batch_id(), 0, failed=True)
+    before = await asyncio.to_thread(batches.callbacks, batch_id())
+
+    await batches.acalled(batch_id(), ["catch", "finally"])
+
+    assert {moment: [job.body for job in jobs] for moment, jobs in before.items()} == {
+        moment: [moment.encode()] for moment in MOMENTS
+    }
+    left = await asyncio.to_thread(batches.callbacks, batch_id())
+    assert left.keys() == before.keys() - {"catch", "finally"}
+    assert await asyncio.to_thread(batches.callbacks, batch_id(9)) == {}

@@ -184,7 +184,12 @@ def test_batches_that_no_other_process_sees_are_not_looked_for(
 
 
 def record(total: int, pending: int, **more: Any) -> BatchRecord:
-    given: dict[str, Any] = {"name": "album", "failed": 0, "allow_failures": False, "options": {}} | more
+    given: dict[str, Any] = {
+        "name": "album",
+        "failed": 0,
+        "allow_failures": False,
+        "options": {},
+    } | more
     return BatchRecord(id="a" * 32, total=total, pending=pending, created_at=0.0, **given)
 
 

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import broadcaster.jobs.nested_batch  # noqa: F401
+# Workers know the job that starts a batch in a chain, whatever their modules import.
+import broadcaster.jobs.nested_batch  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from broadcaster import current
 from broadcaster.contracts.connections import QueueConnection
 from broadcaster.drivers.redis.batches import RedisBatches

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import statistics
+import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -124,7 +125,15 @@ class Bench:
         worker = self.worker(concurrency=concurrency)
         started = time.perf_counter()
         await worker.run()
-        return count / (time.perf_counter() - started)
+        taken = time.perf_counter() - started
+        await self.all_done("default")
+        return count / taken
+
+    async def all_done(self, queue: str) -> None:
+        """End the benchmark if a job was left, or failed: such figures say nothing."""
+        left = await self.queue.asizes(queue)
+        if left.ready or left.delayed or left.held or left.failed:
+            sys.exit(f"not all jobs of {queue} were done: {left}")
 
     async def enqueue(self, count: int, coroutines: int = 50) -> float:
         """Return the jobs a second that are pushed one by one."""
@@ -179,7 +188,9 @@ class Bench:
         worker = self.worker(queues=("broadcasts",), ordered=frozenset({"broadcasts"}))
         started = time.perf_counter()
         await worker.run()
-        return count / (time.perf_counter() - started)
+        taken = time.perf_counter() - started
+        await self.all_done("broadcasts")
+        return count / taken
 
 
 def made(job: Job, *, queue: str = "default", delay: float = 0.0) -> NewJob:

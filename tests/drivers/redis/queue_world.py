@@ -74,9 +74,12 @@ class QueueWorld:
         """Step without reserving until leases have lapsed; nobody renews them."""
         return await self.until(lambda reply: reply.lapsed, **options)
 
-    async def redis_ms(self) -> int:
+    async def redis_us(self) -> int:
         seconds, micros = await self.clients.aio.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+        return int(seconds) * 1_000_000 + int(micros)
+
+    async def redis_ms(self) -> int:
+        return await self.redis_us() // 1000
 
     async def raw(self, *command: str) -> Any:
         return await self.clients.aio.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py

@@ -120,6 +120,18 @@ async def test_row_14_a_delay_of_milliseconds_is_never_over_early(world: QueueWo
     assert await world.redis_ms() - pushed_at >= 25
 
 
+async def test_no_delay_is_over_early_by_a_part_of_a_millisecond(world: QueueWorld) -> None:
+    """The last round trip before the end takes a fraction of one, so a few tries show it."""
+    for number in range(1, 41):
+        pushed_at = await world.redis_us()
+        await world.push(number, delay=0.003)
+
+        reply = await world.until(lambda reply: reply.reserved, pause=0, reserve=1)
+
+        assert numbers(reply.reserved) == [number]
+        assert await world.redis_us() - pushed_at >= 3000
+
+
 async def test_a_postponed_job_of_a_lane_holds_up_the_lane(clients: RedisClients) -> None:
     lane = QueueWorld(clients, ordered=True)
     await lane.push(1, 2)

@@ -70,7 +70,7 @@ for i = 1, count do
     seen[id] = true
     bodies[#bodies + 1], bodies[#bodies + 2] = id, ARGV[FIRST + i * 3 - 1]
     if delay > 0 then
-      delayed[#delayed + 1], delayed[#delayed + 2] = text(now + delay), id
+      delayed[#delayed + 1], delayed[#delayed + 2] = text(after(delay)), id
     else
       ready[#ready + 1] = id
     end

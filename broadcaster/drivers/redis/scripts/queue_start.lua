@@ -13,6 +13,10 @@ local now = math.floor(now_us / 1000)
 
 local function text(number) return string.format('%.0f', number) end
 
+-- The moment at which `ms` have passed: rounded up, as `now` is rounded down, so that what is
+-- due is never early.
+local function after(ms) return math.ceil(now_us / 1000) + ms end
+
 -- A number that was read: nil unless it is one that a script could have written.
 local function whole(value)
   local number = tonumber(value)

@@ -256,11 +256,11 @@ local function give_back(kind, id, token, delay)
   if ordered then
     returned[#returned + 1] = {id, tonumber(token)}
     if delay > 0 then
-      lane_wait = math.max(lane_wait, now + delay)
+      lane_wait = math.max(lane_wait, after(delay))
       note('lane_wait', text(lane_wait))
     end
   elseif delay > 0 then
-    redis.call('ZADD', k_delayed, now + delay, id)
+    redis.call('ZADD', k_delayed, text(after(delay)), id)
   elseif kind == 'release' then
     front[#front + 1] = id
   else

@@ -13,10 +13,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("broadcaster.worker")
 
+LONGEST_PAUSE = 2.0
+"""Seconds between two tries, at most."""
+TRIES_IN_A_LEASE = 6
+"""
+After an outage others leave what this worker holds alone for a third of the lease. Within that
+it must have come back and settled what ended meanwhile, or that would run again.
+"""
+
 
 class Outages:
     """
     Counts failures in a row, and says when to try again.
+
+    Args:
+        lease: seconds for which jobs are held.
 
     Attributes:
         failures: in a row; 0 while the queue can be reached.
@@ -25,7 +36,8 @@ class Outages:
             not settled yet: a refusal then means that it was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lease: float) -> None:
+        self._longest = min(LONGEST_PAUSE, lease / TRIES_IN_A_LEASE)
         self.failures = 0
         self.retry_at = 0.0
         self.uncertain = False
@@ -43,7 +55,7 @@ class Outages:
             logger.warning("queue away, trying on: %s", error, extra={"event": "queue_away"})
         self.failures += 1
         self.uncertain = True
-        self.retry_at = now + growing(self.failures)
+        self.retry_at = now + growing(self.failures, longest=self._longest)
 
     def back(self) -> None:
         """Note that it was reached."""

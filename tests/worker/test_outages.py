@@ -25,7 +25,7 @@ CALL = 2.0 + 2.0  # seconds that a verb may take, and what a busy machine adds
 
 
 def test_an_outage_lasts_from_its_first_failure(caplog: pytest.LogCaptureFixture) -> None:
-    outages = Outages()
+    outages = Outages(lease=30)
     assert outages.seconds(time.monotonic() + 100) == 0
 
     outages.away(DriverUnavailable("away"))
@@ -36,6 +36,19 @@ def test_an_outage_lasts_from_its_first_failure(caplog: pytest.LogCaptureFixture
     assert caplog.text.count("queue away") == 1
     outages.back()
     assert (outages.failures, outages.retry_at, outages.seconds(1e9)) == (0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("lease", "longest"), [(30, 2), (3, 0.5)])
+def test_a_worker_tries_again_before_others_may_take_what_it_holds(
+    lease: float, longest: float
+) -> None:
+    """That is a third of the lease after the end of the outage."""
+    outages = Outages(lease)
+
+    for _ in range(20):
+        outages.away(DriverUnavailable("away"))
+
+    assert longest - 0.1 < outages.retry_at - time.monotonic() <= longest
 
 
 @pytest.fixture

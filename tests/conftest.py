@@ -12,6 +12,8 @@ from hypothesis import settings
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.embedded import EmbeddedServer, find_server_binary
 from broadcaster.errors import NotConfigured
+from broadcaster.jobs.announcing import lifecycle_listeners
+from broadcaster.jobs.lifecycle import LifecycleEvent
 from tests.faults import FaultyServer
 from tests.sentinels import Watched
 
@@ -68,6 +70,21 @@ async def clients(redis_url: str, prefix: str) -> AsyncIterator[RedisClients]:
     made = RedisClients(redis_url, prefix)
     yield made
     await made.aclose()
+
+
+@pytest.fixture
+def heard() -> Iterator[list[LifecycleEvent]]:
+    """What listeners of jobs, queues and workers are told during the test."""
+    events: list[LifecycleEvent] = []
+    remove = lifecycle_listeners.add(LifecycleEvent, events.append)
+    yield events
+    remove()
+
+
+@pytest.fixture
+def server_binary() -> None:
+    """For tests that start a server by themselves."""
+    _require_server()
 
 
 def _require_server() -> None:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.drivers.redis.embedded import find_server_binary
-from broadcaster.errors import NotConfigured
 from tests.chaos.run import Options, chaos
 
 if TYPE_CHECKING:
@@ -20,14 +18,7 @@ STRIKES = 17
 SEED = 897
 
 
-@pytest.fixture(autouse=True)
-def _needs_a_server(request: pytest.FixtureRequest) -> None:
-    try:
-        find_server_binary()
-    except NotConfigured as error:
-        pytest.skip(str(error))
-
-
+@pytest.mark.usefixtures("server_binary")
 @pytest.mark.timeout(300)  # it takes 15 s where nothing else runs
 async def test_every_promise_is_kept_while_workers_are_killed(tmp_path: Path) -> None:
     """Nothing lost; links, callbacks and counts exact; locks free; nothing left over."""

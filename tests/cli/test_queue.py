@@ -15,7 +15,6 @@ from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
-from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.lifecycle import LifecycleEvent, QueueBusy, QueuePaused, QueueResumed
 from tests.cli.surroundings import surround
 
@@ -33,14 +32,6 @@ def configured(
     surround(tmp_path, monkeypatch)
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("BROADCASTER_PREFIX", prefix)
-
-
-@pytest.fixture
-def heard() -> Iterator[list[LifecycleEvent]]:
-    events: list[LifecycleEvent] = []
-    remove = lifecycle_listeners.add(LifecycleEvent, events.append)
-    yield events
-    remove()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -76,3 +77,27 @@ async def work_until(
     while not condition():
         assert time.monotonic() < deadline, f"still false after {within} s"
         await work(settings, *queues)
+
+
+@contextmanager
+def python(
+    folder: Path, arguments: tuple[str, ...], environment: dict[str, str], log: Path
+) -> Iterator[None]:
+    """Run Python in the folder of an example; what it prints goes into `log`."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

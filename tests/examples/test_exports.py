@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +13,11 @@ import pytest
 from broadcaster.protocol.app import App
 from broadcaster.testing.client import SUCCEEDED, PusherClient, connected
 from tests.cli.worker_process import environment
-from tests.examples.example_world import EXAMPLES
+from tests.examples.example_world import EXAMPLES, python
 from tests.polling import eventually_async
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 APP = App(id="4711", key="exports-key", secret="exports-secret-of-32-characters!")
@@ -69,7 +66,9 @@ async def site(redis_url: str, tmp_path: Path) -> Any:
             "worker": ("-m", "broadcaster", "work", "exports", "--queue=broadcasts,exports"),
             "web": ("-m", "uvicorn", "exports:app", "--port", str(web)),
         }.items():
-            running.enter_context(python(arguments, env, tmp_path / f"{name}.log"))
+            running.enter_context(
+                python(EXAMPLES / "exports", arguments, env, tmp_path / f"{name}.log")
+            )
         await eventually_async(lambda: answers(f"http://127.0.0.1:{gateway}/ready"), within=30)
         await eventually_async(lambda: answers(f"http://127.0.0.1:{web}/jobs/x"), within=30)
         yield Site(f"http://127.0.0.1:{web}", f"ws://127.0.0.1:{gateway}")
@@ -105,24 +104,3 @@ async def answers(url: str) -> bool:
             return (await client.get(url, timeout=2.0)).status_code < 500
         except httpx.TransportError:
             return False
-
-
-@contextmanager
-def python(arguments: tuple[str, ...], env: dict[str, str], log: Path) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=EXAMPLES / "exports",
-            env=env,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ import pytest
 
 from broadcaster.protocol.app import App
 from broadcaster.testing.client import SUCCEEDED, PusherClient, connected
+from tests.examples.example_world import python
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def shop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     with ExitStack() as running:
 
         def run(log: Path, *arguments: str) -> None:
-            running.enter_context(python(arguments, environment, log))
+            running.enter_context(python(EXAMPLE, arguments, environment, log))
 
         run(logs / "gateway.log", "-m", "broadcaster", "serve", "--port", str(gateway_port))
         run(shop.worker_log, "-m", "broadcaster", "work", "shop")
@@ -164,24 +163,3 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"still not so after {PATIENCE} s"
         time.sleep(0.02)
-
-
-@contextmanager
-def python(arguments: tuple[str, ...], environment: dict[str, str], log: Path) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=EXAMPLE,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()

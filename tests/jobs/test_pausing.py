@@ -9,21 +9,10 @@ import pytest
 
 from broadcaster import apause_queue, aresume_queue, minutes, pause_queue, resume_queue
 from broadcaster.errors import DriverUnavailable
-from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.lifecycle import LifecycleEvent, QueuePaused, QueueResumed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.jobs.application import JobsApplication
-
-
-@pytest.fixture
-def heard() -> Iterator[list[LifecycleEvent]]:
-    events: list[LifecycleEvent] = []
-    remove = lifecycle_listeners.add(LifecycleEvent, events.append)
-    yield events
-    remove()
 
 
 async def test_row_45_both_verbs_pause_resume_and_tell_the_same(

@@ -43,7 +43,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from broadcaster.contracts.settlements import (
     MAX_POSTPONED,
@@ -65,7 +65,7 @@ from broadcaster.contracts.settlements import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 __all__ = [
     "MAX_POSTPONED",
@@ -82,6 +82,7 @@ __all__ = [
     "Postpone",
     "Push",
     "Pushed",
+    "Pushing",
     "Queue",
     "QueueSizes",
     "Release",
@@ -93,6 +94,9 @@ __all__ = [
     "Survey",
     "Unique",
 ]
+
+Pushing: TypeAlias = "Callable[[Sequence[NewJob]], Awaitable[Pushed]]"
+"""What queues jobs; see `Queue.apush`."""
 
 OWED_SECONDS = 3.0
 """How long what is owed is left to the worker that got it."""
@@ -240,8 +244,16 @@ class Queue(Protocol):
         """
         ...
 
-    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
-        """Do what a step of `queue` has said is owed, then forget it; safe to repeat."""
+    async def apply(
+        self, queue: str, owed: Sequence[Owed], push: Pushing | None = None
+    ) -> None:
+        """
+        Do what a step of `queue` has said is owed, then forget it; safe to repeat.
+
+        Args:
+            push: queues what follows; None is `apush` of this queue. Whoever wants to know
+                what was queued gives one that calls it.
+        """
         ...
 
     async def unlock(self, queue: str, key: str, job_id: str) -> bool:

@@ -9,7 +9,7 @@ from broadcaster.contracts.queue import Hold, QueueSizes, StepReply, Survey
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broadcaster.contracts.queue import Owed, StepRequest
+    from broadcaster.contracts.queue import Owed, Pushing, StepRequest
 
 
 class UnservedQueue:
@@ -20,7 +20,9 @@ class UnservedQueue:
         del request
         return StepReply()
 
-    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
+    async def apply(
+        self, queue: str, owed: Sequence[Owed], push: Pushing | None = None
+    ) -> None:
         """Do nothing: nothing is ever owed."""
 
     async def unlock(self, queue: str, key: str, job_id: str) -> bool:

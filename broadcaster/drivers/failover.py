@@ -108,9 +108,11 @@ class FailoverQueue:
         """Step the first connection."""
         return await self._first.step(request)
 
-    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
+    async def apply(
+        self, queue: str, owed: Sequence[Owed], push: Pushing | None = None
+    ) -> None:
         """Apply what the first connection owes."""
-        await self._first.apply(queue, owed)
+        await self._first.apply(queue, owed, push)
 
     async def unlock(self, queue: str, key: str, job_id: str) -> bool:
         """Free a lock of the first connection."""

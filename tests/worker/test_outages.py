@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.sentinels import Watched
 
-AGAIN = 5.0 + 3.0  # seconds in which workers go on, and what a busy machine adds
+AGAIN = 5.0  # seconds in which workers go on: ten times what a busy machine takes
 CALL = 2.0 + 2.0  # seconds that a verb may take, and what a busy machine adds
 
 

@@ -21,9 +21,9 @@ from broadcaster.drivers.redis.scripts_loader import aread, arun, load_script
 from broadcaster.errors import BroadcasterError, DriverRefused, DriverUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
-    from broadcaster.contracts.queue import NewJob, Owed, Pushed
+    from broadcaster.contracts.queue import NewJob, Owed, Pushing
     from broadcaster.drivers.redis.batches import RedisBatches
     from broadcaster.drivers.redis.client import RedisClients
 
@@ -41,7 +41,7 @@ class OwedEffects:
 
     Args:
         batches: are marked.
-        push: queues jobs.
+        push: queues jobs where the caller of `apply` does not.
         patience: seconds for which something is tried that Redis refuses.
     """
 
@@ -49,7 +49,7 @@ class OwedEffects:
         self,
         clients: RedisClients,
         batches: RedisBatches,
-        push: Callable[[Sequence[NewJob]], Awaitable[Pushed]],
+        push: Pushing,
         patience: float = REFUSED_SECONDS,
     ) -> None:
         self._clients = clients
@@ -58,7 +58,9 @@ class OwedEffects:
         self._patience = patience
         self._refused: dict[tuple[str, str], float] = {}  # entry -> when first, monotonic
 
-    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
+    async def apply(
+        self, queue: str, owed: Sequence[Owed], push: Pushing | None = None
+    ) -> None:
         """
         See `Queue.apply`.
 
@@ -68,38 +70,39 @@ class OwedEffects:
         """
         if not owed:
             return
+        push = push or self._push
         try:
-            await self._apply(queue, owed)
+            await self._apply(queue, owed, push)
         except DriverUnavailable:
             raise
         except BroadcasterError:
-            await self._apply_one_by_one(queue, owed)
+            await self._apply_one_by_one(queue, owed, push)
 
-    async def _apply_one_by_one(self, queue: str, owed: Sequence[Owed]) -> None:
+    async def _apply_one_by_one(self, queue: str, owed: Sequence[Owed], push: Pushing) -> None:
         refused: DriverRefused | None = None
         for one in owed:
             try:
-                await self._apply(queue, [one])
+                await self._apply(queue, [one], push)
             except DriverUnavailable:
                 raise
             except BroadcasterError as error:
                 if isinstance(error, DriverRefused) and self._may_wait(queue, one):
                     refused = error
                 else:
-                    await self._abandon(queue, one)
+                    await self._abandon(queue, one, push)
             else:
                 self._refused.pop((queue, one.key), None)
         if refused is not None:
             raise refused from None
 
-    async def _apply(self, queue: str, owed: Sequence[Owed]) -> None:
+    async def _apply(self, queue: str, owed: Sequence[Owed], push: Pushing) -> None:
         """Marks come first, as callbacks of batches may follow from them."""
-        await self._do(owed)
+        await self._do(owed, push)
         entries = [entry.key for entry in owed]
         outbox, due = queue_keys(self._clients.keys, queue, ["outbox", "outbox_due"])
         await aread(self._clients.aio, [("HDEL", outbox, *entries), ("ZREM", due, *entries)])
 
-    async def _do(self, owed: Sequence[Owed]) -> None:
+    async def _do(self, owed: Sequence[Owed], push: Pushing) -> None:
         jobs = pushes(owed)
         for job in jobs:
             self._clients.keys.queue(job.queue, "jobs")  # raises here, not amid others' pushes
@@ -108,7 +111,8 @@ class OwedEffects:
         due = {batch_id: due_by(each.due, made[batch_id]) for batch_id, each in marked.items()}
         for batch_id, mine in due.items():
             jobs += callbacks_due(mine, made[batch_id], now=time.time())
-        await self._push(jobs)
+        if jobs:
+            await push(jobs)
         for batch_id, mine in due.items():
             if mine:
                 await self._batches.acalled(batch_id, list(mine))
@@ -120,12 +124,12 @@ class OwedEffects:
             del self._refused[next(iter(self._refused))]
         return now - self._refused.setdefault((queue, one.key), now) < self._patience
 
-    async def _abandon(self, queue: str, one: Owed) -> None:
+    async def _abandon(self, queue: str, one: Owed, push: Pushing) -> None:
         """Do what can be done of `one`, and owe the rest no longer."""
         left: list[tuple[NewJob, BroadcasterError]] = []
         for effect in one.effects:
             try:
-                await self._do([one._replace(effects=(effect,))])
+                await self._do([one._replace(effects=(effect,))], push)
             except DriverUnavailable:
                 raise
             except BroadcasterError as error:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     import redis.asyncio
 
-    from broadcaster.contracts.queue import NewJob, Owed, StepReply, StepRequest, Survey
+    from broadcaster.contracts.queue import NewJob, Owed, Pushing, StepReply, StepRequest, Survey
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.drivers.redis.scripts_loader import Command
 
@@ -132,9 +132,11 @@ class RedisQueue:
         self._clock.seen(int(reply[0]), time.monotonic())
         return parse_step(reply, request.settlements)
 
-    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
+    async def apply(
+        self, queue: str, owed: Sequence[Owed], push: Pushing | None = None
+    ) -> None:
         """See `Queue.apply` and `OwedEffects`."""
-        await self._owed.apply(queue, owed)
+        await self._owed.apply(queue, owed, push)
 
     async def unlock(self, queue: str, key: str, job_id: str) -> bool:
         """See `Queue.unlock`."""

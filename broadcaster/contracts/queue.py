@@ -95,11 +95,10 @@ __all__ = [
     "Unique",
 ]
 
-Pushing: TypeAlias = "Callable[[Sequence[NewJob]], Awaitable[Pushed]]"
-"""What queues jobs; see `Queue.apush`."""
-
 OWED_SECONDS = 3.0
 """How long what is owed is left to the worker that got it."""
+Pushing: TypeAlias = "Callable[[Sequence[NewJob]], Awaitable[Pushed]]"
+"""What queues jobs, as `Queue.apush` does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,9 +243,7 @@ class Queue(Protocol):
         """
         ...
 
-    async def apply(
-        self, queue: str, owed: Sequence[Owed], push: Pushing | None = None
-    ) -> None:
+    async def apply(self, queue: str, owed: Sequence[Owed], push: Pushing | None = None) -> None:
         """
         Do what a step of `queue` has said is owed, then forget it; safe to repeat.
 

@@ -104,6 +104,13 @@ class Pushed:
     known: Sequence[str] = ()
     locked: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    def new_of(self, jobs: Sequence[NewJob]) -> list[NewJob]:
+        """Return those of `jobs` that were queued, each once."""
+        if not self.known and not self.locked:
+            return list(jobs)
+        by_id = {job.id: job for job in jobs}
+        return [by_id[job_id] for job_id in self.new]
+
 
 class Reserved(NamedTuple):
     """

@@ -20,9 +20,7 @@ class UnservedQueue:
         del request
         return StepReply()
 
-    async def apply(
-        self, queue: str, owed: Sequence[Owed], push: Pushing | None = None
-    ) -> None:
+    async def apply(self, queue: str, owed: Sequence[Owed], push: Pushing | None = None) -> None:
         """Do nothing: nothing is ever owed."""
 
     async def unlock(self, queue: str, key: str, job_id: str) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         NewJob,
         Owed,
         Pushed,
+        Pushing,
         Queue,
         QueueSizes,
         StepReply,
@@ -108,9 +109,7 @@ class FailoverQueue:
         """Step the first connection."""
         return await self._first.step(request)
 
-    async def apply(
-        self, queue: str, owed: Sequence[Owed], push: Pushing | None = None
-    ) -> None:
+    async def apply(self, queue: str, owed: Sequence[Owed], push: Pushing | None = None) -> None:
         """Apply what the first connection owes."""
         await self._first.apply(queue, owed, push)
 

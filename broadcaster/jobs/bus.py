@@ -18,12 +18,13 @@ from broadcaster import current
 from broadcaster.contracts.settlements import MAX_UNIQUE_SECONDS, NewJob, Unique
 from broadcaster.jobs import after_commit
 from broadcaster.jobs.announcing import announce, wanted
-from broadcaster.jobs.lifecycle import JobQueued, JobQueueing, UniqueJobSkipped
+from broadcaster.jobs.lifecycle import JobQueued, UniqueJobSkipped
 from broadcaster.jobs.options import with_options
 from broadcaster.jobs.references import encode_reference
+from broadcaster.jobs.telling import tell_queued, tell_queueing
 from broadcaster.protocol.ids import derived_id, uuid7
 from broadcaster.protocol.lanes import LANES, ordered_queue
-from broadcaster.protocol.payload import NextJob, Payload, decode_payload, encode_payload
+from broadcaster.protocol.payload import NextJob, Payload, encode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -303,13 +304,13 @@ class Sending:
         self._sources = [source for _, source in kept]
 
     def send(self) -> str | Skipped:
-        """Push them; return the id of the first, or who keeps it out."""
-        self._announce_queueing()
+        """Push them; return the id of the first ("": there is none), or who keeps it out."""
+        tell_queueing(self.connection.name, self.jobs, self._sources)
         return self._sent(self.connection.queue.push(self.jobs))
 
     async def asend(self) -> str | Skipped:
         """Push them from a coroutine; see `send`."""
-        self._announce_queueing()
+        tell_queueing(self.connection.name, self.jobs, self._sources)
         return self._sent(await self.connection.queue.apush(self.jobs))
 
     def run(self) -> None:
@@ -320,26 +321,13 @@ class Sending:
         """See `Action.arun`."""
         await self.asend()
 
-    def _announce_queueing(self) -> None:
-        if wanted(JobQueueing):
-            for new, job in zip(self.jobs, self._sources, strict=True):
-                announce(
-                    JobQueueing(
-                        connection_name=self.connection.name,
-                        queue=new.queue,
-                        job=job,
-                        payload=decode_payload(new.body),
-                        delay=new.delay,
-                    )
-                )
-
     def _sent(self, pushed: Pushed) -> str | Skipped:
         for new, job in zip(self.jobs, self._sources, strict=True):
             if new.id in pushed.locked:
                 self._announce_skipped(new, job, pushed.locked[new.id])
-            elif wanted(JobQueued):
-                self._announce_queued(new, job)
-        first = self.jobs[0].id
+            elif wanted(JobQueued) and (new.link is None or new.id not in pushed.known):
+                tell_queued(self.connection.name, [new], [job])  # a known link was told of
+        first = self.jobs[0].id if self.jobs else ""
         return Skipped(pushed.locked[first]) if first in pushed.locked else first
 
     def _announce_skipped(self, new: NewJob, job: Job | None, owner: str) -> None:
@@ -349,15 +337,3 @@ class Sending:
                     connection_name=self.connection.name, queue=new.queue, job=job, owner=owner
                 )
             )
-
-    def _announce_queued(self, new: NewJob, job: Job | None) -> None:
-        announce(
-            JobQueued(
-                connection_name=self.connection.name,
-                queue=new.queue,
-                id=new.id,
-                job=job,
-                payload=decode_payload(new.body),
-                delay=new.delay,
-            )
-        )

@@ -33,7 +33,7 @@ from broadcaster.jobs.outcome import Failed, Finished, Limits, Past, Released, T
 from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels
-from broadcaster.jobs.telling import INLINE, tell_begin, tell_end
+from broadcaster.jobs.telling import INLINE, tell_begin, tell_end, told_of
 from broadcaster.protocol.payload import BATCH_JOB, decode_payload
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class InlineJobs:
                 built_in.run(payload)
                 continue
             if payload.job == BATCH_JOB:
-                waiting.extendleft(reversed(self._started(payload)))
+                waiting.extendleft(reversed(told_of(self._started(payload))))
                 continue
             place = payload.batch
             batch = self._batches().find(place.id) if place and not place.always else None
@@ -94,7 +94,7 @@ class InlineJobs:
             else:
                 outcome = _run(_found(payload), _current(payload, new.queue), errors)
             follow = self._follow(sequels(payload, outcome, now=time.time()))
-            waiting.extendleft(reversed(follow))
+            waiting.extendleft(reversed(told_of(follow)))
         errors.raise_first()
 
     async def arun(self, job: NewJob) -> None:
@@ -108,7 +108,7 @@ class InlineJobs:
                 await built_in.arun(payload)
                 continue
             if payload.job == BATCH_JOB:
-                waiting.extendleft(reversed(await self._astarted(payload)))
+                waiting.extendleft(reversed(told_of(await self._astarted(payload))))
                 continue
             place = payload.batch
             batch = await self._batches().afind(place.id) if place and not place.always else None
@@ -117,7 +117,7 @@ class InlineJobs:
             else:
                 outcome = await _arun(_found(payload), _current(payload, new.queue), errors)
             follow = await self._afollow(sequels(payload, outcome, now=time.time()))
-            waiting.extendleft(reversed(follow))
+            waiting.extendleft(reversed(told_of(follow)))
         errors.raise_first()
 
     def _started(self, payload: Payload) -> list[NewJob]:

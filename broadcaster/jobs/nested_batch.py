@@ -62,7 +62,7 @@ class StartBatch(Job, name=BATCH_JOB, tries=25, backoff=[1, 2, 5, 10, 30, 60], t
                 await sending.asend()
             return
         due = (await store.adue(self.batch_id)).due
-        await connection.queue.apush(callbacks_due(due, now=time.time()))
+        await Sending(connection, callbacks_due(due, now=time.time())).asend()
         await store.acalled(self.batch_id, list(due))
 
     def new_batch(self, payload: Payload, *, now: float) -> NewBatch:

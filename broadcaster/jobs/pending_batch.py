@@ -46,7 +46,7 @@ from broadcaster.errors import DriverError, DriverUnavailable, InvalidJob, Unsup
 from broadcaster.jobs.after_commit import postpone
 from broadcaster.jobs.batch import CONNECTION, QUEUE, Batch, sending
 from broadcaster.jobs.batch_jobs import as_member, involved, job_ids, placed, size
-from broadcaster.jobs.bus import PreparedJob, follower, fresh_id, prepared
+from broadcaster.jobs.bus import PreparedJob, Sending, follower, fresh_id, prepared
 from broadcaster.jobs.chain import BatchLink, one_connection, waits
 from broadcaster.jobs.nested_batch import StartBatch, called_at
 
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
     from broadcaster.contracts.batches import Batches
     from broadcaster.jobs.batch_jobs import Member
-    from broadcaster.jobs.bus import Sending
     from broadcaster.jobs.chain import Chain
     from broadcaster.jobs.job import Job
     from broadcaster.protocol.payload import NextJob
@@ -308,7 +307,7 @@ class _Starting:
                 self.sending.send()
             return
         due = self.store.due(self.id).due
-        self.sending.connection.queue.push(callbacks_due(due, now=time.time()))
+        Sending(self.sending.connection, callbacks_due(due, now=time.time())).send()
         self.store.called(self.id, list(due))
 
     async def _arun(self) -> None:
@@ -319,5 +318,5 @@ class _Starting:
                 await self.sending.asend()
             return
         due = (await self.store.adue(self.id)).due
-        await self.sending.connection.queue.apush(callbacks_due(due, now=time.time()))
+        await Sending(self.sending.connection, callbacks_due(due, now=time.time())).asend()
         await self.store.acalled(self.id, list(due))

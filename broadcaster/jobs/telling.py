@@ -1,9 +1,15 @@
-"""Telling of one try of a job: the same events in a worker and where jobs run inline."""
+"""
+Telling of jobs that are queued, and of their tries: the same events wherever it happens.
+
+A job is told of as queued by whoever pushes it: the process that dispatches it, or the worker
+that queues links and callbacks after it has settled the job before them.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broadcaster.errors import BroadcasterError
 from broadcaster.errors import JobTimedOut as JobTimedOutError
 from broadcaster.jobs.announcing import announce, anybody_listens, wanted
 from broadcaster.jobs.lifecycle import (
@@ -12,19 +18,76 @@ from broadcaster.jobs.lifecycle import (
     JobFailed,
     JobProcessed,
     JobProcessing,
+    JobQueued,
+    JobQueueing,
     JobReleasedAfterException,
     JobTimedOut,
 )
 from broadcaster.jobs.outcome import GiveUp, TryAgain
+from broadcaster.jobs.registry import registry
+from broadcaster.protocol.payload import decode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from broadcaster.contracts.settlements import NewJob
+    from broadcaster.jobs.job import Job
     from broadcaster.jobs.lifecycle import TakenJob
     from broadcaster.jobs.outcome import Outcome
+    from broadcaster.protocol.payload import Payload
 
 INLINE = "sync"
 """`connection_name` of jobs that run where they are dispatched."""
+
+
+def tell_queueing(
+    connection: str, jobs: Sequence[NewJob], sources: Sequence[Job | None] = ()
+) -> None:
+    """
+    Tell that `jobs` are about to be pushed.
+
+    Args:
+        sources: what they were made of; as many, or none. What is None is made of the payload,
+            where this process knows its class. A job whose payload nobody can read is not told.
+    """
+    if not wanted(JobQueueing):
+        return
+    for new, payload, job in _described(jobs, sources):
+        announce(
+            JobQueueing(
+                connection_name=connection,
+                queue=new.queue,
+                job=job,
+                payload=payload,
+                delay=new.delay,
+            )
+        )
+
+
+def tell_queued(
+    connection: str, jobs: Sequence[NewJob], sources: Sequence[Job | None] = ()
+) -> None:
+    """Tell that `jobs` were pushed; see `tell_queueing`."""
+    if not wanted(JobQueued):
+        return
+    for new, payload, job in _described(jobs, sources):
+        announce(
+            JobQueued(
+                connection_name=connection,
+                queue=new.queue,
+                id=new.id,
+                job=job,
+                payload=payload,
+                delay=new.delay,
+            )
+        )
+
+
+def told_of(jobs: list[NewJob]) -> list[NewJob]:
+    """Tell that `jobs` were queued where jobs run inline, to run at once; return them."""
+    tell_queueing(INLINE, jobs)
+    tell_queued(INLINE, jobs)
+    return jobs
 
 
 def tell_begin(connection: str, taken: Callable[[], TakenJob]) -> None:
@@ -69,6 +132,26 @@ def tell_end(
 def tell_failed(connection: str, job: TakenJob, reason: str, error: BaseException | None) -> None:
     """Tell that a job was given up."""
     announce(JobFailed(connection_name=connection, job=job, exception=error, reason=reason))
+
+
+def _described(
+    jobs: Sequence[NewJob], sources: Sequence[Job | None]
+) -> list[tuple[NewJob, Payload, Job | None]]:
+    described: list[tuple[NewJob, Payload, Job | None]] = []
+    for new, source in zip(jobs, sources or [None for _ in jobs], strict=True):
+        try:
+            payload = decode_payload(new.body)
+        except BroadcasterError:
+            continue
+        described.append((new, payload, source or _made_of(payload)))
+    return described
+
+
+def _made_of(payload: Payload) -> Job | None:
+    try:
+        return registry.find(payload.job).decode_fields(payload.data)
+    except BroadcasterError:  # it has no class, or none that this process knows
+        return None
 
 
 def _tell_error(connection: str, job: TakenJob, outcome: Outcome, error: BaseException) -> None:

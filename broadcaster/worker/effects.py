@@ -12,11 +12,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from broadcaster.errors import DriverRefused, DriverUnavailable
+from broadcaster.jobs.telling import tell_queued, tell_queueing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from broadcaster.contracts.queue import Owed, Queue
+    from broadcaster.contracts.queue import NewJob, Owed, Pushed, Queue
 
 logger = logging.getLogger("broadcaster.worker")
 
@@ -31,6 +32,7 @@ class Effects:
         queue: does it.
         done: called when something was done: jobs may have come into any queue.
         after_crash: returns what follows from a job that the store has failed by itself.
+        connection: name of the queue connection, for who listens to what is queued.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class Effects:
         queue: Queue,
         done: Callable[[], None],
         after_crash: Callable[[str, Owed], Awaitable[Owed]] | None = None,
+        connection: str = "default",
     ) -> None:
         self._queue = queue
         self._done = done
         self._after_crash = after_crash
+        self._connection = connection
         self._calls: set[asyncio.Task[None]] = set()
 
     @property
@@ -67,7 +71,7 @@ class Effects:
     async def _apply(self, queue: str, owed: Sequence[Owed]) -> None:
         try:
             known = [await self._known(queue, one) for one in owed]
-            await self._queue.apply(queue, known)
+            await self._queue.apply(queue, known, self._push)
         except DriverUnavailable as error:
             logger.debug("effects wait: %s", error, extra={"event": "effects_wait", "queue": queue})
         except DriverRefused as error:
@@ -79,6 +83,13 @@ class Effects:
             logger.exception("effects failed", extra={"event": "bug", "queue": queue})
         else:
             self._done()
+
+    async def _push(self, jobs: Sequence[NewJob]) -> Pushed:
+        """Queue links and callbacks, and tell of those that nobody had queued before."""
+        tell_queueing(self._connection, jobs)
+        pushed = await self._queue.apush(jobs)
+        tell_queued(self._connection, pushed.new_of(jobs))
+        return pushed
 
     async def _known(self, queue: str, owed: Owed) -> Owed:
         if owed.given_up is None or self._after_crash is None:

@@ -100,7 +100,7 @@ class Worker:
         self._vetoed = False
         self._wake = asyncio.Event()
         self._outages = Outages(options.lease)
-        self._effects = Effects(queue, self._look_again, after_crash)
+        self._effects = Effects(queue, self._look_again, after_crash, options.connection)
         self._reports = Reports(name, options)
         self._started_at = self._empty_since = time.monotonic()
         self._emptied_at = 0

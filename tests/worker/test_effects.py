@@ -16,7 +16,7 @@ from tests.polling import eventually
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from broadcaster.contracts.queue import Queue
+    from broadcaster.contracts.queue import Pushing, Queue
 
 OWED = Owed("a:1", (), "a")
 
@@ -29,8 +29,8 @@ class SlowQueue:
         self.applied: list[Sequence[Owed]] = []
         self.begun = 0
 
-    async def apply(self, queue: str, owed: Sequence[Owed]) -> None:
-        del queue
+    async def apply(self, queue: str, owed: Sequence[Owed], push: Pushing | None = None) -> None:
+        del queue, push
         self.begun += 1
         await self.gate.wait()
         if self.error is not None:

@@ -58,9 +58,7 @@ class OwedEffects:
         self._patience = patience
         self._refused: dict[tuple[str, str], float] = {}  # entry -> when first, monotonic
 
-    async def apply(
-        self, queue: str, owed: Sequence[Owed], push: Pushing | None = None
-    ) -> None:
+    async def apply(self, queue: str, owed: Sequence[Owed], push: Pushing | None = None) -> None:
         """
         See `Queue.apply`.
 

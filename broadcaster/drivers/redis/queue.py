@@ -132,9 +132,7 @@ class RedisQueue:
         self._clock.seen(int(reply[0]), time.monotonic())
         return parse_step(reply, request.settlements)
 
-    async def apply(
-        self, queue: str, owed: Sequence[Owed], push: Pushing | None = None
-    ) -> None:
+    async def apply(self, queue: str, owed: Sequence[Owed], push: Pushing | None = None) -> None:
         """See `Queue.apply` and `OwedEffects`."""
         await self._owed.apply(queue, owed, push)
 

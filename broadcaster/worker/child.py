@@ -157,8 +157,11 @@ def _read(orders: int, length: int) -> bytes:
 
 
 def _write(results: int, line: bytes) -> None:
-    while line:
-        line = line[os.write(results, line) :]
+    try:
+        while line:
+            line = line[os.write(results, line) :]
+    except BrokenPipeError:
+        os._exit(1)  # the worker was killed a moment ago: nobody is left to be told
 
 
 def _be_killed_with_worker(lifeline: int) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import pytest
 from broadcaster.errors import InvalidJob, JobError, JobFailed, JobTimedOut, UnknownJob
 from broadcaster.protocol.payload import Payload, encode_payload
 from broadcaster.worker import process
-from broadcaster.worker.orders import Order
+from broadcaster.worker.orders import NONCE_BYTES, Order, order_frame
 from broadcaster.worker.processes import JobProcesses
 from tests.polling import eventually
 from tests.worker.pids import is_alive
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 WORKER = """\
 import asyncio, json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from broadcaster.worker.orders import Order
+from broadcaster.worker.orders import NONCE_BYTES, Order, order_frame
 from broadcaster.worker.processes import JobProcesses
 asyncio.run(JobProcesses(sys.argv[3:], jobs=1).run(Order(sys.argv[2].encode()), limit=60))
 """
@@ -166,6 +167,29 @@ async def test_it_ends_when_its_worker_is_killed(
     await worker.wait()
 
     await eventually(lambda: not any(is_alive(pid) for pid in pids))
+
+
+def test_its_report_to_a_worker_that_was_killed_a_moment_ago_makes_no_noise() -> None:
+    """Its lifeline ends as well; which of both it notices first is up to the machine."""
+    lifeline, held = os.pipe()
+    unread, results = os.pipe()
+    os.close(unread)
+    order = order_frame(b"0" * NONCE_BYTES, Order(body(give_up_in_process())))
+
+    words = [json.dumps(sys.path), str(lifeline), *MODULES]
+    child = subprocess.run(
+        [sys.executable, "-c", process.BOOTSTRAP, *words],
+        input=order,
+        stdout=results,
+        stderr=subprocess.PIPE,
+        pass_fds=(lifeline,),
+        timeout=60,
+        check=False,
+    )
+    for descriptor in (lifeline, held, results):
+        os.close(descriptor)
+
+    assert (child.returncode, child.stderr) == (1, b"")
 
 
 @pytest.mark.redis

@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.contracts.settlements import Owed
+from broadcaster.contracts.settlements import BatchMark, Link, NewJob, Owed, Push
+from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import DriverRefused, DriverUnavailable
+from broadcaster.jobs.announcing import lifecycle_listeners
+from broadcaster.jobs.lifecycle import JobQueued
+from broadcaster.protocol.payload import Payload, encode_payload
 from broadcaster.worker.effects import MAX_CALLS, Effects
 from tests.polling import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from broadcaster.contracts.queue import Pushing, Queue
+    from broadcaster.drivers.redis.client import RedisClients
 
 OWED = Owed("a:1", (), "a")
 
@@ -124,3 +129,57 @@ async def test_it_waits_only_so_long_for_what_is_under_way(gate: asyncio.Event) 
     await eventually(lambda: not effects.busy)
 
     assert queue.applied == []
+
+
+@pytest.mark.redis
+async def test_row_47_what_two_workers_do_for_one_settlement_is_told_once(
+    clients: RedisClients, queued: list[JobQueued]
+) -> None:
+    """The first one was thought dead, so the second one was given what it owed, too."""
+    push, mark = link(), BatchMark("b" * 32, 0)
+    owed = Owed("a:1", (push, mark), "a")
+    workers = [
+        Effects(RedisQueue(clients), asyncio.Event().set, connection="mail") for _ in range(2)
+    ]
+
+    for worker in workers:
+        await worker.take("q", [owed, owed])
+    for worker in workers:
+        await worker.finish(5)
+
+    ((id_, connection, queue, delay),) = [
+        (event.id, event.connection_name, event.queue, event.delay) for event in queued
+    ]
+    assert (id_, connection, queue, delay) == (push.job.id, "mail", "q", 5.0)
+
+
+@pytest.mark.redis
+async def test_row_47_what_redis_refuses_is_told_when_it_was_queued_after_all(
+    clients: RedisClients, queued: list[JobQueued]
+) -> None:
+    stray = clients.keys.queue("q", "jobs")
+    await clients.aio.set(stray, "not ours")
+    effects = Effects(RedisQueue(clients), asyncio.Event().set)
+
+    await effects.take("q", [Owed("a:1", (link(),), "a")])
+    await effects.finish(5)
+    assert queued == []
+    await clients.aio.delete(stray)
+    await effects.take("q", [Owed("a:1", (link(),), "a")])
+    await effects.finish(5)
+
+    assert [event.queue for event in queued] == ["q"]
+
+
+@pytest.fixture
+def queued() -> Iterator[list[JobQueued]]:
+    events: list[JobQueued] = []
+    remove = lifecycle_listeners.add(JobQueued, events.append)
+    yield events
+    remove()
+
+
+def link() -> Push:
+    job_id = "c" * 32
+    body = encode_payload(Payload(id=job_id, job="mail.Send"))
+    return Push(NewJob(job_id, "q", body, delay=5.0, link=Link("chain", 1)))

@@ -18,8 +18,9 @@ Callbacks become due once each and are queued by whoever marks:
 
 `mark` returns what is due until `called` takes it off the list, so a worker that dies in
 between leaves it to the next one; a callback is a job with a `Link`, so it is queued once.
-Those of ``catch`` are left to who marks a failure, for nobody else knows who failed; what a
-dead worker has marked is marked again (`due_by`).
+Those of ``catch`` are left to who marks a failure, so that not everybody who marks queues them
+meanwhile; what a dead worker has marked is marked again (`due_by`). They are told of the job
+that was marked first of those that failed, whoever queues them.
 """
 
 from __future__ import annotations
@@ -120,12 +121,14 @@ class Marked:
         first: this call changed the batch; it was no repetition.
         batch: afterwards.
         due: callbacks to queue now and then to report by `Batches.called`; see `due_by`.
+        culprit: what failed first, for those of ``catch``, while they are due.
     """
 
     found: bool
     first: bool = False
     batch: BatchRecord | None = None
     due: Mapping[Moment, Sequence[NewJob]] = field(default_factory=dict[Moment, "Sequence[NewJob]"])
+    culprit: Culprit | None = None
 
 
 def due_by(
@@ -137,17 +140,15 @@ def due_by(
 
 
 def callbacks_due(
-    due: Mapping[Moment, Sequence[NewJob]], marks: Iterable[BatchMark] = (), *, now: float
+    due: Mapping[Moment, Sequence[NewJob]], culprit: Culprit | None = None, *, now: float
 ) -> list[NewJob]:
     """
     Return the jobs to queue, those of ``catch`` told who failed first.
 
     Args:
-        due: as `Marked.due`.
-        marks: by which it has become due, in order.
+        due, culprit: as of `Marked`.
         now: Unix seconds; the time in which they may be tried begins.
     """
-    culprit = next((mark.culprit for mark in marks if mark.culprit is not None), None)
     return [
         _called(job, culprit if moment == "catch" else None, now)
         for moment, jobs in due.items()
@@ -184,11 +185,20 @@ class Batches(Protocol):
         """See `add`."""
         ...
 
-    def mark(self, batch_id: str, index: int, *, failed: bool = False) -> Marked:
-        """Note how the job `index` ended; a first failure cancels the batch unless allowed."""
+    def mark(
+        self, batch_id: str, index: int, *, failed: bool = False, culprit: Culprit | None = None
+    ) -> Marked:
+        """
+        Note how the job `index` ended; a first failure cancels the batch unless allowed.
+
+        Args:
+            culprit: what callbacks are told if it is the first that failed.
+        """
         ...
 
-    async def amark(self, batch_id: str, index: int, *, failed: bool = False) -> Marked:
+    async def amark(
+        self, batch_id: str, index: int, *, failed: bool = False, culprit: Culprit | None = None
+    ) -> Marked:
         """See `mark`."""
         ...
 

@@ -13,7 +13,7 @@ from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Marked, Moment
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from broadcaster.contracts.settlements import NewJob
+    from broadcaster.contracts.settlements import Culprit, NewJob
 
 KEPT = 1_000
 """Batches that are remembered; the oldest goes first."""
@@ -30,6 +30,7 @@ class _Counted:
     due: list[Moment] = field(default_factory=list[Moment])
     past: set[Moment] = field(default_factory=set[Moment])
     requests: dict[str, int] = field(default_factory=dict[str, int])
+    culprit: Culprit | None = None
 
 
 class SyncBatches:
@@ -86,7 +87,9 @@ class SyncBatches:
         """See `Batches.add`."""
         return self.add(batch_id, request_id, count)
 
-    def mark(self, batch_id: str, index: int, *, failed: bool = False) -> Marked:
+    def mark(
+        self, batch_id: str, index: int, *, failed: bool = False, culprit: Culprit | None = None
+    ) -> Marked:
         """See `Batches.mark`."""
         with self._lock:
             counted = self._batches.get(batch_id)
@@ -96,15 +99,18 @@ class SyncBatches:
             if first:
                 if failed:
                     counted.failed.add(index)
+                    counted.culprit = counted.culprit or culprit
                 else:
                     counted.done.add(index)
                     counted.failed.discard(index)
                 _update(counted)
             return _marked(counted, first=first)
 
-    async def amark(self, batch_id: str, index: int, *, failed: bool = False) -> Marked:
+    async def amark(
+        self, batch_id: str, index: int, *, failed: bool = False, culprit: Culprit | None = None
+    ) -> Marked:
         """See `Batches.mark`."""
-        return self.mark(batch_id, index, failed=failed)
+        return self.mark(batch_id, index, failed=failed, culprit=culprit)
 
     def called(self, batch_id: str, moments: Sequence[Moment]) -> None:
         """See `Batches.called`."""
@@ -230,7 +236,8 @@ def _marked(counted: _Counted, *, first: bool) -> Marked:
     due: dict[Moment, Sequence[NewJob]] = {
         moment: callbacks[moment] for moment in counted.due if moment in callbacks
     }
-    return Marked(found=True, first=first, batch=counted.record, due=due)
+    culprit = counted.culprit if "catch" in due else None
+    return Marked(found=True, first=first, batch=counted.record, due=due, culprit=culprit)
 
 
 def _ended_before(record: BatchRecord, limit: float, *, unfinished: bool) -> bool:

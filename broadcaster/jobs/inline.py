@@ -145,10 +145,10 @@ class InlineJobs:
             match effect:
                 case Push(job):
                     jobs.append(job)
-                case BatchMark(batch_id, index, failed):
-                    due = self._batches().mark(batch_id, index, failed=failed).due
-                    jobs += callbacks_due(due, [effect], now=time.time())
-                    self._batches().called(batch_id, list(due))
+                case BatchMark(batch_id, index, failed, who):
+                    made = self._batches().mark(batch_id, index, failed=failed, culprit=who)
+                    jobs += callbacks_due(made.due, made.culprit, now=time.time())
+                    self._batches().called(batch_id, list(made.due))
         return jobs
 
     async def _afollow(self, effects: Sequence[Effect]) -> list[NewJob]:
@@ -157,10 +157,10 @@ class InlineJobs:
             match effect:
                 case Push(job):
                     jobs.append(job)
-                case BatchMark(batch_id, index, failed):
-                    due = (await self._batches().amark(batch_id, index, failed=failed)).due
-                    jobs += callbacks_due(due, [effect], now=time.time())
-                    await self._batches().acalled(batch_id, list(due))
+                case BatchMark(batch_id, index, failed, who):
+                    made = await self._batches().amark(batch_id, index, failed=failed, culprit=who)
+                    jobs += callbacks_due(made.due, made.culprit, now=time.time())
+                    await self._batches().acalled(batch_id, list(made.due))
         return jobs
 
 

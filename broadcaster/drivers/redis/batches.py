@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 
 from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Marked, Moment
+from broadcaster.contracts.settlements import BatchMark
 from broadcaster.drivers.redis.client import translated
-from broadcaster.drivers.redis.effects import decode_jobs, encode_jobs
+from broadcaster.drivers.redis.effects import (
+    decode_culprit,
+    decode_jobs,
+    encode_culprit,
+    encode_jobs,
+)
 from broadcaster.drivers.redis.queue_stats import fields_of
 from broadcaster.drivers.redis.scripts_loader import (
     Call,
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from broadcaster.contracts.batches import NewBatch
-    from broadcaster.contracts.queue import BatchMark, NewJob
+    from broadcaster.contracts.settlements import Culprit, NewJob
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.drivers.redis.keys import Keys
 
@@ -83,22 +89,23 @@ class RedisBatches:
         index = int(await self._arun("add", batch_id, request_id, count, MAX_BATCH))
         return None if index < 0 else index
 
-    def mark(self, batch_id: str, index: int, *, failed: bool = False) -> Marked:
+    def mark(
+        self, batch_id: str, index: int, *, failed: bool = False, culprit: Culprit | None = None
+    ) -> Marked:
         """See `Batches.mark`."""
-        return read_marked(batch_id, self._run("mark", batch_id, index, int(failed)))
+        args = mark_args([BatchMark(batch_id, index, failed, culprit)])
+        return read_marked(batch_id, self._run("mark", batch_id, *args))
 
-    async def amark(self, batch_id: str, index: int, *, failed: bool = False) -> Marked:
+    async def amark(
+        self, batch_id: str, index: int, *, failed: bool = False, culprit: Culprit | None = None
+    ) -> Marked:
         """See `Batches.mark`."""
-        return read_marked(batch_id, await self._arun("mark", batch_id, index, int(failed)))
+        args = mark_args([BatchMark(batch_id, index, failed, culprit)])
+        return read_marked(batch_id, await self._arun("mark", batch_id, *args))
 
     async def amark_all(self, marks: Mapping[str, Sequence[BatchMark]]) -> dict[str, Marked]:
         """Mark many jobs of many batches in one round trip, each batch atomically."""
-        calls: list[Call] = []
-        for batch_id, mine in marks.items():
-            args: list[Argument] = []
-            for mark in mine:
-                args += (mark.index, int(mark.failed))
-            calls.append(self._call("mark", batch_id, args))
+        calls = [self._call("mark", batch_id, mark_args(mine)) for batch_id, mine in marks.items()]
         replies = await arun_many(self._clients.aio, calls, repeat_lost=True) if calls else []
         return {
             batch_id: read_marked(batch_id, reply)
@@ -272,9 +279,22 @@ def _set_in_any(bitmaps: Sequence[bytes | None]) -> frozenset[int]:
     return frozenset(offset for bitmap in bitmaps for offset in set_bits(bitmap or b""))
 
 
+def mark_args(marks: Sequence[BatchMark]) -> list[Argument]:
+    """Return the arguments by which ``batch_mark.lua`` is told of `marks`."""
+    args: list[Argument] = []
+    told: Culprit | None = None
+    for mark in marks:
+        ended = b"1" if mark.failed else b"0"
+        if mark.failed and mark.culprit is not None and mark.culprit != told:
+            told = mark.culprit
+            ended += encode_culprit(told)
+        args += (mark.index, ended)
+    return args
+
+
 def read_marked(batch_id: str, reply: Sequence[Any]) -> Marked:
     """Return the reply of a script that changes a batch."""
-    found, changed, meta, due = reply
+    found, changed, meta, due, culprit = reply
     callbacks: dict[Moment, Sequence[NewJob]] = {
         _MOMENTS[due[at]]: decode_jobs(due[at + 1])
         for at in range(0, len(due), 2)
@@ -285,6 +305,7 @@ def read_marked(batch_id: str, reply: Sequence[Any]) -> Marked:
         first=bool(changed),
         batch=read_record(batch_id, meta),
         due=callbacks,
+        culprit=decode_culprit(culprit),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from broadcaster.contracts.queue import BatchMark, Link, NewJob, Owed, Push, Unique
-from broadcaster.contracts.settlements import Culprit  # noqa: TC001 - msgspec evaluates annotations
+from broadcaster.contracts.settlements import Culprit
 from broadcaster.drivers.redis.stored_numbers import number
 
 if TYPE_CHECKING:
@@ -40,8 +40,12 @@ class _Mark(msgspec.Struct, tag="mark", omit_defaults=True, frozen=True):
 
 _GIVEN_UP: dict[bytes, GivenUp] = {b"c": "crashed", b"x": "cancelled"}
 
+MAX_ERROR = 2_000
+"""Characters of an error that are kept of who failed first in a batch."""
+
 _jobs = msgspec.json.Decoder(list[_Job])
 _effects = msgspec.json.Decoder(list[_Job | _Mark])
+_culprit = msgspec.json.Decoder(Culprit)
 
 
 def encode_effects(effects: Iterable[Effect]) -> bytes:
@@ -60,6 +64,20 @@ def decode_jobs(data: bytes) -> list[NewJob]:
         return [_read_job(job) for job in _jobs.decode(data)]
     except (ValueError, RecursionError):
         return []
+
+
+def encode_culprit(culprit: Culprit) -> bytes:
+    """Return `culprit` as it lies in a batch: of bounded size, whatever was raised."""
+    error = culprit.error[:MAX_ERROR].encode("utf-8", "replace").decode()
+    return msgspec.json.encode(culprit._replace(error=error))
+
+
+def decode_culprit(data: bytes) -> Culprit | None:
+    """Return what `encode_culprit` wrote; None for anything else."""
+    try:
+        return _culprit.decode(data) if data else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def decode_owed(entry: str, value: bytes) -> Owed:

@@ -108,7 +108,7 @@ class OwedEffects:
         marked = await self._batches.amark_all(made)
         due = {batch_id: due_by(each.due, made[batch_id]) for batch_id, each in marked.items()}
         for batch_id, mine in due.items():
-            jobs += callbacks_due(mine, made[batch_id], now=time.time())
+            jobs += callbacks_due(mine, marked[batch_id].culprit, now=time.time())
         if jobs:
             await push(jobs)
         for batch_id, mine in due.items():

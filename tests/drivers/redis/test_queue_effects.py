@@ -209,7 +209,7 @@ async def test_row_21_callbacks_of_a_batch_are_queued_once(world: QueueWorld) ->
 
 
 async def test_row_22_who_did_not_fail_leaves_the_callback_to_who_did(world: QueueWorld) -> None:
-    """Between a mark and its callback others mark their jobs, and do not know who failed."""
+    """Between a mark and its callback others mark their jobs; only one needs to call back."""
     batches = RedisBatches(world.clients)
     payload = Payload(id=job_id(90), job="alarm", cause=Cause(batch=job_id(7)))
     alarm = NewJob(job_id(90), "q", encode_payload(payload), link=Link("b:catch"))
@@ -220,7 +220,7 @@ async def test_row_22_who_did_not_fail_leaves_the_callback_to_who_did(world: Que
     culprit = Culprit("mail", job_id(1), "ValueError: boom")
     failed = await settle(world, one, BatchMark(job_id(7), 0, failed=True, culprit=culprit))
     done = await settle(world, two, BatchMark(job_id(7), 1))
-    await batches.amark(job_id(7), 0, failed=True)  # its worker has come so far
+    await batches.amark(job_id(7), 0, failed=True, culprit=culprit)  # its worker has come so far
 
     await world.queue.apply("q", done)
     assert await world.reserve(9) == []

@@ -7,5 +7,6 @@ if redis.call('EXISTS', k_meta) == 0 then return 0 end
 for i = 3, #ARGV do
   redis.call('HSET', k_meta, 'on:' .. ARGV[i], 'called')
   redis.call('HDEL', k_callbacks, ARGV[i])
+  if ARGV[i] == 'catch' then redis.call('HDEL', k_callbacks, 'culprit') end
 end
 return 1

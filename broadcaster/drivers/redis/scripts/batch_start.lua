@@ -8,11 +8,12 @@
 --                        on:<moment> -> "due", or "called" once its jobs are queued
 --   2 done       STRING  bitmap of the indices that are done; they stay so
 --   3 failed     STRING  bitmap of the indices that failed and are not done
---   4 callbacks  HASH    moment -> JSON of the jobs to queue, until they are
+--   4 callbacks  HASH    moment -> JSON of the jobs to queue, until they are;
+--                        culprit -> JSON of who failed first, while `catch` is there
 --   5 adds       HASH    id of a request to add jobs -> the index that it got
 -- ARGV[1] keep ms of an unfinished batch, ARGV[2] of a finished one
--- Reply of those that change a batch: {found 0/1, changed 0/1, meta flat, due flat}; due is
---   moment, JSON of its jobs
+-- Reply of those that change a batch: {found 0/1, changed 0/1, meta flat, due flat, culprit};
+--   due is moment, JSON of its jobs; culprit is "" unless `catch` is due
 
 local k_meta, k_done, k_failed, k_callbacks, k_adds = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local clock = redis.call('TIME')
@@ -44,15 +45,18 @@ local function look_for_moments()
 end
 
 local function reply(changed)
-  if redis.call('EXISTS', k_meta) == 0 then return {0, 0, {}, {}} end
-  local due = {}
+  if redis.call('EXISTS', k_meta) == 0 then return {0, 0, {}, {}, ''} end
+  local due, culprit = {}, ''
   local states = redis.call('HMGET', k_meta, 'on:catch', 'on:then', 'on:finally', 'on:next', 'on:broken')
   for i, moment in ipairs({'catch', 'then', 'finally', 'next', 'broken'}) do
     if states[i] == 'due' then
       local jobs = redis.call('HGET', k_callbacks, moment)
-      if jobs then due[#due + 1], due[#due + 2] = moment, jobs end
+      if jobs then
+        due[#due + 1], due[#due + 2] = moment, jobs
+        if moment == 'catch' then culprit = redis.call('HGET', k_callbacks, 'culprit') or '' end
+      end
     end
   end
-  return {1, changed and 1 or 0, redis.call('HGETALL', k_meta), due}
+  return {1, changed and 1 or 0, redis.call('HGETALL', k_meta), due, culprit}
 end
 

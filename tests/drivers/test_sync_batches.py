@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, Marked, NewBatch
-from broadcaster.contracts.settlements import NewJob
+from broadcaster.contracts.settlements import Culprit, NewJob
 from broadcaster.drivers import sync_batches
 from broadcaster.drivers.sync_batches import SyncBatches
 
@@ -53,6 +53,21 @@ async def test_callbacks_are_due_until_they_were_called() -> None:
     assert due == {"then": [THEN], "finally": [FINALLY]} == (await store.adue(ID)).due
     await store.acalled(ID, ["then", "finally"])
     assert (await store.amark(ID, 1)).due == {}
+
+
+def test_the_first_failure_is_told_until_it_was_called() -> None:
+    one, two = Culprit("mail", "1" * 32, "boom"), Culprit("mail", "2" * 32, "bang")
+    store = kept(3, allow_failures=True)
+
+    marks = [
+        store.mark(ID, 2),
+        store.mark(ID, 0, failed=True, culprit=one),
+        store.mark(ID, 1, failed=True, culprit=two),
+    ]
+
+    assert [mark.culprit for mark in marks] == [None, one, one]
+    store.called(ID, ["catch"])
+    assert store.due(ID).culprit is None
 
 
 def test_a_first_failure_cancels_and_calls_back() -> None:

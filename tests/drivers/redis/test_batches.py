@@ -9,7 +9,9 @@ import pytest
 
 from broadcaster.contracts.batches import MAX_BATCH, BatchRecord, NewBatch
 from broadcaster.contracts.queue import BatchMark, Link, NewJob
-from broadcaster.drivers.redis.batches import RedisBatches, set_bits
+from broadcaster.contracts.settlements import Culprit
+from broadcaster.drivers.redis.batches import RedisBatches, mark_args, set_bits
+from broadcaster.drivers.redis.effects import decode_culprit, encode_culprit
 from broadcaster.protocol.ids import uuid7
 
 if TYPE_CHECKING:
@@ -232,6 +234,84 @@ async def test_marks_of_many_batches_share_a_round_trip(batches: RedisBatches) -
     assert due(marked[batch_id(1)]) == ["then", "finally"]
     assert due(marked[batch_id(2)]) == ["catch"]
     assert await batches.amark_all({}) == {}
+
+
+async def test_row_22_the_first_failure_is_kept_until_it_was_told(batches: RedisBatches) -> None:
+    one, two, three = (Culprit("mail", f"{n:032x}", f"ValueError: {n}") for n in range(3))
+    await batches.acreate(new_batch(4, allow_failures=True))
+    done = await batches.amark(batch_id(), 3, culprit=three)
+
+    first = await batches.amark(batch_id(), 0, failed=True, culprit=one)
+    second = await batches.amark(batch_id(), 1, failed=True, culprit=two)
+    again = await batches.adue(batch_id())
+
+    assert [marked.culprit for marked in (done, first, second, again)] == [None, one, one, one]
+    await batches.acalled(batch_id(), ["catch"])
+    third = await batches.amark(batch_id(), 2, failed=True, culprit=three)
+    assert (third.culprit, due(third)) == (None, ["finally"])
+    assert dict(await asyncio.to_thread(batches.callbacks, batch_id())).keys() == {
+        "then",
+        "finally",
+    }
+
+
+async def test_row_22_of_failures_in_one_call_the_first_new_one_is_named(
+    batches: RedisBatches,
+) -> None:
+    one, two = (Culprit("mail", f"{n:032x}", f"ValueError: {n}") for n in range(2))
+    await batches.acreate(new_batch(5, allow_failures=True))
+    marks = [
+        BatchMark(batch_id(), 0),
+        BatchMark(batch_id(), 9, failed=True, culprit=two),  # it has no such job
+        BatchMark(batch_id(), 0, failed=True, culprit=one),  # it is done
+        BatchMark(batch_id(), 1, failed=True, culprit=one),
+        BatchMark(batch_id(), 2, failed=True, culprit=one),  # a link behind it
+        BatchMark(batch_id(), 3, failed=True, culprit=two),
+    ]
+
+    marked = (await batches.amark_all({batch_id(): marks}))[batch_id()]
+
+    assert (marked.culprit, due(marked)) == (one, ["catch"])
+
+
+async def test_what_is_kept_of_the_first_failure_has_a_bound(
+    batches: RedisBatches, clients: RedisClients
+) -> None:
+    await batches.acreate(new_batch(2))
+    long = Culprit("mail", "a" * 32, "x\udc80" * 100_000)
+
+    marked = await batches.amark(batch_id(), 0, failed=True, culprit=long)
+
+    assert marked.culprit == Culprit("mail", "a" * 32, "x?" * 1_000)
+    kept = await clients.aio.hget(clients.keys.batch(batch_id(), "callbacks"), "culprit")  # type: ignore[misc]  # redis-py
+    assert len(kept or b"") < 2_200
+
+
+async def test_nothing_is_kept_of_a_failure_that_nobody_catches(
+    batches: RedisBatches, clients: RedisClients
+) -> None:
+    await batches.acreate(NewBatch(id=batch_id(), total=2))
+
+    marked = await batches.amark(batch_id(), 0, failed=True, culprit=Culprit("a", "b", "c"))
+
+    assert (marked.culprit, due(marked)) == (None, [])
+    assert not await clients.aio.exists(clients.keys.batch(batch_id(), "callbacks"))
+
+
+def test_marks_say_who_failed_once_in_a_row() -> None:
+    one, two = (Culprit("mail", f"{n:032x}", "") for n in range(2))
+    marks = [BatchMark("b", n, failed=True, culprit=who) for n, who in enumerate((one, one, two))]
+
+    args = mark_args([*marks, BatchMark("b", 3, culprit=two), BatchMark("b", 4, failed=True)])
+
+    assert args[::2] == [0, 1, 2, 3, 4]
+    assert args[3::2] == [b"1", b"1" + encode_culprit(two), b"0", b"1"]
+    assert decode_culprit(encode_culprit(two)) == two
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"[1]", b"[" * 5_000, b"\xff"])
+def test_a_culprit_that_was_not_written_here_is_none(value: bytes) -> None:
+    assert decode_culprit(value) is None
 
 
 async def test_workers_that_mark_at_once_count_exactly(batches: RedisBatches) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,17 +19,19 @@ from broadcaster.contracts.queue import (
     StepRequest,
     Unique,
 )
-from broadcaster.contracts.settlements import Culprit
+from broadcaster.contracts.settlements import Culprit, Owed, Pushed
 from broadcaster.drivers.redis.batches import RedisBatches
+from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.effects import decode_owed, encode_effects
 from broadcaster.errors import DriverRefused
 from broadcaster.protocol.payload import Cause, Payload, decode_payload, encode_payload
 from tests.drivers.redis.queue_world import QueueWorld, job_id, numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broadcaster.contracts.batches import Moment
-    from broadcaster.contracts.queue import Owed, Reserved
-    from broadcaster.drivers.redis.client import RedisClients
+    from broadcaster.contracts.queue import Reserved
 
 pytestmark = pytest.mark.redis
 
@@ -230,6 +233,72 @@ async def test_row_22_who_did_not_fail_leaves_the_callback_to_who_did(world: Que
     (called,) = await world.reserve(9)
     told = Cause(batch=job_id(7), job="mail", job_id=job_id(1), error="ValueError: boom")
     assert decode_payload(called.body).cause == told
+
+
+async def test_row_22_two_workers_that_see_failures_at_once_name_the_first(
+    world: QueueWorld, redis_url: str
+) -> None:
+    """The second one calls back before the first one, which has counted its failure, comes to."""
+    one, two = (QueueWorld(RedisClients(redis_url, world.clients.prefix)) for _ in range(2))
+    payload = Payload(id=job_id(90), job="alarm", cause=Cause(batch=job_id(7)))
+    alarm = NewJob(job_id(90), "q", encode_payload(payload), link=Link("b:catch"))
+    new = NewBatch(id=job_id(7), total=2, allow_failures=True, callbacks={"catch": [alarm]})
+    await RedisBatches(world.clients).acreate(new)
+    first, second = (
+        Owed(f"{job_id(n)}:1", (BatchMark(job_id(7), n, failed=True, culprit=culprit(n)),))
+        for n in (0, 1)
+    )
+    marked, called = asyncio.Event(), asyncio.Event()
+
+    async def late(jobs: Sequence[NewJob]) -> Pushed:
+        marked.set()
+        await called.wait()
+        return await one.queue.apush(jobs)
+
+    async def hurry() -> None:
+        await marked.wait()
+        await two.queue.apply("q", [second])
+        called.set()
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(one.queue.apply("q", [first], late), hurry())
+
+    (told,) = await world.reserve(9)
+    cause = Cause(batch=job_id(7), job="mail", job_id=job_id(0), error="ValueError: 0")
+    assert decode_payload(told.body).cause == cause
+    for each in (one, two):
+        await each.clients.aclose()
+
+
+@pytest.mark.parametrize("run", range(5))
+async def test_row_22_of_failures_at_the_same_time_the_one_that_was_counted_first_is_named(
+    world: QueueWorld, redis_url: str, run: int
+) -> None:
+    workers = [QueueWorld(RedisClients(redis_url, world.clients.prefix)) for _ in range(2)]
+    batch_id = job_id(70 + run)
+    alarm = NewJob(job_id(90), "q", b"{}", link=Link("b:catch"))
+    new = NewBatch(id=batch_id, total=40, allow_failures=True, callbacks={"catch": [alarm]})
+    await RedisBatches(world.clients).acreate(new)
+
+    replies = await asyncio.gather(
+        *(
+            RedisBatches(workers[index % 2].clients).amark(
+                batch_id, index, failed=True, culprit=culprit(index)
+            )
+            for index in range(40)
+        )
+    )
+
+    (first,) = [
+        at for at, marked in enumerate(replies) if marked.batch and marked.batch.failed == 1
+    ]
+    assert {marked.culprit for marked in replies} == {culprit(first)}
+    for each in workers:
+        await each.clients.aclose()
+
+
+def culprit(number: int) -> Culprit:
+    return Culprit("mail", job_id(number), f"ValueError: {number}")
 
 
 async def test_many_settlements_with_and_without_effects_share_a_step(world: QueueWorld) -> None:

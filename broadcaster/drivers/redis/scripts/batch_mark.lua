@@ -12,6 +12,7 @@ local done, failed, undone = 0, 0, 0
 local told, culprit = '', nil
 for i = 3, #ARGV, 2 do
   local index = tonumber(ARGV[i])
+  if #ARGV[i + 1] > 1 then told = string.sub(ARGV[i + 1], 2) end
   if index < total and redis.call('GETBIT', k_done, index) == 0 then
     if ARGV[i + 1] == '0' then
       redis.call('SETBIT', k_done, index, 1)
@@ -19,12 +20,9 @@ for i = 3, #ARGV, 2 do
       if redis.call('EXISTS', k_failed) == 1 then
         undone = undone + redis.call('SETBIT', k_failed, index, 0)
       end
-    else
-      if #ARGV[i + 1] > 1 then told = string.sub(ARGV[i + 1], 2) end
-      if redis.call('SETBIT', k_failed, index, 1) == 0 then
-        failed = failed + 1
-        culprit = culprit or told
-      end
+    elseif redis.call('SETBIT', k_failed, index, 1) == 0 then
+      failed = failed + 1
+      culprit = culprit or told
     end
   end
 end

@@ -27,12 +27,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import inspect
-import logging
 import math
 import random
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import OperationalError
@@ -41,45 +38,41 @@ from kombu.pools import producers
 from broadcaster.contracts.queue import Pushed
 from broadcaster.contracts.unserved import UnservedQueue
 from broadcaster.errors import (
-    BroadcasterError,
     DriverUnavailable,
     InvalidJob,
-    JobError,
     JobFailed,
-    JobTimedOut,
     NotConfigured,
     UnknownJob,
     Unsupported,
 )
-from broadcaster.jobs.execution import acall, all_middleware, call, is_async, kind_of, through
-from broadcaster.jobs.inline import acall_failed, call_failed
+from broadcaster.jobs.execution import all_middleware, is_async
 from broadcaster.jobs.middleware import WithoutOverlapping
-from broadcaster.jobs.outcome import (
-    Finished,
-    GiveUp,
-    Limits,
-    Past,
-    PutOff,
-    TryAgain,
-    decide,
-    refuse_start,
-)
+from broadcaster.jobs.outcome import Finished, GiveUp, Past, PutOff, TryAgain, refuse_start
 from broadcaster.jobs.registry import registry
-from broadcaster.jobs.running import CurrentJob, running
+from broadcaster.jobs.running import CurrentJob
+from broadcaster.jobs.tries import (
+    ASYNC_TIMEOUT,
+    Terms,
+    Tried,
+    give_up,
+    is_no_failure,
+    limits_of,
+    outcome_of,
+    run_once,
+    unreadable,
+)
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.fact_jobs import EVENT_JOB
 from broadcaster.protocol.lanes import split_lane
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from broadcaster.contracts.queue import NewJob
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.outcome import Outcome
     from broadcaster.protocol.payload import Payload
-
-_log = logging.getLogger("broadcaster.integrations")
 
 # How billiard's handler of signals ends a process.
 _EXITS_BY_SIGNAL = range(-255, -191)
@@ -265,115 +258,34 @@ def _run_task(
     raise task.retry(args=again, countdown=math.ceil(delay), exc=error)
 
 
-def run_payload(body: bytes, *, queue: str, past: Past) -> tuple[Outcome, BaseException | None]:
-    """
-    Run the job of an encoded payload once, in this thread, and call its `failed` if that was it.
+def run_payload(body: bytes, *, queue: str, past: Past) -> Tried:
+    """Run the job of an encoded payload once, in this thread, and call its `failed` if that was it.
 
-    Returns:
-        What becomes of it, and what it raised.
+    A job that would end Celery's process fails: that process would be handed it for ever.
     """
     try:
         payload = decode_payload(body)
         job = registry.find(payload.job).decode_fields(payload.data)
-    except BroadcasterError as refused:
-        return GiveUp(refused.code, str(refused)), refused
-    limits = _limits(payload)
+    except (InvalidJob, UnknownJob) as refused:
+        return Tried(unreadable(refused), refused)
+    limits = limits_of(payload, asynchronous=is_async(job))
     current = CurrentJob(payload=payload, queue=queue, limits=limits, past=past)
     refusal = refuse_start(past=past, limits=limits, now=time.time())
-    error = None if refusal else _raised_by(job, current)
-    outcome = refusal or decide(
-        past=past,
-        limits=limits,
-        now=time.time(),
-        chance=random.random(),  # noqa: S311 - jitter
-        error=error,
-        verdict=current.verdict,
-    )
-    if isinstance(outcome, GiveUp):
-        error = error or JobFailed(outcome.error)
-        with running(current):
-            _call_failed(job, error)
-    return outcome, error
+    if refusal is not None:
+        return give_up(job, current, refusal, _IN_A_TASK)
+    return run_once(job, current, _IN_A_TASK)
 
 
-def _limits(payload: Payload) -> Limits:
-    return Limits(
-        tries=1 if payload.tries is None else payload.tries,
-        backoff=payload.backoff,
-        jitter=payload.jitter,
-        timeout=payload.timeout or None,
-        fail_on_timeout=payload.fail_on_timeout,
-        max_exceptions=payload.max_exceptions,
-        retry_until=payload.retry_until,
-        drop_missing=payload.drop_missing,
-    )
-
-
-def _raised_by(job: Job, current: CurrentJob) -> Exception | None:
-    with running(current):
-        try:
-            with _failing():
-                if is_async(job) or any(kind_of(each) == "async" for each in all_middleware(job)):
-                    asyncio.run(_arun(job, current.limits.timeout))
-                else:
-                    call(job)
-        except Exception as error:  # noqa: BLE001 - it is decided on
-            return error
-    return None
-
-
-@contextmanager
-def _failing() -> Generator[None]:
-    """
-    Make a failure of what would end Celery's process, which would run the job again for ever.
-
-    Raises:
-        JobError: in place of `SystemExit`, `CancelledError` and `GeneratorExit` of a job.
-    """
-    try:
-        yield
-    except (SystemExit, asyncio.CancelledError, GeneratorExit) as error:
-        if _ends_process(error):
-            raise
-        raise JobError(f"{type(error).__name__} was raised ({error})") from error
+def _decided(current: CurrentJob, error: BaseException | None) -> Outcome:
+    chance = random.random()  # noqa: S311 - spreads retries
+    return outcome_of(current, error, now=time.time(), chance=chance)
 
 
 def _ends_process(error: BaseException) -> bool:
     """Return whether it is Celery that ends its process: by a class of its own, or a signal."""
     if not isinstance(error, SystemExit):
-        return False
+        return is_no_failure(error)
     return type(error) is not SystemExit or error.code in _EXITS_BY_SIGNAL
 
 
-async def _arun(job: Job, limit: float | None) -> None:
-    async def innermost() -> None:
-        if is_async(job):
-            await acall(job)
-        else:
-            call(job)  # this loop is the job's own
-
-    timer = asyncio.timeout(limit)
-    try:
-        async with timer:
-            await through(job, innermost)
-    except JobFailed:  # it gives itself up
-        raise
-    except Exception as error:
-        if not timer.expired():
-            raise
-        why = None if isinstance(error, TimeoutError) else error
-        raise JobTimedOut(f"ran longer than {limit:g} s") from why
-    if timer.expired():
-        raise JobTimedOut(f"ran longer than {limit:g} s, and took its cancellation for nothing")
-
-
-def _call_failed(job: Job, error: BaseException) -> None:
-    try:
-        with _failing():
-            if inspect.iscoroutinefunction(job.failed):
-                asyncio.run(acall_failed(job, error))
-            else:
-                call_failed(job, error)
-    except JobError as raised:
-        extra = {"event": "hook_failed", "job": job.options.name}
-        _log.error("the failed() of %s failed", job.options.name, exc_info=raised, extra=extra)
+_IN_A_TASK = Terms(_decided, _ends_process, hook_seconds=ASYNC_TIMEOUT)

@@ -15,6 +15,7 @@ that runs is `current_job` in all of it.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
@@ -81,6 +82,27 @@ async def arun(job: Job) -> None:
         await through(job, partial(acall, job))
 
 
+async def arun_either(job: Job, *, in_thread: bool) -> None:
+    """
+    Run a job of either kind from this event loop, inside of its middleware.
+
+    Args:
+        in_thread: a sync job has a thread of its own; else it holds the loop.
+    """
+    if is_async(job):
+        await arun(job)
+    else:
+        await through(job, partial(_call_in_thread if in_thread else _call_in_loop, job))
+
+
+def takes_a_loop(job: Job) -> bool:
+    """Whether running `job` takes an event loop: it is async, or middleware of it is."""
+    try:
+        return is_async(job) or any(kind_of(each) == "async" for each in all_middleware(job))
+    except Exception:  # noqa: BLE001 - its run will raise it again
+        return False
+
+
 async def acall(job: Job) -> None:
     """
     Run the inner part of an async job in this event loop.
@@ -138,6 +160,25 @@ def crossing(handle: Callable[[], object]) -> None:
         handle()
     except (StopIteration, GeneratorExit) as error:
         raise JobError(f"{type(error).__name__} was raised") from error
+
+
+def asked_to_cancel() -> bool:
+    """Whether somebody has cancelled this task: who runs it, or user code that runs in it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether `error` comes of this task being cancelled; see `asked_to_cancel`."""
+    return isinstance(error, asyncio.CancelledError) and asked_to_cancel()
+
+
+async def _call_in_thread(job: Job) -> None:
+    await asyncio.to_thread(crossing, partial(call, job))
+
+
+async def _call_in_loop(job: Job) -> None:
+    call(job)  # the loop is the job's own
 
 
 @lru_cache(maxsize=4096)

@@ -8,36 +8,34 @@ same call: the next links of its chain, its part in a batch, callbacks.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from broadcaster.contracts.batches import callbacks_due
 from broadcaster.contracts.settlements import BatchMark, Push
-from broadcaster.errors import JobFailed
+from broadcaster.errors import InvalidJob, UnknownJob
 from broadcaster.jobs import bus
-from broadcaster.jobs.execution import (
-    acall,
-    all_middleware,
-    call,
-    crossing,
-    is_async,
-    kind_of,
-    through,
-)
+from broadcaster.jobs.execution import takes_a_loop
 from broadcaster.jobs.lifecycle import TakenJob
-from broadcaster.jobs.outcome import Failed, Finished, Limits, Past, Released, TryAgain, decide
+from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, Released, TryAgain, decide
 from broadcaster.jobs.registry import registry
-from broadcaster.jobs.running import CurrentJob, running
-from broadcaster.jobs.sequels import sequels
-from broadcaster.jobs.telling import INLINE, tell_begin, tell_end, told_of
+from broadcaster.jobs.running import CurrentJob
+from broadcaster.jobs.telling import INLINE, tell_failed, told_of
+from broadcaster.jobs.tries import (
+    Terms,
+    Tried,
+    arun_once,
+    ending,
+    is_no_failure,
+    run_once,
+    unreadable,
+)
 from broadcaster.protocol.payload import BATCH_JOB, decode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from broadcaster.contracts.batches import Batches, BatchRecord
     from broadcaster.contracts.settlements import Effect, NewJob
@@ -76,53 +74,49 @@ class InlineJobs:
 
     def run(self, job: NewJob) -> None:
         """Run `job` and what follows from it, in this thread."""
-        waiting, errors = deque([job]), _Errors()
-        while waiting:
-            new = waiting.popleft()
+        work = _Work(job)
+        for new in work:
             payload = decode_payload(new.body)
-            built_in = self._built_in.get(payload.job)
-            if built_in is not None:
+            if built_in := self._built_in.get(payload.job):
                 built_in.run(payload)
-                continue
-            if payload.job == BATCH_JOB:
-                waiting.extendleft(reversed(told_of(self._started(payload))))
-                continue
-            place = payload.batch
-            batch = self._batches().find(place.id) if place and not place.always else None
-            if _is_skipped(batch):
-                outcome: Outcome = Finished(skipped=True)
+            elif payload.job == BATCH_JOB:
+                work.put_first(self._started(payload))
             else:
-                outcome = _run(_found(payload), _current(payload, new.queue), errors)
-            follow = self._follow(sequels(payload, outcome, now=time.time()))
-            waiting.extendleft(reversed(told_of(follow)))
-        errors.raise_first()
+                tried = self._tried(payload, new.queue)
+                work.put_first(self._follow(work.ended(payload, tried)))
+        work.raise_first()
 
     async def arun(self, job: NewJob) -> None:
         """Run `job` and what follows from it, in the running event loop."""
-        waiting, errors = deque([job]), _Errors()
-        while waiting:
-            new = waiting.popleft()
+        work = _Work(job)
+        for new in work:
             payload = decode_payload(new.body)
-            built_in = self._built_in.get(payload.job)
-            if built_in is not None:
+            if built_in := self._built_in.get(payload.job):
                 await built_in.arun(payload)
-                continue
-            if payload.job == BATCH_JOB:
-                waiting.extendleft(reversed(told_of(await self._astarted(payload))))
-                continue
-            place = payload.batch
-            batch = await self._batches().afind(place.id) if place and not place.always else None
-            if _is_skipped(batch):
-                outcome: Outcome = Finished(skipped=True)
+            elif payload.job == BATCH_JOB:
+                work.put_first(await self._astarted(payload))
             else:
-                outcome = await _arun(_found(payload), _current(payload, new.queue), errors)
-            follow = await self._afollow(sequels(payload, outcome, now=time.time()))
-            waiting.extendleft(reversed(told_of(follow)))
-        errors.raise_first()
+                tried = await self._atried(payload, new.queue)
+                work.put_first(await self._afollow(work.ended(payload, tried)))
+        work.raise_first()
+
+    def _tried(self, payload: Payload, queue: str) -> Tried:
+        place = payload.batch
+        if place and not place.always and _is_cancelled(self._batches().find(place.id)):
+            return _SKIPPED
+        found = _found(payload, queue)
+        return found if isinstance(found, Tried) else _run(found, _current(payload, queue))
+
+    async def _atried(self, payload: Payload, queue: str) -> Tried:
+        place = payload.batch
+        if place and not place.always and _is_cancelled(await self._batches().afind(place.id)):
+            return _SKIPPED
+        found = _found(payload, queue)
+        return found if isinstance(found, Tried) else await _arun(found, _current(payload, queue))
 
     def _started(self, payload: Payload) -> list[NewJob]:
         """Keep a batch that is a link of a chain, and return what runs first."""
-        store, starter, now = self._batches(), cast("StartBatch", _found(payload)), time.time()
+        store, starter, now = self._batches(), _starter(payload), time.time()
         store.create(starter.new_batch(payload, now=now))
         if starter.total:
             return starter.first_jobs(now=now)
@@ -131,7 +125,7 @@ class InlineJobs:
         return callbacks_due(due, now=now)
 
     async def _astarted(self, payload: Payload) -> list[NewJob]:
-        store, starter, now = self._batches(), cast("StartBatch", _found(payload)), time.time()
+        store, starter, now = self._batches(), _starter(payload), time.time()
         await store.acreate(starter.new_batch(payload, now=now))
         if starter.total:
             return starter.first_jobs(now=now)
@@ -183,178 +177,100 @@ def intercept(take: Callable[[Job], bool]) -> Callable[[], None]:
 
 def run(job: Job) -> None:
     """Run `job` by itself in this thread; see `Job.run_now`."""
-    if any(take(job) for take in reversed(_interceptors)):
-        return
-    errors = _Errors()
-    _run(job, _standing_alone(job), errors)
-    errors.raise_first()
+    if not any(take(job) for take in reversed(_interceptors)):
+        _raise_failure(_run(job, _standing_alone(job)))
 
 
 async def arun(job: Job) -> None:
     """Run `job` by itself in this event loop; see `Job.arun_now`."""
-    if any(take(job) for take in reversed(_interceptors)):
-        return
-    errors = _Errors()
-    await _arun(job, _standing_alone(job), errors)
-    errors.raise_first()
+    if not any(take(job) for take in reversed(_interceptors)):
+        _raise_failure(await _arun(job, _standing_alone(job)))
 
 
-def call_failed(job: Job, error: BaseException) -> None:
-    """Call the hook of a failed job from sync code; what it raises is logged."""
-    with _logged(job):
-        result = job.failed(error)
-        if inspect.iscoroutine(result):
-            asyncio.run(result)
+class _Work:
+    """What is still to run, the next first, and the first error of a job that is in no batch."""
 
+    def __init__(self, job: NewJob) -> None:
+        self._waiting = deque([job])
+        self._error: BaseException | None = None
 
-async def acall_failed(job: Job, error: BaseException) -> None:
-    """Call the hook of a failed job, a sync one in a thread; what it raises is logged."""
-    with _logged(job):
-        if inspect.iscoroutinefunction(job.failed):
-            await job.failed(error)
-        else:
-            await asyncio.to_thread(crossing, partial(job.failed, error))
+    def __iter__(self) -> Iterator[NewJob]:
+        while self._waiting:
+            yield self._waiting.popleft()
 
+    def put_first(self, jobs: list[NewJob]) -> None:
+        """Run `jobs` before what waits."""
+        self._waiting.extendleft(reversed(told_of(jobs)))
 
-class _logged:  # noqa: N801 - reads as a statement
-    """A block whose exceptions are logged and go no further."""
-
-    def __init__(self, job: Job) -> None:
-        self._name = job.options.name
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if not isinstance(error, Exception | SystemExit):
-            return False
-        extra = {"event": "hook_failed", "job": self._name}
-        logger.error("the failed() of %s failed", self._name, exc_info=error, extra=extra)
-        return True
-
-
-class _Errors:
-    """What goes to the caller at the end: the first error of a job that is in no batch."""
-
-    def __init__(self) -> None:
-        self._first: BaseException | None = None
-
-    def add(self, error: BaseException, current: CurrentJob) -> None:
-        if current.payload.batch is not None:
-            extra = {"event": "job_failed", "job": current.name, "job_id": current.id}
-            logger.error("%s of a batch failed", current.name, exc_info=error, extra=extra)
-        elif self._first is None:
-            self._first = error
+    def ended(self, payload: Payload, tried: Tried) -> Sequence[Effect]:
+        """Note how a job has ended, and return what follows from it."""
+        outcome, error, effects = ending(payload, *tried, now=time.time())
+        if isinstance(outcome, GiveUp) and error is not None:
+            self._failed(payload, error)
+        return effects
 
     def raise_first(self) -> None:
-        if self._first is not None:
-            raise self._first
+        """Raise what goes to the caller, if anything."""
+        if self._error is not None:
+            raise self._error
+
+    def _failed(self, payload: Payload, error: BaseException) -> None:
+        if payload.batch is not None:
+            extra = {"event": "job_failed", "job": payload.job, "job_id": payload.id}
+            logger.error("%s of a batch failed", payload.job, exc_info=error, extra=extra)
+        elif self._error is None:
+            self._error = error
 
 
-def _run(job: Job, current: CurrentJob, errors: _Errors) -> Outcome:
-    if _takes_a_loop(job):
-        if _loop_is_running():
-            raise RuntimeError(
-                f"{type(job).__name__} is async, or its middleware is, and a loop runs here: "
-                "await arun_now() or adispatch()"
-            )
-        return asyncio.run(_arun(job, current, errors, in_thread=False))
-    error: BaseException | None = None
-    started = _told_begin(job, current)
-    with running(current):
-        try:
-            call(job)
-        except Exception as raised:  # noqa: BLE001 - it is decided on, and raised later
-            error = raised
-    outcome, failure = _decided(current, error)
-    _tell_end(job, current, outcome, error, started)
-    if failure is not None:
-        errors.add(failure, current)
-        with running(current):
-            call_failed(job, failure)
-    return outcome
+def _run(job: Job, current: CurrentJob) -> Tried:
+    if takes_a_loop(job) and _loop_is_running():
+        raise RuntimeError(
+            f"{type(job).__name__} is async, or its middleware is, and a loop runs here: "
+            "await arun_now() or adispatch()"
+        )
+    return run_once(job, current, _HERE_AND_NOW)
 
 
-async def _arun(
-    job: Job, current: CurrentJob, errors: _Errors, *, in_thread: bool = True
-) -> Outcome:
-    async def innermost() -> None:
-        if is_async(job):
-            await acall(job)
-        elif in_thread:
-            await asyncio.to_thread(crossing, partial(call, job))
-        else:
-            call(job)
-
-    error: BaseException | None = None
-    started = _told_begin(job, current)
-    with running(current):
-        try:
-            await through(job, innermost)
-        except Exception as raised:  # noqa: BLE001 - it is decided on, and raised later
-            error = raised
-    outcome, failure = _decided(current, error)
-    _tell_end(job, current, outcome, error, started)
-    if failure is not None:
-        errors.add(failure, current)
-        with running(current):
-            await acall_failed(job, failure)
-    return outcome
+async def _arun(job: Job, current: CurrentJob) -> Tried:
+    return await arun_once(job, current, _HERE_AND_NOW)
 
 
-def _takes_a_loop(job: Job) -> bool:
-    try:
-        return is_async(job) or any(kind_of(each) == "async" for each in all_middleware(job))
-    except Exception:  # noqa: BLE001 - its run will raise it again
-        return False
-
-
-def _told_begin(job: Job, current: CurrentJob) -> float:
-    tell_begin(INLINE, partial(_taken, job, current))
-    return time.monotonic()
-
-
-def _tell_end(
-    job: Job, current: CurrentJob, outcome: Outcome, error: BaseException | None, started: float
-) -> None:
-    taken = partial(_taken, job, current)
-    tell_end(INLINE, taken, outcome, error, time.monotonic() - started)
-
-
-def _taken(job: Job, current: CurrentJob) -> TakenJob:
-    return TakenJob(
-        id=current.id,
-        name=current.name,
-        queue=current.queue,
-        attempts=current.attempts,
-        payload=current.payload,
-        job=job,
-    )
-
-
-def _decided(
-    current: CurrentJob, error: BaseException | None
-) -> tuple[Outcome, BaseException | None]:
-    """Return what becomes of the job, and its failure."""
+def _decided(current: CurrentJob, error: BaseException | None) -> Outcome:
     said = current.verdict
     if isinstance(said, Released):
-        logger.warning(
-            "%s put itself back; jobs that run here and now are not run again",
-            current.name,
-            extra={"event": "job_dropped", "job": current.name, "job_id": current.id},
-        )
-        return TryAgain(said.delay), error
-    outcome = decide(
+        if error is None:
+            text = "%s put itself back; jobs that run here and now are not run again"
+            extra = {"event": "job_dropped", "job": current.name, "job_id": current.id}
+            logger.warning(text, current.name, extra=extra)
+            return TryAgain(said.delay, exception=False)
+        said = None  # it cannot be put back, so its error is its failure
+    return decide(
         past=current.past, limits=current.limits, now=time.time(), error=error, verdict=said
     )
-    if isinstance(outcome, Finished):
-        return outcome, None
-    if isinstance(said, Failed) and error is None:
-        error = JobFailed(said.error)
-    return outcome, error
 
 
-def _found(payload: Payload) -> Job:
-    return registry.find(payload.job).decode_fields(payload.data)
+_HERE_AND_NOW = Terms(_decided, is_no_failure, connection=INLINE)
+_SKIPPED = Tried(Finished(skipped=True), None)
+
+
+def _raise_failure(tried: Tried) -> None:
+    if isinstance(tried.outcome, GiveUp) and tried.error is not None:
+        raise tried.error
+
+
+def _found(payload: Payload, queue: str) -> Job | Tried:
+    """Return the job of `payload`; or, if there is none, what becomes of it."""
+    try:
+        return registry.find(payload.job).decode_fields(payload.data)
+    except (InvalidJob, UnknownJob) as error:
+        refused = unreadable(error)
+        taken = TakenJob(id=payload.id, name=payload.job, queue=queue, attempts=0, payload=payload)
+        tell_failed(INLINE, taken, refused.reason, error)
+        return Tried(refused, error)
+
+
+def _starter(payload: Payload) -> StartBatch:
+    return cast("StartBatch", registry.find(payload.job).decode_fields(payload.data))
 
 
 def _current(payload: Payload, queue: str) -> CurrentJob:
@@ -368,7 +284,7 @@ def _standing_alone(job: Job) -> CurrentJob:
     return _current(payload, job.options.queue or "")
 
 
-def _is_skipped(batch: BatchRecord | None) -> bool:
+def _is_cancelled(batch: BatchRecord | None) -> bool:
     return batch is not None and batch.cancelled
 
 

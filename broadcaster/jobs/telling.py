@@ -22,18 +22,19 @@ from broadcaster.jobs.lifecycle import (
     JobQueueing,
     JobReleasedAfterException,
     JobTimedOut,
+    TakenJob,
 )
 from broadcaster.jobs.outcome import GiveUp, TryAgain
 from broadcaster.jobs.registry import registry
 from broadcaster.protocol.payload import decode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from broadcaster.contracts.settlements import NewJob
     from broadcaster.jobs.job import Job
-    from broadcaster.jobs.lifecycle import TakenJob
     from broadcaster.jobs.outcome import Outcome
+    from broadcaster.jobs.running import CurrentJob
     from broadcaster.protocol.payload import Payload
 
 INLINE = "sync"
@@ -90,20 +91,28 @@ def told_of(jobs: list[NewJob]) -> list[NewJob]:
     return jobs
 
 
-def tell_begin(connection: str, taken: Callable[[], TakenJob]) -> None:
-    """
-    Tell that a try begins.
+def taken_job(job: Job, current: CurrentJob) -> TakenJob:
+    """Return what listeners are told of `job`, which is tried as `current`."""
+    return TakenJob(
+        id=current.id,
+        name=current.name,
+        queue=current.queue,
+        attempts=current.attempts,
+        payload=current.payload,
+        job=job,
+    )
 
-    Args:
-        taken: returns the job; not called if nobody listens.
-    """
+
+def tell_begin(connection: str, job: Job, current: CurrentJob) -> None:
+    """Tell that a try of `job` begins."""
     if wanted(JobProcessing):
-        announce(JobProcessing(connection_name=connection, job=taken()))
+        announce(JobProcessing(connection_name=connection, job=taken_job(job, current)))
 
 
 def tell_end(
     connection: str,
-    taken: Callable[[], TakenJob],
+    job: Job,
+    current: CurrentJob,
     outcome: Outcome,
     error: BaseException | None,
     seconds: float,
@@ -112,21 +121,20 @@ def tell_end(
     Tell how a try has ended, in order: how it ended, what the job becomes, that it was a try.
 
     Args:
-        taken: returns the job; not called if nobody listens.
-        outcome: what it becomes.
+        outcome: what the job becomes.
         error: what it ended with, or None.
         seconds: how long it took.
     """
     if not anybody_listens():
         return
-    job = taken()
+    taken = taken_job(job, current)
     if error is not None:
-        _tell_error(connection, job, outcome, error)
+        _tell_error(connection, taken, outcome, error)
     elif not isinstance(outcome, GiveUp):
-        announce(JobProcessed(connection_name=connection, job=job, seconds=seconds))
+        announce(JobProcessed(connection_name=connection, job=taken, seconds=seconds))
     if isinstance(outcome, GiveUp):
-        tell_failed(connection, job, outcome.reason, error)
-    announce(JobAttempted(connection_name=connection, job=job, exception=error))
+        tell_failed(connection, taken, outcome.reason, error)
+    announce(JobAttempted(connection_name=connection, job=taken, exception=error))
 
 
 def tell_failed(connection: str, job: TakenJob, reason: str, error: BaseException | None) -> None:

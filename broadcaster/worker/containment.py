@@ -26,12 +26,6 @@ running_job: ContextVar[str | None] = ContextVar("running_job", default=None)
 """The id of the job whose code runs here; tasks inherit it."""
 
 
-def asked_to_cancel() -> bool:
-    """Whether somebody has cancelled this task: the worker, or user code that runs in it."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 async def take_back_cancels() -> None:
     """Let this task go on after user code that ran in it has cancelled it."""
     task = asyncio.current_task()

@@ -44,7 +44,7 @@ class Journal:
     def begins(self, task: Try) -> None:
         """A try begins."""
         _log(task, logging.DEBUG, "job_started", "started")
-        tell_begin(self._connection, lambda: task.taken)
+        tell_begin(self._connection, task.job, task.current)
 
     def skipped(self, task: Try) -> None:
         """Its batch was cancelled before it began."""
@@ -57,7 +57,7 @@ class Journal:
         _log_outcome(task, outcome, error, seconds)
         if self._runtimes is not None:
             self._runtimes.note(task.queue, task.payload.job, seconds)
-        tell_end(self._connection, lambda: task.taken, outcome, error, seconds)
+        tell_end(self._connection, task.job, task.current, outcome, error, seconds)
 
     def refused(self, task: Try, outcome: GiveUp) -> None:
         """It was given up without a try."""

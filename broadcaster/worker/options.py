@@ -12,7 +12,6 @@ from broadcaster.protocol.lanes import LANES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ASYNC_TIMEOUT = 60.0
 LANE_BATCH = 128
 
 

@@ -16,7 +16,7 @@ import msgspec
 from broadcaster.errors import JobError, JobTimedOut
 from broadcaster.worker.frames import read_dump
 from broadcaster.worker.orders import DUMP_SIGNAL, NONCE_BYTES, Report, order_frame
-from broadcaster.worker.tries import timed_out
+from broadcaster.worker.tries import with_place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -100,7 +100,7 @@ class JobProcess:
             try:
                 said = await _within(limit, self._said(nonce), "ran longer than")
             except JobTimedOut as error:
-                raise timed_out(str(error), await self._hung_at()) from None
+                raise with_place(error, await self._hung_at()) from None
         if said is None:
             raise JobError(f"its process ended with {await self._how()} before the job did")
         try:

@@ -26,31 +26,22 @@ from broadcaster.errors import (
     JobTimedOut,
     UnknownJob,
 )
-from broadcaster.jobs.execution import arun, call, crossing, through
-from broadcaster.jobs.outcome import (
-    Finished,
-    GiveUp,
-    Limits,
-    Past,
-    code_of,
-    decide,
-    refuse_start,
-    text_of,
-    type_name,
-)
+from broadcaster.jobs.execution import arun, asked_to_cancel, call, crossing, through
+from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, refuse_start, type_name
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.jobs.sequels import sequels, sequels_of_body
+from broadcaster.jobs.tries import outcome_of, overrun, unreadable
 from broadcaster.protocol.fact_jobs import EVENT_JOB
 from broadcaster.protocol.payload import BROADCAST_JOB, decode_payload
 from broadcaster.worker.broadcasts import Broadcast, read_publication
-from broadcaster.worker.containment import asked_to_cancel, running_job, take_back_cancels
+from broadcaster.worker.containment import running_job, take_back_cancels
 from broadcaster.worker.deadlines import Deadlines
 from broadcaster.worker.journal import Journal
 from broadcaster.worker.orders import Order
 from broadcaster.worker.process import STARTUP_SECONDS, WAKE_SECONDS
 from broadcaster.worker.processes import JobProcesses
 from broadcaster.worker.stores import NO_STORES
-from broadcaster.worker.tries import failed_hook, new_try, settlement, timed_out
+from broadcaster.worker.tries import failed_hook, new_try, settlement, with_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,8 +65,6 @@ DEADLINE_MARGIN = STARTUP_SECONDS + WAKE_SECONDS + 5.0
 Seconds past its timeout that a job with a process of its own may take: the process needs
 time to start, and whatever ends must be settled.
 """
-
-_FINISHED = Finished()
 
 
 class JobRunner:
@@ -268,18 +257,8 @@ class JobRunner:
     def _settle(
         self, task: Try, hold: HeldJob, error: BaseException | None, started: float
     ) -> Settlement:
-        if error is None and task.current.verdict is None:
-            self._journal.ended(task, _FINISHED, None, time.monotonic() - started)
-            return settlement(task, _FINISHED, None, now=time.time())
-        now = time.time()
-        outcome = decide(
-            past=task.current.past,
-            limits=task.limits,
-            now=now,
-            chance=random.random(),  # noqa: S311 - spreads retries
-            error=error,
-            verdict=task.current.verdict,
-        )
+        now, chance = time.time(), random.random()  # noqa: S311 - spreads retries
+        outcome = outcome_of(task.current, error, now=now, chance=chance)
         self._journal.ended(task, outcome, error, time.monotonic() - started)
         if isinstance(outcome, GiveUp):
             hold.settled = failed_hook(task.job, outcome, error, task.current)
@@ -293,7 +272,7 @@ class JobRunner:
         error: BroadcasterError,
     ) -> Fail:
         self._journal.unreadable(queue, reserved, payload, error)
-        outcome = GiveUp(code_of(error), text_of(error))
+        outcome = unreadable(error)
         return Fail(
             reserved.id,
             reserved.token,
@@ -330,11 +309,10 @@ class JobRunner:
         except Exception as error:
             if not timer.expired:
                 raise
-            why = None if isinstance(error, TimeoutError) else error
-            raise timed_out(f"ran longer than {limit:g} s", timer.hung_at) from why
+            late = with_place(overrun(limit, error), timer.hung_at)
+            raise late from late.__cause__
         if timer.expired:
-            text = f"ran longer than {limit:g} s, and took its cancellation for nothing"
-            raise timed_out(text, timer.hung_at)
+            raise with_place(overrun(limit, None), timer.hung_at)
 
     async def _call_sync(self, task: Try) -> None:
         limit = task.limits.timeout

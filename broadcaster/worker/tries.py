@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import traceback
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,25 +10,15 @@ import msgspec
 
 from broadcaster.contracts.queue import Done, Fail, Postpone, Retry
 from broadcaster.contracts.settlements import cut_traceback
-from broadcaster.errors import InvalidJob, JobError, JobFailed, JobTimedOut
+from broadcaster.errors import JobError, JobTimedOut
 from broadcaster.jobs.execution import is_async
-from broadcaster.jobs.inline import acall_failed
-from broadcaster.jobs.lifecycle import TakenJob
-from broadcaster.jobs.outcome import (
-    Finished,
-    GiveUp,
-    Limits,
-    Past,
-    PutOff,
-    TryAgain,
-    described,
-    type_name,
-)
+from broadcaster.jobs.hooks import acall_failed
+from broadcaster.jobs.outcome import Finished, GiveUp, Past, PutOff, TryAgain, type_name
 from broadcaster.jobs.running import CurrentJob, running
-from broadcaster.jobs.sequels import sequels
-from broadcaster.worker.containment import asked_to_cancel, running_job
+from broadcaster.jobs.telling import taken_job
+from broadcaster.jobs.tries import ASYNC_TIMEOUT, ending, failure_of, limits_of
+from broadcaster.worker.containment import running_job
 from broadcaster.worker.frames import told, users_part
-from broadcaster.worker.options import ASYNC_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -38,13 +26,11 @@ if TYPE_CHECKING:
 
     from broadcaster.contracts.queue import Reserved, Settlement
     from broadcaster.jobs.job import Job
-    from broadcaster.jobs.outcome import Outcome
+    from broadcaster.jobs.lifecycle import TakenJob
+    from broadcaster.jobs.outcome import Limits, Outcome
     from broadcaster.protocol.payload import Payload
     from broadcaster.worker.frames import Place
     from broadcaster.worker.options import WorkerOptions
-
-
-_log = logging.getLogger("broadcaster.worker")
 
 
 class Try(msgspec.Struct, frozen=True):
@@ -81,14 +67,7 @@ class Try(msgspec.Struct, frozen=True):
     @property
     def taken(self) -> TakenJob:
         """What listeners are told of it."""
-        return TakenJob(
-            id=self.reserved.id,
-            name=self.payload.job,
-            queue=self.queue,
-            attempts=self.current.attempts,
-            payload=self.payload,
-            job=self.job,
-        )
+        return taken_job(self.job, self.current)
 
 
 def new_try(
@@ -99,7 +78,13 @@ def new_try(
     current = CurrentJob(
         payload=payload,
         queue=queue,
-        limits=limits_of(payload, options, asynchronous=asynchronous),
+        limits=limits_of(
+            payload,
+            asynchronous=asynchronous,
+            tries=options.tries,
+            backoff=options.backoff,
+            timeout=options.timeout,
+        ),
         past=Past(
             attempts=reserved.attempts,
             exceptions=reserved.exceptions,
@@ -109,28 +94,6 @@ def new_try(
         lease=options.lease,
     )
     return Try(job, current, reserved, asynchronous)
-
-
-def limits_of(payload: Payload, options: WorkerOptions, *, asynchronous: bool) -> Limits:
-    """
-    Return how often and how long a job may run.
-
-    Args:
-        asynchronous: its `handle` is a coroutine function.
-    """
-    timeout = payload.timeout if payload.timeout is not None else options.timeout
-    if timeout is None and asynchronous:
-        timeout = ASYNC_TIMEOUT
-    return Limits(
-        tries=options.tries if payload.tries is None else payload.tries,
-        backoff=payload.backoff or options.backoff,
-        jitter=payload.jitter,
-        timeout=timeout or None,
-        fail_on_timeout=payload.fail_on_timeout,
-        max_exceptions=payload.max_exceptions,
-        retry_until=payload.retry_until,
-        drop_missing=payload.drop_missing,
-    )
 
 
 def settlement(
@@ -144,11 +107,7 @@ def settlement(
         now: Unix seconds.
     """
     job_id, token = task.reserved.id, task.reserved.token
-    try:
-        effects = sequels(task.payload, outcome, now=now)
-    except InvalidJob as refused:  # the next link: the chain breaks here
-        outcome, error = GiveUp(refused.code, described(refused)), error or refused
-        effects = sequels(task.payload, outcome, now=now)
+    outcome, error, effects = ending(task.payload, outcome, error, now=now)
     if isinstance(outcome, Finished):
         return Done(job_id, token, effects)
     match outcome:
@@ -179,28 +138,20 @@ def failed_hook(
 
     Whatever the hook raises is logged and goes no further.
     """
-    failure = error or JobFailed(outcome.error, code=outcome.reason)
-    return partial(_call_hook, job, failure, current)
+    return partial(_call_hook, job, failure_of(outcome, error), current)
 
 
 async def _call_hook(job: Job, error: BaseException, current: CurrentJob) -> None:
     mine = running_job.set(current.id)
     try:
         with running(current):
-            async with asyncio.timeout(ASYNC_TIMEOUT):
-                await acall_failed(job, error)
-    except BaseException as raised:
-        if isinstance(raised, asyncio.CancelledError) and asked_to_cancel():
-            raise
-        fields = {"event": "hook_failed", "job": current.name, "job_id": current.id}
-        _log.error("the failed() of %s failed", current.name, exc_info=raised, extra=fields)
+            await acall_failed(job, error, seconds=ASYNC_TIMEOUT)
     finally:
         running_job.reset(mine)
 
 
-def timed_out(text: str, hung_at: Sequence[Place]) -> JobTimedOut:
-    """Return the error of a job whose time is over, with where it was then."""
-    error = JobTimedOut(text)
+def with_place(error: JobTimedOut, hung_at: Sequence[Place]) -> JobTimedOut:
+    """Return `error` of a job whose time is over with where it was then."""
     if hung_at:
         error.add_note(told("It hung here", hung_at))
     return error

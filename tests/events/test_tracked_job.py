@@ -25,7 +25,7 @@ from broadcaster.errors import (
 from broadcaster.events.tracked_job import TrackedJob, ajob_status, job_status
 from broadcaster.integrations.starlette import accepted, status_endpoint
 from broadcaster.jobs.bus import Skipped
-from broadcaster.jobs.inline import acall_failed
+from broadcaster.jobs.hooks import acall_failed
 from broadcaster.jobs.outcome import Limits, Past
 from broadcaster.jobs.running import CurrentJob, running
 from broadcaster.protocol.payload import Payload

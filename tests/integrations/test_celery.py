@@ -357,6 +357,19 @@ def test_celery_itself_may_end_the_process_in_a_job(how: str) -> None:
     assert ran == []
 
 
+@pytest.mark.parametrize("how", ["signal", "shutdown"])
+def test_celery_itself_may_end_the_process_in_a_hook(how: str) -> None:
+    class Hooked(Job, name="tests.celery.Hooked"):
+        def handle(self) -> None:
+            raise ZeroDivisionError
+
+        def failed(self, error: BaseException) -> None:
+            raise ENDS[how]
+
+    with pytest.raises(SystemExit):
+        run_payload(body("tests.celery.Hooked"), queue="q", past=Past())
+
+
 def test_a_sync_job_is_run_with_its_past() -> None:
     raw = body("tests.celery.Note", data={"text": "x"}, tries=5)
 

@@ -85,7 +85,7 @@ def test_row_47_a_job_of_the_sync_driver_is_told_from_its_push_to_its_failure() 
 def test_without_listeners_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle_listeners, "_by_class", {})
     made: list[str] = []
-    monkeypatch.setattr("broadcaster.jobs.inline.TakenJob", lambda **_: made.append("one"))
+    monkeypatch.setattr("broadcaster.jobs.telling.TakenJob", lambda **_: made.append("one"))
 
     Fine().run_now()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +16,7 @@ from broadcaster.cli.table import Cell, Column, Style, plain, table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from broadcaster.contracts.supervision import GroupStatus, SupervisorStatus
+    from broadcaster.contracts.supervision import GroupStatus, PoolStatus, SupervisorStatus
     from broadcaster.supervisor.supervisor import Supervisor
 
 
@@ -31,8 +32,9 @@ def supervise(
     Keep the workers of [supervisors.NAME] running, as many as there is work for.
 
     Workers import MODULES, and those of the `imports` setting. TERM or Ctrl-C lets all of
-    them finish; a second one has them hand back what runs. HUP replaces every worker, one
-    per queue at a time, with the code of today.
+    them finish; a second one has them hand back what runs. HUP reads the settings again and
+    replaces every worker, one per queue at a time, with the code of today; USR1 reads them
+    again and touches only what has changed. Settings that are wrong change nothing.
     """
     from broadcaster.cli import logs
     from broadcaster.settings import load_settings
@@ -44,19 +46,19 @@ def supervise(
         _show(supervisors_of(settings), as_json=as_json)
         return
     logs.configure(settings.gateway.log_format, logs.level_of(settings).upper())
-    supervisor, opened = open_supervisor(settings, modules, only)
+    supervisor, tables = open_supervisor(settings, modules, only)
     try:
         asyncio.run(_run(supervisor))
     finally:
-        for operations in opened:
-            operations.close()
+        tables.close()
 
 
 async def _run(supervisor: Supervisor) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, supervisor.stop)
-    loop.add_signal_handler(signal.SIGHUP, supervisor.restart)
+    loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
+    loop.add_signal_handler(signal.SIGUSR1, partial(supervisor.reload, renew=False))
     await supervisor.run()
 
 
@@ -73,7 +75,9 @@ def supervisor_lines(found: Sequence[SupervisorStatus]) -> Iterator[str]:
     """Yield a line for each supervisor, and below it one for each queue that it keeps."""
     for supervisor in found:
         yield plain(f"{supervisor.name}  {supervisor.state}")
-        rows = [(pool.name, group) for pool in supervisor.pools for group in pool.groups]
+        if supervisor.refused:
+            yield plain(f"  goes on as it was, for its settings are wrong: {supervisor.refused}")
+        rows = [(_titled(pool), group) for pool in supervisor.pools for group in pool.groups]
         for line in table(_columns(rows), Style()) if rows else ():
             yield f"  {line}"
 
@@ -91,6 +95,10 @@ def _columns(rows: Sequence[tuple[str, GroupStatus]]) -> list[Column]:
         numbers("a job takes", lambda group: _takes(group.runtime)),
         numbers("died", lambda group: group.deaths),
     ]
+
+
+def _titled(pool: PoolStatus) -> str:
+    return f"{pool.name} (drains)" if pool.draining else pool.name
 
 
 def _takes(seconds: float | None) -> str:

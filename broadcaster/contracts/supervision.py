@@ -42,11 +42,17 @@ class GroupStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStatus:
-    """The groups of one table of the settings."""
+    """
+    The groups of one table of the settings.
+
+    Attributes:
+        draining: its table is gone, and its workers finish what they run.
+    """
 
     name: str
     balance: str
     groups: tuple[GroupStatus, ...] = ()
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,8 @@ class SupervisorStatus:
         state: what it does.
         pools: what it keeps.
         seen_at: Unix seconds, by the store's clock, of this description; 0 until it was stored.
+        read_at: Unix seconds, by its own clock, when it last took the tables of its settings.
+        refused: what was wrong with them when they were read after that; "" if nothing was.
     """
 
     name: str
@@ -67,6 +75,8 @@ class SupervisorStatus:
     state: Literal["running", "stopping", "stopped"] = "running"
     pools: tuple[PoolStatus, ...] = field(default=())
     seen_at: float = 0.0
+    read_at: float = 0.0
+    refused: str = ""
 
 
 class SupervisorBoard(Protocol):

@@ -109,6 +109,7 @@ class Group:
     last_code: int | None = None
     _pause: float = 0.0
     _not_before: float = 0.0
+    _stopped: bool = False
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     @property
@@ -117,14 +118,22 @@ class Group:
         return [child for child in self.children if not child.stopping]
 
     def renew(self) -> None:
-        """Have every process replaced, one after the other."""
+        """Have every process replaced, one after the other; what has died starts at once."""
+        self._pause = self._not_before = 0.0
         for child in self.children:
             child.old = True
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ask all to stop, and start none again."""
+        """
+        Ask all to stop, and start none again; the second call asks them once more.
+
+        Those that were asked before the first call, since something else had made them
+        superfluous, are not pressed by it: they finish what they run like the others.
+        """
         self.wanted = 0
-        for child in self.children:
+        asked = self.children if self._stopped else self.active
+        self._stopped = True
+        for child in asked:
             child.stopping = True
             child.process.signal(number)
 

@@ -6,12 +6,14 @@ import dataclasses
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.supervisors import RedisSupervisorBoard
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.suggestion import did_you_mean
+from broadcaster.settings import load_settings
+from broadcaster.settings_queues import served_connection
 from broadcaster.settings_work import WorkerSettings
 from broadcaster.supervisor.balance import Rules
 from broadcaster.supervisor.children import start_worker
@@ -19,10 +21,11 @@ from broadcaster.supervisor.supervisor import Pool, PoolPlan, Supervisor
 from broadcaster.wiring.operations import open_operations
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from broadcaster.contracts.supervision import SupervisorStatus
     from broadcaster.settings import Settings
+    from broadcaster.settings_queues import ConnectionSettings
     from broadcaster.settings_supervise import SupervisorSettings
     from broadcaster.supervisor.children import Process
     from broadcaster.wiring.operations import Operations
@@ -32,15 +35,105 @@ _OWN = frozenset({"queue", "processes", "name", "once", "stop_when_empty", "stop
 _NO_FLAG = frozenset({"health_port", "health_socket"})
 
 
-def open_supervisor(
-    settings: Settings, modules: Sequence[str] = (), only: Sequence[str] = ()
-) -> tuple[Supervisor, list[Operations]]:
+class Server(NamedTuple):
+    """Where the queues of a connection are; who has another one is another connection."""
+
+    connection: str
+    said: ConnectionSettings
+    main: str | None
+    prefix: str
+
+
+class SupervisorTables:
     """
-    Return a supervisor, and the connections to close after use.
+    The tables ``[supervisors.<name>]``, and the connections that looking at their queues takes.
 
     Args:
         modules: what the workers import.
         only: names of tables; empty are all.
+        load: reads the settings.
+
+    What was opened for the tables as they were before the last reading stays open until the
+    next one, for it may be in use until the new ones are.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[str] = (),
+        only: Sequence[str] = (),
+        load: Callable[[], Settings] = load_settings,
+    ) -> None:
+        self._modules = modules
+        self._only = only
+        self._load = load
+        self._opened: dict[Server, Operations] = {}
+        self._before: dict[Server, Operations] = {}
+
+    def read(self) -> list[PoolPlan]:
+        """
+        Read the settings, all of them, and return what they ask for; blocking.
+
+        Raises:
+            ConfigurationError: anything in them is wrong; there is no such table, or none.
+            NotConfigured: no server is configured.
+        """
+        return self.plans(self._load())
+
+    def plans(self, settings: Settings) -> list[PoolPlan]:
+        """Return what `settings` ask for; see `read`."""
+        chosen = chosen_tables(settings, self._only)
+        servers = {name: _server(settings, said.connection) for name, said in chosen.items()}
+        known = self._before | self._opened
+        opened: dict[Server, Operations] = {}
+        try:
+            for server in servers.values():
+                if server not in opened:
+                    opened[server] = known.get(server) or open_operations(
+                        settings, server.connection
+                    )
+        except Exception:
+            _close(opened, but=known)
+            raise
+        _close(self._before, but=self._opened | opened)
+        self._before, self._opened = self._opened, opened
+        return [
+            _plan(name, said, self._modules, opened[servers[name]], servers[name])
+            for name, said in chosen.items()
+        ]
+
+    def tell(self, status: SupervisorStatus) -> None:
+        """Store `status`; see `SupervisorBoard.tell`."""
+        RedisSupervisorBoard(next(iter(self._opened.values())).main).tell(status)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        _close(self._before | self._opened, but={})
+        self._before, self._opened = {}, {}
+
+
+def open_supervisor(
+    settings: Settings, modules: Sequence[str] = (), only: Sequence[str] = ()
+) -> tuple[Supervisor, SupervisorTables]:
+    """
+    Return a supervisor, and its tables, to close after use.
+
+    Args:
+        modules: what the workers import.
+        only: names of tables; empty are all.
+
+    Raises:
+        ConfigurationError: there is no such table, or none at all.
+        NotConfigured: no server is configured.
+    """
+    tables = SupervisorTables(modules, only)
+    pools = [Pool(plan) for plan in tables.plans(settings)]
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    return Supervisor(pools, name, tables.tell, read=tables.read), tables
+
+
+def chosen_tables(settings: Settings, only: Sequence[str]) -> Mapping[str, SupervisorSettings]:
+    """
+    Return the tables of `settings`, or those that `only` names.
 
     Raises:
         ConfigurationError: there is no such table, or none at all.
@@ -56,16 +149,7 @@ def open_supervisor(
             "nothing is to be supervised: add a table such as [supervisors.main] with "
             'queue = ["default"] to broadcaster.toml'
         )
-    opened = {
-        connection: open_operations(settings, connection)
-        for connection in {said.connection for said in chosen.values()}
-    }
-    pools = [
-        Pool(_plan(name, said, modules, opened[said.connection])) for name, said in chosen.items()
-    ]
-    board = RedisSupervisorBoard(next(iter(opened.values())).main)
-    name = f"{socket.gethostname()}:{os.getpid()}"
-    return Supervisor(pools, name, board.tell), list(opened.values())
+    return chosen
 
 
 def supervisors_of(settings: Settings) -> Sequence[SupervisorStatus]:
@@ -119,7 +203,11 @@ def worker_command(
 
 
 def _plan(
-    name: str, said: SupervisorSettings, modules: Sequence[str], operations: Operations
+    name: str,
+    said: SupervisorSettings,
+    modules: Sequence[str],
+    operations: Operations,
+    server: Server,
 ) -> PoolPlan:
     async def start(queues: tuple[str, ...], number: int, slots: int) -> Process:
         label = f"{name}/{queues[0] if len(queues) == 1 else 'all'}-{number}"
@@ -127,11 +215,25 @@ def _plan(
         return await start_worker(command, slots, said.nice)
 
     names = [queue.partition(":")[0] for queue in said.queue]
+    queues = said.queue if said.balance == "off" else tuple(names)
+    together = queues if said.balance == "off" else ()  # else each group has one of them
     return PoolPlan(
         name=name,
-        queues=said.queue if said.balance == "off" else tuple(names),
+        queues=queues,
         rules=rules_of(said),
         grace=said.grace,
         start=start,
         look=lambda: operations.backlogs(names),
+        workers=(tuple(worker_command(name, said, modules, together)), said.nice, server),
     )
+
+
+def _server(settings: Settings, connection: str) -> Server:
+    name, said = served_connection(connection, settings.queue, settings.queues)
+    return Server(name, said, settings.redis_url, settings.prefix)
+
+
+def _close(opened: Mapping[Server, Operations], *, but: Mapping[Server, Operations]) -> None:
+    for server, operations in opened.items():
+        if server not in but:
+            operations.close()

@@ -230,9 +230,8 @@ def test_without_a_table_there_is_nothing_to_supervise(configured: Path) -> None
 
 @pytest.mark.usefixtures("configured")
 def test_what_supervisors_do_is_shown(clients: RedisClients) -> None:
-    supervisor, opened_operations = open_supervisor(load_settings())
-    for operations in opened_operations:
-        operations.close()
+    supervisor, tables = open_supervisor(load_settings())
+    tables.close()
     nobody = CliRunner().invoke(supervise, ["--status"]).output
     RedisSupervisorBoard(clients).tell(supervisor.status())
 
@@ -261,11 +260,10 @@ def test_supervisors_of_all_connections_are_shown_wherever_their_jobs_wait(
         "[supervisors.other]\nconnection = 'near'\nqueue = ['default']\n",
         encoding="utf-8",
     )
-    supervisor, opened_operations = open_supervisor(load_settings())
+    supervisor, tables = open_supervisor(load_settings())
     supervisor.stop()  # so that a turn starts nothing
     asyncio.run(supervisor.turn())
-    for operations in opened_operations:
-        operations.close()
+    tables.close()
 
     (shown,) = json.loads(CliRunner().invoke(supervise, ["--status", "--json"]).output)
     assert [pool["name"] for pool in shown["pools"]] == ["main", "other"]

@@ -226,9 +226,13 @@ class LiveQueue:
 
     def _close(self) -> None:
         redis = self._clients.sync
-        with translated(redis):
-            for key in list(redis.scan_iter(match=f"{self.settings.prefix}:*", count=1_000)):
-                redis.delete(key)
+        cursor = None
+        while cursor != 0:
+            with translated(redis):
+                page: Any = redis.scan(cursor or 0, match=f"{self.settings.prefix}:*", count=1_000)
+                cursor, keys = page
+                if keys:
+                    redis.delete(*keys)
         self._clients.close()
 
 

@@ -7,8 +7,8 @@ end blocking reads after five seconds. Here nothing is retried except where a ca
 says that its script may be repeated (see `scripts_loader`), and RESP2 is spoken without
 greetings beyond AUTH, SELECT and the client's name.
 
-Time: connecting takes at most 0.5 s, each answer at most 1 s, and a call through
-`scripts_loader` less than 2 s in all.
+Time: connecting takes at most 0.5 s, each answer at most 1 s, and all of what a verb waits
+for less than 2 s: `translated` holds plain verbs to that, and ``asyncio.timeout`` the others.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from broadcaster.drivers.redis.deadlines import TimedQueue, begin_verb, end_verb, in_time
+from broadcaster.drivers.redis.idle import alook_first, look_first
 from broadcaster.drivers.redis.keys import Keys
 from broadcaster.drivers.redis.packing import write_fast
 from broadcaster.drivers.redis.sentinel import (
@@ -106,17 +108,8 @@ class RedisClients:
     def sync(self) -> redis.Redis:
         """The client for code without an event loop; safe to share between threads."""
         with self._lock:
-            if self._sync is None and self._sentinel is not None:
-                options = _options(self.url, ANSWER_SECONDS)
-                self._sync = redis.Redis.from_pool(sync_pool(self._sentinel, options))
-            elif self._sync is None:
-                pool = redis.BlockingConnectionPool.from_url(
-                    self.url,
-                    retry=Retry(NoBackoff(), 0),
-                    timeout=POOL_SECONDS,
-                    **_options(self.url, ANSWER_SECONDS),
-                )
-                self._sync = redis.Redis.from_pool(pool)
+            if self._sync is None:
+                self._sync = redis.Redis.from_pool(self._new_pool())
             return self._sync
 
     @property
@@ -169,18 +162,33 @@ class RedisClients:
         if client is not None:
             client.close()
 
-    def _new_aio(self, answer_seconds: float | None) -> redis.asyncio.Redis:
+    def _new_pool(self) -> redis.ConnectionPool:
+        options = _options(self.url, ANSWER_SECONDS)
+        pool: redis.ConnectionPool
         if self._sentinel is not None:
-            options = _options(self.url, answer_seconds)
-            watched = async_pool(self._sentinel, options)
-            write_fast(watched)
-            return redis.asyncio.Redis.from_pool(watched)
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            self.url,
-            retry=AsyncRetry(NoBackoff(), 0),
-            timeout=POOL_SECONDS,
-            **_options(self.url, answer_seconds),
-        )
+            pool = sync_pool(self._sentinel, options)
+        else:
+            pool = redis.BlockingConnectionPool.from_url(
+                self.url,
+                retry=Retry(NoBackoff(), 0),
+                timeout=POOL_SECONDS,
+                queue_class=TimedQueue,
+                **options,
+            )
+        look_first(pool)
+        in_time(pool)
+        return pool
+
+    def _new_aio(self, answer_seconds: float | None) -> redis.asyncio.Redis:
+        options = _options(self.url, answer_seconds)
+        pool: redis.asyncio.ConnectionPool
+        if self._sentinel is not None:
+            pool = async_pool(self._sentinel, options)
+        else:
+            pool = redis.asyncio.BlockingConnectionPool.from_url(
+                self.url, retry=AsyncRetry(NoBackoff(), 0), timeout=POOL_SECONDS, **options
+            )
+        alook_first(pool)
         write_fast(pool)
         return redis.asyncio.Redis.from_pool(pool)
 
@@ -269,6 +277,8 @@ def translated(client: redis.Redis | redis.asyncio.Redis) -> Generator[None, Non
     ``asyncio.wait_for``, which returns the result when both come in one tick. It is raised
     again here, or else a loop over commands would run on after it was cancelled.
 
+    Whatever is done in it with a plain client ends in less than 2 s, all together.
+
     Raises:
         LeaseLost: a script's error reply begins with ``LEASE``.
         DriverRefused: a key has another type than it should, or a script cannot run on
@@ -278,12 +288,16 @@ def translated(client: redis.Redis | redis.asyncio.Redis) -> Generator[None, Non
     """
     task = _current_task()
     requests = 0 if task is None else task.cancelling()
+    begun = isinstance(client, redis.Redis) and begin_verb(VERB_SECONDS)
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         if task is not None and task.cancelling() > requests:
             raise asyncio.CancelledError from error
         raise _our(error, address_of(client)) from error
+    finally:
+        if begun:
+            end_verb()
     if task is not None and task.cancelling() > requests:
         raise asyncio.CancelledError
 

@@ -2,16 +2,18 @@
 Lua scripts by name, run by hash, sent whole when the server does not know them.
 
 A restarted server has forgotten every script: EVALSHA then answers NOSCRIPT and nothing
-was done, so sending the source is always safe. `repeat_lost` is another matter: the
-connection broke and the script may or may not have run. It repeats the call once on a
-fresh connection, and only scripts whose effect is bound to an id may ask for it.
+was done, so sending the source is always safe. A connection that broke while it was idle is
+noticed before anything is sent, so that is safe, too (see `idle`). `repeat_lost` is another
+matter: the connection broke under the call, and the script may or may not have run. It repeats
+the call once on a fresh connection, however late it broke within the time of the call, and only
+scripts whose effect is bound to an id may ask for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     import redis.asyncio
 
     from broadcaster.errors import DriverRefused
-
-REPEAT_WITHIN = 0.3
 
 Command: TypeAlias = tuple[Any, ...]
 """A Redis command: its name and its arguments."""
@@ -115,13 +115,12 @@ async def arun_many(
     after the others have run. Two calls on the same keys may change places when the
     script had been forgotten: put what must stay in order into one call.
     """
-    started = time.monotonic()
     with translated(client):
         async with asyncio.timeout(VERB_SECONDS):
             try:
                 replies = await _acall(client, calls, ahead)
             except RedisConnectionError as error:
-                if not _may_repeat(error, started, repeat_lost=repeat_lost):
+                if not _may_repeat(error, repeat_lost=repeat_lost):
                     raise
                 await _close_idle(client)
                 replies = await _acall(client, calls, ahead)
@@ -137,13 +136,12 @@ async def aread(client: redis.asyncio.Redis, commands: Sequence[Command]) -> lis
     Repeated once when the connection broke: for reads, and for writes like EXPIRE that
     may happen twice.
     """
-    started = time.monotonic()
     with translated(client):
         async with asyncio.timeout(VERB_SECONDS):
             try:
                 return _checked(await _asend(client, commands))
             except RedisConnectionError as error:
-                if not _may_repeat(error, started, repeat_lost=True):
+                if not _may_repeat(error, repeat_lost=True):
                     raise
                 await _close_idle(client)
                 return _checked(await _asend(client, commands))
@@ -151,12 +149,11 @@ async def aread(client: redis.asyncio.Redis, commands: Sequence[Command]) -> lis
 
 def read(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
     """See `aread`; for code without an event loop."""
-    started = time.monotonic()
     with translated(client):
         try:
             return _checked(_send(client, commands))
         except RedisConnectionError as error:
-            if not _may_repeat(error, started, repeat_lost=True):
+            if not _may_repeat(error, repeat_lost=True):
                 raise
             return _checked(_send(client, commands))
 
@@ -169,12 +166,11 @@ def run_many(
     ahead: Sequence[Command] = (),
 ) -> list[Any]:
     """See `arun_many`; for code without an event loop."""
-    started = time.monotonic()
     with translated(client):
         try:
             replies = _call(client, calls, ahead)
         except RedisConnectionError as error:
-            if not _may_repeat(error, started, repeat_lost=repeat_lost):
+            if not _may_repeat(error, repeat_lost=repeat_lost):
                 raise
             replies = _call(client, calls, ahead)
         return _checked(replies)
@@ -241,15 +237,15 @@ def _refused(reply: Any, client: redis.asyncio.Redis) -> DriverRefused | None:
     return refusal(reply, client) if isinstance(reply, RedisError) else None
 
 
-def _may_repeat(error: RedisConnectionError, started: float, *, repeat_lost: bool) -> bool:
-    """Only a broken connection, found early: refused credentials do not get better."""
-    early = time.monotonic() - started < REPEAT_WITHIN
-    return repeat_lost and early and type(error) is RedisConnectionError
+def _may_repeat(error: RedisConnectionError, *, repeat_lost: bool) -> bool:
+    """Only after a broken connection: refused credentials do not get better."""
+    return repeat_lost and type(error) is RedisConnectionError
 
 
 async def _close_idle(client: redis.asyncio.Redis) -> None:
     """What broke one connection has mostly broken all: the next one is to be fresh."""
-    await client.connection_pool.disconnect(inuse_connections=False)
+    with suppress(RedisError):  # one that cannot be closed in time is dropped
+        await client.connection_pool.disconnect(inuse_connections=False)
 
 
 async def _asend(client: redis.asyncio.Redis, commands: Sequence[Command]) -> list[Any]:

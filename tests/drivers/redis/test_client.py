@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -291,18 +292,44 @@ async def test_a_lost_answer_is_asked_for_again_only_when_the_caller_allows_it(
 
 
 async def test_a_repeated_call_goes_over_a_fresh_connection(
-    clients: RedisClients, prefix: str
+    redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
     """Whatever cut one has mostly cut them all, and nobody has noticed that of the others yet."""
+    proxy = _AnswerEater(redis_url.removeprefix("unix://").partition("?")[0])
+    server = await asyncio.start_unix_server(proxy.serve, tmp_path / "s")
+    clients = RedisClients(f"unix://{tmp_path}/s")
     await asyncio.gather(*(arun(clients.aio, ECHO, [], [n]) for n in range(5)))
     pool = clients.aio.connection_pool
     idle = [*pool._available_connections]  # type: ignore[attr-defined]  # of redis-py
-    clients.sync.client_kill_filter(_type="normal")
 
-    assert await arun(clients.aio, COUNT, [prefix], [], repeat_lost=True) == 1
+    proxy.eat = 1
+    assert await arun(clients.aio, COUNT, [prefix], [], repeat_lost=True) == 2
 
     assert len(idle) > 1
     assert sum(connection.is_connected for connection in idle) == 1
+    server.close()
+    await clients.aclose()
+
+
+async def test_a_call_whose_connection_broke_late_is_repeated_all_the_same(
+    redis_url: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow machine is no reason to give up: only the time of the call is."""
+    monkeypatch.setattr("broadcaster.drivers.redis.client.ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr("broadcaster.drivers.redis.client.VERB_SECONDS", 60.0)
+    monkeypatch.setattr("broadcaster.drivers.redis.scripts_loader.VERB_SECONDS", 60.0)
+    proxy = _AnswerEater(redis_url.removeprefix("unix://").partition("?")[0], digest=0.5)
+    server = await asyncio.start_unix_server(proxy.serve, tmp_path / "s")
+    clients = RedisClients(f"unix://{tmp_path}/s")
+
+    proxy.eat = 1
+    assert await arun(clients.aio, COUNT, [prefix], [], repeat_lost=True) == 2
+    proxy.eat = 1
+    again = partial(run, clients.sync, COUNT, [prefix], [], repeat_lost=True)
+    assert await asyncio.to_thread(again) == 4
+
+    server.close()
+    await clients.aclose()
 
 
 async def test_more_calls_than_connections_wait_for_one(
@@ -444,10 +471,16 @@ async def test_checking_a_server_that_is_not_there_raises_ours(tmp_path: Path) -
 
 
 class _AnswerEater:
-    """A proxy that lets commands through and cuts the connection instead of answering."""
+    """
+    A proxy that lets commands through and cuts the connection instead of answering.
 
-    def __init__(self, target: str) -> None:
+    Args:
+        digest: seconds that this takes.
+    """
+
+    def __init__(self, target: str, digest: float = 0) -> None:
         self._target = target
+        self._digest = digest
         self.eat = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -458,6 +491,7 @@ class _AnswerEater:
                 answer = await above.read(65_536)
                 if self.eat and b"EVAL" in data and b"NOSCRIPT" not in answer:
                     self.eat -= 1
+                    await asyncio.sleep(self._digest)
                     break
                 writer.write(answer)
         finally:

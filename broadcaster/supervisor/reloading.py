@@ -47,18 +47,22 @@ def actions(old: Mapping[str, Made], new: Mapping[str, Made], *, renew: bool) ->
         new: the pools of the settings as they are now.
         renew: replace the workers of pools that have not changed, too.
     """
-    wanted = {name: _action(old.get(name), made, renew=renew) for name, made in new.items()}
-    return wanted | {name: "drain" for name in old if name not in new}
+    found: dict[str, Action] = {
+        name: _action(old.get(name), made, renew=renew) for name, made in new.items()
+    }
+    for name in old:
+        if name not in new:
+            found[name] = "drain"
+    return found
 
 
 def in_words(found: Mapping[str, Action]) -> str:
     """Return what was done as one line, for the log."""
-    done = {
-        action: sorted(name for name, mine in found.items() if mine == action) for action in _WORDS
-    }
-    return "; ".join(
-        f"{_WORDS[action]}: {', '.join(names)}" for action, names in done.items() if names
-    )
+    done = [
+        (word, sorted(name for name, mine in found.items() if mine == action))
+        for action, word in _WORDS.items()
+    ]
+    return "; ".join(f"{word}: {', '.join(names)}" for word, names in done if names)
 
 
 def _action(old: Made | None, new: Made, *, renew: bool) -> Action:

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from broadcaster.errors import DriverError
+from broadcaster.worker.repeating import Repeating
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,31 +31,22 @@ class FailedCarrier:
 
     def __init__(self, carry: Callable[[], int], seconds: float = CARRY_SECONDS) -> None:
         self._carry = carry
-        self._seconds = seconds
-        self._task: asyncio.Task[None] | None = None
+        self._repeating = Repeating(self._once, seconds, name="failed jobs")
         self._away = False
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._run(), name="failed jobs")
+        self._repeating.start()
 
     async def stop(self) -> None:
         """Carry once more, for some seconds at most, and end."""
-        if self._task is None:
+        if not await self._repeating.stop():
             return
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        self._task = None
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 await self._once()
         except TimeoutError:
             logger.warning("failed jobs stay in Redis for now", extra={"event": "failed_left"})
-
-    async def _run(self) -> None:
-        while True:
-            await self._once()
-            await asyncio.sleep(self._seconds)
 
     async def _once(self) -> None:
         try:

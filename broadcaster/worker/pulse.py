@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from broadcaster.contracts.fleet import BEAT_SECONDS, WorkerRecord
 from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.worker.memory import resident_bytes
+from broadcaster.worker.repeating import Repeating
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,22 +48,18 @@ class Pulse:
         self._fleet = fleet
         self._describe = describe
         self._restart = restart
-        self._seconds = seconds
         self._runtimes = runtimes
         self._known: float | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._repeating = Repeating(self._once, seconds, name="pulse")
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._run(), name="pulse")
+        self._repeating.start()
 
     async def stop(self) -> None:
         """Stop, and have the worker forgotten."""
-        if self._task is None:
+        if not await self._repeating.stop():
             return
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        self._task = None
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 if self._runtimes is not None:
@@ -82,15 +79,10 @@ class Pulse:
             self._restart()
         self._known = asked
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.beat()
-                if self._runtimes is not None:
-                    await self._runtimes.tell()
-            except Exception:
-                logger.exception("the pulse failed; it goes on", extra={"event": "bug"})
-            await asyncio.sleep(self._seconds)
+    async def _once(self) -> None:
+        await self.beat()
+        if self._runtimes is not None:
+            await self._runtimes.tell()
 
 
 def described(worker: Worker, now: float) -> WorkerRecord:

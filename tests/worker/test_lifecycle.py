@@ -33,14 +33,6 @@ pytestmark = pytest.mark.redis
 
 
 @pytest.fixture
-def told() -> Iterator[list[Any]]:
-    events: list[Any] = []
-    remove = lifecycle_listeners.add(LifecycleEvent, events.append)
-    yield events
-    remove()
-
-
-@pytest.fixture
 def listening() -> Iterator[Callable[..., None]]:
     removers: list[Callable[[], None]] = []
 
@@ -52,19 +44,19 @@ def listening() -> Iterator[Callable[..., None]]:
         remove()
 
 
-def names(told: list[Any], *without: str) -> list[str]:
+def names(heard: list[Any], *without: str) -> list[str]:
     hidden = {"Looping", "JobPopping", *without}
-    return [name for each in told if (name := type(each).__name__) not in hidden]
+    return [name for each in heard if (name := type(each).__name__) not in hidden]
 
 
 async def test_the_life_of_a_job_that_fails_once_row_47(
-    world: WorkerWorld, told: list[Any]
+    world: WorkerWorld, heard: list[Any]
 ) -> None:
     await world.push(FailingOnce("x"))
 
     await world.drain()
 
-    assert names(told) == [
+    assert names(heard) == [
         "WorkerStarting",
         "JobPopped",
         "JobProcessing",
@@ -77,37 +69,37 @@ async def test_the_life_of_a_job_that_fails_once_row_47(
         "JobAttempted",
         "WorkerStopping",
     ]
-    begun = [each for each in told if isinstance(each, JobProcessing)]
+    begun = [each for each in heard if isinstance(each, JobProcessing)]
     assert [(each.job.name, each.job.queue, each.job.attempts) for each in begun] == [
         ("FailingOnce", "default", 1),
         ("FailingOnce", "default", 2),
     ]
     assert begun[0].job.job == FailingOnce("x")
-    (raised,) = [each for each in told if isinstance(each, JobExceptionOccurred)]
+    (raised,) = [each for each in heard if isinstance(each, JobExceptionOccurred)]
     assert isinstance(raised.exception, ValueError)
 
 
-async def test_a_release_carries_its_delay_row_49(world: WorkerWorld, told: list[Any]) -> None:
+async def test_a_release_carries_its_delay_row_49(world: WorkerWorld, heard: list[Any]) -> None:
     await world.push(Touchy("x"))
 
     async with world.running():
-        await eventually(lambda: any(isinstance(each, JobFailed) for each in told))
+        await eventually(lambda: any(isinstance(each, JobFailed) for each in heard))
 
-    (released,) = [each for each in told if isinstance(each, JobReleasedAfterException)]
+    (released,) = [each for each in heard if isinstance(each, JobReleasedAfterException)]
     assert released.backoff == 0.01
     assert isinstance(released.exception, ValueError)
-    attempts = [each for each in told if isinstance(each, JobAttempted)]
+    attempts = [each for each in heard if isinstance(each, JobAttempted)]
     assert [each.exception_occurred for each in attempts] == [True, True]
-    (failed,) = [each for each in told if isinstance(each, JobFailed)]
+    (failed,) = [each for each in heard if isinstance(each, JobFailed)]
     assert (failed.reason, failed.job.attempts) == ("exception", 2)
 
 
-async def test_a_timeout_is_told(world: WorkerWorld, told: list[Any]) -> None:
+async def test_a_timeout_is_told(world: WorkerWorld, heard: list[Any]) -> None:
     await world.push(TooLong())
 
     await world.drain()
 
-    assert names(told, "WorkerStarting", "WorkerStopping") == [
+    assert names(heard, "WorkerStarting", "WorkerStopping") == [
         "JobPopped",
         "JobProcessing",
         "JobTimedOut",
@@ -115,13 +107,13 @@ async def test_a_timeout_is_told(world: WorkerWorld, told: list[Any]) -> None:
         "JobFailed",
         "JobAttempted",
     ]
-    assert [each for each in told if isinstance(each, JobTimedOut)]
+    assert [each for each in heard if isinstance(each, JobTimedOut)]
 
 
-async def test_start_and_stop_of_a_worker_are_told(world: WorkerWorld, told: list[Any]) -> None:
+async def test_start_and_stop_of_a_worker_are_told(world: WorkerWorld, heard: list[Any]) -> None:
     await world.drain(queues=("high", "low"), connection="emails")
 
-    starting, stopping = told[0], told[-1]
+    starting, stopping = heard[0], heard[-1]
     assert isinstance(starting, WorkerStarting)
     assert (starting.queue, starting.connection_name) == ("high,low", "emails")
     assert starting.worker_options.queues == ("high", "low")
@@ -130,7 +122,7 @@ async def test_start_and_stop_of_a_worker_are_told(world: WorkerWorld, told: lis
 
 
 async def test_a_job_that_nobody_knows_fails_and_is_told(
-    world: WorkerWorld, told: list[Any]
+    world: WorkerWorld, heard: list[Any]
 ) -> None:
     made = world.made(Note("x"))
     broken = type(made)(made.id, made.queue, made.body.replace(b'"Note"', b'"Nobody"'))
@@ -138,7 +130,7 @@ async def test_a_job_that_nobody_knows_fails_and_is_told(
 
     await world.drain()
 
-    (failed,) = [each for each in told if isinstance(each, JobFailed)]
+    (failed,) = [each for each in heard if isinstance(each, JobFailed)]
     assert (failed.reason, failed.job.name, failed.job.job) == ("unknown_job", "Nobody", None)
 
 

@@ -16,9 +16,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from broadcaster import current
+from broadcaster.contracts.batches import callbacks_due
 from broadcaster.contracts.settlements import Link
 from broadcaster.errors import InvalidJob
-from broadcaster.jobs.batch_jobs import as_member, heads, job_id, placed, size
+from broadcaster.jobs.batch_jobs import as_member, heads, job_id, job_ids, placed, size
 from broadcaster.jobs.bus import Sending, fresh_id
 from broadcaster.jobs.failures import retry_failed
 from broadcaster.jobs.running import current_job
@@ -28,7 +29,7 @@ from broadcaster.protocol.ids import derived_id, may_be_id
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broadcaster.contracts.batches import BatchRecord
+    from broadcaster.contracts.batches import Batches, BatchRecord, NewBatch
     from broadcaster.contracts.connections import QueueConnection
     from broadcaster.jobs.batch_jobs import Member
     from broadcaster.jobs.bus import PreparedJob
@@ -258,6 +259,35 @@ class _Adding:
     def _sending(self, first: int, *, now: float) -> Sending:
         record, queue = self._record, self._record.options.get(QUEUE)
         return sending(record.id, self._members, self._connection, queue, first=first, now=now)
+
+
+def begin_batch(store: Batches, new: NewBatch, jobs: Sending) -> None:
+    """
+    Keep a batch and queue its jobs; of one without jobs, its callbacks.
+
+    It is kept first, so that what its jobs come to can be counted. If it was begun before, what
+    has ended since is not queued again.
+    """
+    if not store.create(new):
+        jobs.leave_out(job_ids(new.id, store.ended(new.id)))
+    if jobs.jobs:
+        jobs.send()
+    if not new.total:
+        due = store.due(new.id).due
+        Sending(jobs.connection, callbacks_due(due, now=time.time())).send()
+        store.called(new.id, list(due))
+
+
+async def abegin_batch(store: Batches, new: NewBatch, jobs: Sending) -> None:
+    """Keep a batch and queue its jobs from a coroutine; see `begin_batch`."""
+    if not await store.acreate(new):
+        jobs.leave_out(job_ids(new.id, await store.aended(new.id)))
+    if jobs.jobs:
+        await jobs.asend()
+    if not new.total:
+        due = (await store.adue(new.id)).due
+        await Sending(jobs.connection, callbacks_due(due, now=time.time())).asend()
+        await store.acalled(new.id, list(due))
 
 
 def sending(

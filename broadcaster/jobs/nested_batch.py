@@ -12,9 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from broadcaster import current
-from broadcaster.contracts.batches import Moment, NewBatch, callbacks_due
-from broadcaster.jobs.batch import CONNECTION
-from broadcaster.jobs.batch_jobs import job_ids
+from broadcaster.contracts.batches import Moment, NewBatch
+from broadcaster.jobs.batch import CONNECTION, abegin_batch
 from broadcaster.jobs.bus import Sending
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.registry import registry
@@ -53,17 +52,9 @@ class StartBatch(Job, name=BATCH_JOB, tries=25, backoff=[1, 2, 5, 10, 30, 60], t
         """Keep the batch and queue its jobs; of one without jobs, its callbacks."""
         payload, application = require_current_job("StartBatch").payload, current.application()
         connection, store = application.connection(self.bag.get(CONNECTION)), application.batches
-        first = await store.acreate(self.new_batch(payload, now=time.time()))
-        if self.total:
-            sending = Sending(connection, self.first_jobs(now=time.time()))
-            if not first:  # this job runs again, and what it had queued has run, or some of it
-                sending.leave_out(job_ids(self.batch_id, await store.aended(self.batch_id)))
-            if sending.jobs:
-                await sending.asend()
-            return
-        due = (await store.adue(self.batch_id)).due
-        await Sending(connection, callbacks_due(due, now=time.time())).asend()
-        await store.acalled(self.batch_id, list(due))
+        now = time.time()
+        sending = Sending(connection, self.first_jobs(now=now))
+        await abegin_batch(store, self.new_batch(payload, now=now), sending)
 
     def new_batch(self, payload: Payload, *, now: float) -> NewBatch:
         """

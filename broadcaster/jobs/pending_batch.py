@@ -29,7 +29,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,21 +40,21 @@ from broadcaster.contracts.batches import (
     BatchRecord,
     Moment,
     NewBatch,
-    callbacks_due,
 )
 from broadcaster.errors import DriverError, DriverUnavailable, InvalidJob, Unsupported
 from broadcaster.jobs.after_commit import postpone
-from broadcaster.jobs.batch import CONNECTION, QUEUE, Batch, sending
-from broadcaster.jobs.batch_jobs import as_member, involved, job_ids, placed, size
-from broadcaster.jobs.bus import PreparedJob, Sending, follower, fresh_id, prepared
+from broadcaster.jobs.batch import CONNECTION, QUEUE, Batch, abegin_batch, begin_batch, sending
+from broadcaster.jobs.batch_jobs import as_member, involved, placed, size
+from broadcaster.jobs.bus import PreparedJob, follower, fresh_id, prepared
 from broadcaster.jobs.chain import BatchLink, one_connection, waits
 from broadcaster.jobs.nested_batch import StartBatch, called_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from broadcaster.contracts.batches import Batches
     from broadcaster.jobs.batch_jobs import Member
+    from broadcaster.jobs.bus import Sending
     from broadcaster.jobs.chain import Chain
     from broadcaster.jobs.job import Job
     from broadcaster.protocol.payload import NextJob
@@ -252,7 +252,7 @@ class PendingBatch(BatchLink):
 
 class _Starting:
     """
-    A batch on its way: kept first, so that what its jobs come to can be counted.
+    A batch on its way.
 
     Implements `broadcaster.jobs.after_commit.Action`.
     """
@@ -286,37 +286,18 @@ class _Starting:
         )
 
     def run(self) -> None:
-        try:
-            self._run()
-        except _NOT_BEGUN:
-            self._not_begun.append(self.id)
-            raise
+        with self._noted():
+            begin_batch(self.store, self._new, self.sending)
 
     async def arun(self) -> None:
+        with self._noted():
+            await abegin_batch(self.store, self._new, self.sending)
+
+    @contextmanager
+    def _noted(self) -> Generator[None]:
+        """Note when it may not have been begun, for who dispatches the same again."""
         try:
-            await self._arun()
+            yield
         except _NOT_BEGUN:
             self._not_begun.append(self.id)
             raise
-
-    def _run(self) -> None:
-        if not self.store.create(self._new):  # begun before, and what has ended is not run again
-            self.sending.leave_out(job_ids(self.id, self.store.ended(self.id)))
-        if self._new.total:
-            if self.sending.jobs:
-                self.sending.send()
-            return
-        due = self.store.due(self.id).due
-        Sending(self.sending.connection, callbacks_due(due, now=time.time())).send()
-        self.store.called(self.id, list(due))
-
-    async def _arun(self) -> None:
-        if not await self.store.acreate(self._new):
-            self.sending.leave_out(job_ids(self.id, await self.store.aended(self.id)))
-        if self._new.total:
-            if self.sending.jobs:
-                await self.sending.asend()
-            return
-        due = (await self.store.adue(self.id)).due
-        await Sending(self.sending.connection, callbacks_due(due, now=time.time())).asend()
-        await self.store.acalled(self.id, list(due))

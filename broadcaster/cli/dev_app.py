@@ -8,7 +8,6 @@ thread per request, because uvicorn's own bridge is deprecated; it is for develo
 from __future__ import annotations
 
 import errno
-import importlib
 import inspect
 import logging
 import os
@@ -20,6 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from broadcaster.cli.dev_ports import is_free
 from broadcaster.errors import ConfigurationError
+from broadcaster.jobs.modules import imported
 
 if TYPE_CHECKING:
     import socket
@@ -72,16 +72,13 @@ def find(target: str) -> Any:
             itself comes through.
     """
     name, _, attributes = target.partition(":")
-    try:
-        found: Any = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if name != missing and not name.startswith(f"{missing}."):
-            raise
-        raise ConfigurationError(
+    found: Any = imported(
+        name,
+        lambda missing: (
             f"{target}: no module is called {missing!r} here; run this where "
             f"`python -c 'import {name}'` works"
-        ) from error
+        ),
+    )
     for attribute in attributes.split("."):
         try:
             found = getattr(found, attribute)

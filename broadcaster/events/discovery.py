@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Union
 from broadcaster.errors import ConfigurationError
 from broadcaster.events.listening import listen
 from broadcaster.events.registering import is_known, takes_nothing
+from broadcaster.jobs.modules import imported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,15 +50,12 @@ def discover(*modules: str) -> int:
 
 
 def _modules(name: str) -> Iterator[types.ModuleType]:
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if name != missing and not name.startswith(f"{missing}."):
-            raise
-        raise ConfigurationError(
+    module = imported(
+        name,
+        lambda _: (
             f"no module is called {name!r}: discover() takes what an import would (shop.listeners)"
-        ) from error
+        ),
+    )
     yield module
     for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}."):
         yield importlib.import_module(found.name)

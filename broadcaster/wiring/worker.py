@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import sys
 import time
@@ -23,9 +22,9 @@ from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.locks import RedisLocks
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
-from broadcaster.errors import ConfigurationError
 from broadcaster.events.listening import hears_facts, listener_jobs
 from broadcaster.jobs.injection import unprovided
+from broadcaster.jobs.modules import imported
 from broadcaster.jobs.registry import registry
 from broadcaster.settings_queues import served_connection
 from broadcaster.wiring.failed_stores import FailedStores, servers
@@ -190,13 +189,11 @@ def import_jobs(modules: Sequence[str]) -> None:
     if here not in sys.path:
         sys.path.insert(0, here)
     for module in modules:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            missing = error.name or ""
-            if module != missing and not module.startswith(f"{missing}."):
-                raise
-            raise ConfigurationError(
-                f"no module is called {module!r}, seen from {here}: name modules as in "
-                "an import (shop.jobs), and start the worker where that import works"
-            ) from error
+        imported(module, partial(_not_found, module, here))
+
+
+def _not_found(module: str, here: str, _missing: str) -> str:
+    return (
+        f"no module is called {module!r}, seen from {here}: name modules as in an import "
+        "(shop.jobs), and start the worker where that import works"
+    )

@@ -20,12 +20,14 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from broadcaster.events.interception import interception
 from broadcaster.testing.application import recording
 from broadcaster.testing.pushes import counted, unwanted
 from broadcaster.testing.records import listed, shortened, title_of
+from broadcaster.testing.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,13 +69,12 @@ class RecordedBroadcast:
         return f"{self.name} on {', '.join(self.channels)}{others}: {shortened(self.payload)}"
 
 
-class BroadcastFake:
+class BroadcastFake(Selection[object]):
     """See the head of this module. Assertions raise `AssertionError` and say what there was."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._taken: list[RecordedBroadcast] = []
-        self._only: tuple[object, ...] = ()
-        self._except: tuple[object, ...] = ()
         self._stack = ExitStack()
         self._before: Callable[[Draft, Sequence[Publication]], bool] | None = None
 
@@ -90,16 +91,6 @@ class BroadcastFake:
     def __exit__(self, *error: object) -> None:
         interception.broadcast = self._before
         self._stack.close()
-
-    def only(self, *targets: object) -> Self:
-        """Take these and nothing else; the rest is sent."""
-        self._only = (*self._only, *targets)
-        return self
-
-    def except_(self, *targets: object) -> Self:
-        """Let these be sent."""
-        self._except = (*self._except, *targets)
-        return self
 
     def clear(self) -> None:
         """Forget what was taken."""
@@ -202,8 +193,7 @@ class BroadcastFake:
             queue=said.queue,
             connections=said.connections,
         )
-        meant = not self._only or any(_is_of(recorded, target) for target in self._only)
-        if not meant or any(_is_of(recorded, target) for target in self._except):
+        if not self._selects(partial(_is_of, recorded)):
             return self._before is not None and self._before(said, publications)
         self._taken.append(recorded)
         return True

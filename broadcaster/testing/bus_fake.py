@@ -17,6 +17,7 @@ Source: Laravel, ``Illuminate\Support\Testing\Fakes\BusFake``.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from broadcaster.jobs import inline
@@ -206,12 +207,10 @@ class BusFake(Pushes):
         ]
 
     def _take_run(self, job: Job) -> bool:
-        if self._only and not any(_is_target(job, target) for target in self._only):
-            return False
-        if any(_is_target(job, target) for target in self._except):
-            return False
-        self._run.append(job)
-        return True
+        taken = self._selects(partial(_is_target, job))
+        if taken:
+            self._run.append(job)
+        return taken
 
     def _batch(self, batch: NewBatch) -> RecordedBatch:
         mine = [one for one in self._taken if one.batch_id == batch.id]

@@ -18,6 +18,7 @@ Source: Laravel, ``Illuminate\Support\Testing\Fakes\EventFake``; its word "dispa
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from broadcaster.events.interception import interception
@@ -26,6 +27,7 @@ from broadcaster.events.registering import is_known
 from broadcaster.jobs.lifecycle import LifecycleEvent
 from broadcaster.testing.pushes import counted, unwanted
 from broadcaster.testing.records import listed, shortened, title_of
+from broadcaster.testing.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,13 +35,12 @@ if TYPE_CHECKING:
     Predicate = Callable[[Any], object]
 
 
-class EventFake:
+class EventFake(Selection[type]):
     """See the head of this module. Assertions raise `AssertionError` and say what there was."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._taken: list[object] = []
-        self._only: tuple[type, ...] = ()
-        self._except: tuple[type, ...] = ()
         self._before: Callable[[object], bool] | None = None
 
     def __repr__(self) -> str:
@@ -53,16 +54,6 @@ class EventFake:
 
     def __exit__(self, *error: object) -> None:
         interception.emitted = self._before
-
-    def only(self, *events: type) -> Self:
-        """Take events of these classes; all others reach their listeners."""
-        self._only = (*self._only, *events)
-        return self
-
-    def except_(self, *events: type) -> Self:
-        """Let events of these classes reach their listeners."""
-        self._except = (*self._except, *events)
-        return self
 
     def clear(self) -> None:
         """Forget what was taken."""
@@ -131,15 +122,10 @@ class EventFake:
     assert_nothing_dispatched = assert_nothing_emitted
 
     def _take(self, event: object) -> bool:
-        if isinstance(event, (LifecycleEvent, *self._except)):
-            return self._passed(event)
-        if self._only and not isinstance(event, self._only):
-            return self._passed(event)
+        if isinstance(event, LifecycleEvent) or not self._selects(partial(isinstance, event)):
+            return self._before is not None and self._before(event)
         self._taken.append(event)
         return True
-
-    def _passed(self, event: object) -> bool:
-        return self._before is not None and self._before(event)
 
 
 def _shown(events: list[Any]) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from broadcaster.testing.application import recording
 from broadcaster.testing.records import PushedJob, is_of, listed, place_of, title_of
+from broadcaster.testing.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     Predicate = Callable[[Any], object]
 
 
-class Pushes:
+class Pushes(Selection[object]):
     """
     Takes jobs before they reach the queue.
 
@@ -24,10 +26,9 @@ class Pushes:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._taken: list[PushedJob] = []
         self._kept: list[NewBatch] = []
-        self._only: tuple[object, ...] = ()
-        self._except: tuple[object, ...] = ()
         self._stack = ExitStack()
 
     def __repr__(self) -> str:
@@ -41,16 +42,6 @@ class Pushes:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def only(self, *targets: object) -> Self:
-        """Take these and nothing else; the rest goes to the real queue."""
-        self._only = (*self._only, *targets)
-        return self
-
-    def except_(self, *targets: object) -> Self:
-        """Let these go to the real queue."""
-        self._except = (*self._except, *targets)
-        return self
-
     def clear(self) -> None:
         """Forget what was taken."""
         self._taken.clear()
@@ -58,9 +49,7 @@ class Pushes:
 
     def wants(self, pushed: PushedJob) -> bool:
         """See `broadcaster.testing.application.Recorder`."""
-        if self._only and not any(is_of(pushed, target) for target in self._only):
-            return False
-        return not any(is_of(pushed, target) for target in self._except)
+        return self._selects(partial(is_of, pushed))
 
     def take(self, pushed: PushedJob) -> None:
         """See `broadcaster.testing.application.Recorder`."""

@@ -32,6 +32,7 @@ from broadcaster.events.listeners import listeners
 from broadcaster.jobs.after_commit import postpone
 from broadcaster.jobs.announcing import announce
 from broadcaster.jobs.bus import ID_BYTES, Sending, new_job, prepared
+from broadcaster.jobs.execution import loop_is_running
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.lifecycle import LifecycleEvent
 
@@ -184,16 +185,11 @@ def _check(event: object) -> None:
 
 def _refuse_in_loop(event: object, found: tuple[Listener, ...]) -> None:
     waiting = next((one.name for one in found if one.waits and one.job is None), None)
-    if waiting is None:
-        return
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise RuntimeError(
-        f"{waiting} listens to {type(event).__name__} and is async, and an event loop is running "
-        "here: await aemit()"
-    )
+    if waiting is not None and loop_is_running():
+        raise RuntimeError(
+            f"{waiting} listens to {type(event).__name__} and is async, and an event loop is "
+            "running here: await aemit()"
+        )
 
 
 def _call(listener: Listener, event: object) -> object:

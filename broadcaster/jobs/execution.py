@@ -162,6 +162,15 @@ def crossing(handle: Callable[[], object]) -> None:
         raise JobError(f"{type(error).__name__} was raised") from error
 
 
+def loop_is_running() -> bool:
+    """Whether this thread runs an event loop, which nothing may wait for then."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def asked_to_cancel() -> bool:
     """Whether somebody has cancelled this task: who runs it, or user code that runs in it."""
     task = asyncio.current_task()

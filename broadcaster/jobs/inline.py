@@ -7,7 +7,6 @@ same call: the next links of its chain, its part in a batch, callbacks.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from broadcaster.contracts.batches import callbacks_due
 from broadcaster.contracts.settlements import BatchMark, Push
 from broadcaster.errors import InvalidJob, UnknownJob
 from broadcaster.jobs import bus
-from broadcaster.jobs.execution import takes_a_loop
+from broadcaster.jobs.execution import loop_is_running, takes_a_loop
 from broadcaster.jobs.lifecycle import TakenJob
 from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, Released, TryAgain, decide
 from broadcaster.jobs.registry import registry
@@ -223,7 +222,7 @@ class _Work:
 
 
 def _run(job: Job, current: CurrentJob) -> Tried:
-    if takes_a_loop(job) and _loop_is_running():
+    if takes_a_loop(job) and loop_is_running():
         raise RuntimeError(
             f"{type(job).__name__} is async, or its middleware is, and a loop runs here: "
             "await arun_now() or adispatch()"
@@ -286,11 +285,3 @@ def _standing_alone(job: Job) -> CurrentJob:
 
 def _is_cancelled(batch: BatchRecord | None) -> bool:
     return batch is not None and batch.cancelled
-
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -125,9 +125,18 @@ def tell_end(
         error: what it ended with, or None.
         seconds: how long it took.
     """
-    if not anybody_listens():
-        return
-    taken = taken_job(job, current)
+    if anybody_listens():
+        tell_ended(connection, taken_job(job, current), outcome, error, seconds)
+
+
+def tell_ended(
+    connection: str,
+    taken: TakenJob,
+    outcome: Outcome,
+    error: BaseException | None,
+    seconds: float,
+) -> None:
+    """Tell how a try of what listeners know as `taken` has ended; see `tell_end`."""
     if error is not None:
         _tell_error(connection, taken, outcome, error)
     elif not isinstance(outcome, GiveUp):

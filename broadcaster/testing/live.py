@@ -30,6 +30,7 @@ from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.delay import as_seconds
+from broadcaster.jobs.execution import loop_is_running
 from broadcaster.jobs.lifecycle import JobAttempted
 from broadcaster.jobs.telling import INLINE
 from broadcaster.protocol.fact_jobs import WEBHOOK_QUEUE
@@ -282,19 +283,10 @@ def _opened_as_current(live: LiveQueue) -> Generator[None]:
 
 
 def _blocking(verb: str, work: Coroutine[Any, Any, int]) -> int:
-    if _in_a_loop():
+    if loop_is_running():
         work.close()
         raise RuntimeError(f"an event loop is running here: await a{verb}()")
     return asyncio.run(work)
-
-
-def _in_a_loop() -> bool:
-    # Apart from what runs then, whose errors would be told as if they came out of this one.
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _on_one_server(settings: Settings) -> Settings:

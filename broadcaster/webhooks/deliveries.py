@@ -36,7 +36,7 @@ from broadcaster.protocol.webhooks import (
     webhook_headers,
 )
 from broadcaster.webhooks.receiver import Accepted, Postponed, Receiver, Refused, Room
-from broadcaster.webhooks.unordered import UnorderedRunner
+from broadcaster.webhooks.unordered import UnorderedRunner, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,9 +109,7 @@ class DeliveryRunner(UnorderedRunner):
         try:
             delivery = read_delivery(reserved.body)
         except InvalidJob as error:
-            fields = {"event": "job_failed", "job_id": job_id, "queue": queue}
-            _log.error("job %s is no webhook: %s", job_id, error, extra=fields)
-            return Fail(job_id, token, error.code, str(error), reserved.attempts + 1)
+            return unreadable("webhook", queue, reserved, error)
         url, fact = delivery.url, delivery.fact
         app = self._apps.by_id(fact.app_id)
         if app is None and not self._apps.settled:  # a moment later it may be known

@@ -12,7 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from broadcaster.contracts.queue import Done, Fail, NewJob, Release, Retry
+from broadcaster.contracts.queue import Done, NewJob, Release, Retry
 from broadcaster.errors import DriverRefused, DriverUnavailable, InvalidJob
 from broadcaster.protocol.channels import shown
 from broadcaster.protocol.fact_jobs import (
@@ -27,7 +27,7 @@ from broadcaster.protocol.fact_jobs import (
 from broadcaster.protocol.facts import FACT_JOB
 from broadcaster.protocol.payload import decode_payload
 from broadcaster.protocol.webhooks import next_try, receivers
-from broadcaster.webhooks.unordered import UnorderedRunner
+from broadcaster.webhooks.unordered import UnorderedRunner, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,9 +74,7 @@ class FactRunner(UnorderedRunner):
         try:
             fact = _read(reserved)
         except InvalidJob as error:
-            fields = {"event": "job_failed", "job_id": job_id, "queue": queue}
-            _log.error("job %s is no fact: %s", job_id, error, extra=fields)
-            return Fail(job_id, token, error.code, str(error), reserved.attempts + 1)
+            return unreadable("fact", queue, reserved, error)
         app = self._apps.by_id(fact.app_id)
         if app is None and not self._apps.settled:  # a moment later it may be known
             return Release(job_id, token, AWAY_SECONDS)

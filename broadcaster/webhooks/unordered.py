@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
+
+from broadcaster.contracts.queue import Fail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broadcaster.contracts.queue import Reserved, Settlement
+    from broadcaster.errors import InvalidJob
+
+_log = logging.getLogger("broadcaster.webhooks")
 
 
 class UnorderedRunner(ABC):
@@ -31,3 +37,10 @@ class UnorderedRunner(ABC):
 
     async def aclose(self) -> None:  # noqa: B027 - a runner that opens something has its own
         """Nothing is open."""
+
+
+def unreadable(what: str, queue: str, reserved: Reserved, error: InvalidJob) -> Fail:
+    """Return what becomes of a job that is no `what`, and log it."""
+    fields = {"event": "job_failed", "job_id": reserved.id, "queue": queue}
+    _log.error("job %s is no %s: %s", reserved.id, what, error, extra=fields)
+    return Fail(reserved.id, reserved.token, error.code, str(error), reserved.attempts + 1)

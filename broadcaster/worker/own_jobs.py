@@ -21,6 +21,8 @@ from broadcaster.jobs.lifecycle import (
     JobReleasedAfterException,
     TakenJob,
 )
+from broadcaster.jobs.outcome import Finished, GiveUp, TryAgain, described
+from broadcaster.jobs.telling import tell_ended
 from broadcaster.protocol.payload import decode_payload
 
 if TYPE_CHECKING:
@@ -66,33 +68,21 @@ class OwnJobsJournal:
         if self._runtimes is not None:
             self._runtimes.note(queue, name, seconds, len(jobs))
         if wanted(JobProcessed) or wanted(JobAttempted):
-            connection = self._connection
             for job in jobs:
-                taken = _taken(queue, job)
-                announce(JobProcessed(connection_name=connection, job=taken, seconds=seconds))
-                announce(JobAttempted(connection_name=connection, job=taken))
+                tell_ended(self._connection, _taken(queue, job), Finished(), None, seconds)
 
     def failed(self, queue: str, job: Reserved, error: BaseException, reason: str) -> None:
         """Tell that `error` ended one for good, for `reason`."""
         if not _hears_of_failures():
             return
-        connection, taken = self._connection, _taken(queue, job)
-        announce(JobExceptionOccurred(connection_name=connection, job=taken, exception=error))
-        announce(JobFailed(connection_name=connection, job=taken, exception=error, reason=reason))
-        announce(JobAttempted(connection_name=connection, job=taken, exception=error))
+        outcome = GiveUp(reason, described(error))
+        tell_ended(self._connection, _taken(queue, job), outcome, error, 0.0)
 
     def put_back(self, queue: str, job: Reserved, error: BaseException, delay: float) -> None:
         """Tell that one runs again in `delay` seconds, because of `error`."""
         if not _hears_of_failures():
             return
-        connection, taken = self._connection, _taken(queue, job)
-        announce(JobExceptionOccurred(connection_name=connection, job=taken, exception=error))
-        announce(
-            JobReleasedAfterException(
-                connection_name=connection, job=taken, backoff=delay, exception=error
-            )
-        )
-        announce(JobAttempted(connection_name=connection, job=taken, exception=error))
+        tell_ended(self._connection, _taken(queue, job), TryAgain(delay), error, 0.0)
 
 
 def _hears_of_failures() -> bool:

@@ -151,7 +151,9 @@ class Settings:
         imports: modules that a worker imports to find jobs and listeners.
         queues: further queue connections by name.
         workers: pools of workers by name.
-        supervisors: groups of workers that ``broadcaster supervise`` keeps, by name.
+        environment: which of the tables of supervisors count, such as ``production``.
+        supervisors: groups of workers that ``broadcaster supervise`` keeps in it, by name.
+        environments: all that tables of supervisors name.
         sources: where each setting came from, by path.
         app_problem: why `app` is None, as one sentence.
         warnings: sentences on what was set and does not count.
@@ -171,9 +173,11 @@ class Settings:
     failed: FailedSettings = field(default_factory=FailedSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     workers: Mapping[str, WorkerSettings] = field(default_factory=dict[str, WorkerSettings])
+    environment: str = ""
     supervisors: Mapping[str, SupervisorSettings] = field(
         default_factory=dict[str, SupervisorSettings]
     )
+    environments: frozenset[str] = frozenset()
     webhooks: WebhookSettings = WebhookSettings()
     imports: tuple[str, ...] = ()
     limits: AppLimits = field(default_factory=AppLimits)
@@ -254,7 +258,13 @@ _TABLES: Mapping[str, object] = MappingProxyType(
     }
 )
 _TOP: Mapping[str, object] = MappingProxyType(
-    {"redis_url": str, "prefix": str, "debug": bool, "imports": tuple[str, ...]}
+    {
+        "redis_url": str,
+        "prefix": str,
+        "debug": bool,
+        "environment": str,
+        "imports": tuple[str, ...],
+    }
 )
 
 
@@ -312,6 +322,9 @@ def load_settings(
     )
     credentials, problem = pick_app(layers, {app.id for app in listed})
     sources |= {path: item.source for path, item in credentials.items()}
+    supervisors = read_supervisors(
+        found.get("supervisors"), sections["worker"], values.get("environment", "")
+    )
     app, problem = _choose({**found, **credentials}, values, limits, listed, problem)
     return Settings(
         app=app,
@@ -322,7 +335,8 @@ def load_settings(
         limits=limits,
         queues=read_connections(found.get("queues"), sections["queue"]),
         workers=read_pools(found.get("workers"), sections["worker"]),
-        supervisors=read_supervisors(found.get("supervisors"), sections["worker"]),
+        supervisors=supervisors.chosen,
+        environments=supervisors.environments,
         **{name: values[name] for name in _TOP if name in values},
         **sections,
     )

@@ -21,7 +21,17 @@ Groups of workers that ``broadcaster supervise`` keeps: ``[supervisors.<name>]``
     processes = 4
     timeout = 600
 
-All options of workers are options of these too; what is not said is as in ``[worker]``.
+All options of workers are options of these too; what is not said is as in ``[worker]``. What
+differs between environments stands in tables below, of which the one that `environment` names
+counts; a table that has such tables is there in these environments only::
+
+    environment = "production"
+
+    [supervisors.main.environments.production]
+    max_processes = 10
+
+    [supervisors.main.environments.local]
+    balance = "simple"
 
 Source: Laravel Horizon, ``config/horizon.php``, whose keys these are in snake_case; its
 ``balance_max_shift`` and ``balance_cooldown`` are understood too.
@@ -31,12 +41,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_type_hints
 
 from broadcaster.errors import ConfigurationError
 from broadcaster.protocol.channels import shown
 from broadcaster.settings_sources import Found
-from broadcaster.settings_tables import NamedTable, read_tables
+from broadcaster.settings_tables import NamedTable, is_table_name, read_tables
 from broadcaster.settings_values import convert
 from broadcaster.settings_work import WorkerSettings
 
@@ -47,6 +57,7 @@ MAX_SUPERVISORS = 50
 MAX_PROCESSES = 256
 
 _ENDING = ("once", "stop_when_empty", "stop_when_empty_for", "health_port", "health_socket", "name")
+_ENVIRONMENTS = "environments"
 _ALIASES = {"balance_max_shift": "shift", "balance_cooldown": "cooldown"}
 
 
@@ -92,22 +103,76 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 }
 
 
-def read_supervisors(found: Found | None, base: WorkerSettings) -> Mapping[str, SupervisorSettings]:
+class Supervisors(NamedTuple):
     """
-    Return the tables ``[supervisors.<name>]`` by name.
+    The tables ``[supervisors.<name>]``.
+
+    Attributes:
+        chosen: those of the environment, by name.
+        environments: all that tables name.
+    """
+
+    chosen: Mapping[str, SupervisorSettings]
+    environments: frozenset[str]
+
+
+def read_supervisors(
+    found: Found | None, base: WorkerSettings, environment: str = ""
+) -> Supervisors:
+    """
+    Return the tables ``[supervisors.<name>]`` that count in `environment`.
 
     Args:
         found: the table of tables, as TOML has it, or as JSON.
         base: what a table does not say.
+        environment: whose tables count; "" is none of those that are named.
 
     Raises:
-        ConfigurationError: it names the source, the table and the option.
+        ConfigurationError: it names the source, the table and the option; also of tables of
+            other environments.
     """
-    tables = read_tables(found, "supervisors", "supervisors", MAX_SUPERVISORS)
-    return {table.name: _one(table, base) for table in tables}
+    chosen: dict[str, SupervisorSettings] = {}
+    named: set[str] = set()
+    for table in read_tables(found, "supervisors", "supervisors", MAX_SUPERVISORS):
+        made = _by_environment(table, base)
+        named |= made.keys() - {""}
+        mine = made.get(environment, made.get(""))
+        if mine is not None:
+            chosen[table.name] = mine
+    return Supervisors(chosen, frozenset(named))
 
 
-def _one(table: NamedTable, base: WorkerSettings) -> SupervisorSettings:
+def _by_environment(table: NamedTable, base: WorkerSettings) -> dict[str, SupervisorSettings]:
+    """Return what a table says for each environment that it names; for all as "" without any."""
+    options = dict(table.options)
+    inner = options.pop(_ENVIRONMENTS, {})
+    if not isinstance(inner, dict):
+        where = _inside(table.where, _ENVIRONMENTS)
+        raise ConfigurationError(f"{where} must be tables, one for each environment")
+    said = _said(table._replace(options=options))
+    found: dict[str, SupervisorSettings] = {}
+    if not inner:
+        found[""] = _made(table.where, base, said)
+    for name, differing in cast("dict[str, object]", inner).items():
+        here = _inside(table.where, f"{_ENVIRONMENTS}.{shown(name)}")
+        if not is_table_name(name) or not isinstance(differing, dict):
+            raise ConfigurationError(f"{here} must be a table, named in letters, digits or - _ .")
+        own = _said(NamedTable(name, here, cast("dict[str, object]", differing)))
+        found[name] = _made(here, base, {**said, **own})
+    return found
+
+
+def _inside(where: str, table: str) -> str:
+    return where.replace("]", f".{table}]", 1)
+
+
+def _made(where: str, base: WorkerSettings, said: Mapping[str, Any]) -> SupervisorSettings:
+    made = SupervisorSettings(**{**dataclasses.asdict(base), **said})
+    _check(where, made)
+    return made
+
+
+def _said(table: NamedTable) -> dict[str, Any]:
     where = table.where
     hints = get_type_hints(SupervisorSettings)
     own = {field.name for field in dataclasses.fields(SupervisorSettings)} - {
@@ -125,9 +190,7 @@ def _one(table: NamedTable, base: WorkerSettings) -> SupervisorSettings:
         else:
             path = f"supervisors.{option}" if option in own else f"worker.{option}"
             said[option] = convert(path, Found(given, where), hints[option])
-    made = SupervisorSettings(**{**dataclasses.asdict(base), **said})
-    _check(where, made)
-    return made
+    return said
 
 
 def _number(where: str, option: str, value: object, *, whole: bool) -> float:

@@ -44,6 +44,11 @@ class NamedTable(NamedTuple):
             raise ConfigurationError(f"{self.where} has no option {shown(option)}{hint}")
 
 
+def is_table_name(name: str) -> bool:
+    """Whether a table may be called so: 1 to 64 letters, digits or - _ ."""
+    return _NAME.fullmatch(name) is not None
+
+
 def read_tables(
     found: Found | None, section: str, noun: str, most: int, *, taken: tuple[str, str] | None = None
 ) -> Iterator[NamedTable]:
@@ -78,7 +83,7 @@ def read_tables(
         raise ConfigurationError(f"{len(value)} {noun} are in {found.source}; {most} are the most")
     for name, table in cast("dict[str, object]", value).items():
         where = f"[{section}.{shown(name)}] in {found.source}"
-        if not _NAME.fullmatch(name) or (taken and name == taken[0]):
+        if not is_table_name(name) or (taken and name == taken[0]):
             but = f" and not {taken[0]}, which is {taken[1]}" if taken else ""
             raise ConfigurationError(f"{where}: a name is 1 to 64 letters, digits or - _ .{but}")
         if not isinstance(table, dict):

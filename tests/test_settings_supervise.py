@@ -80,6 +80,82 @@ def test_row_56_a_block_of_horizon_is_understood_with_its_keys_in_snake_case(
     assert (found.shift, found.cooldown, found.max_processes) == (1, 4.0, 10)
 
 
+HORIZON = """
+[supervisors.supervisor-1]
+queue = ["critical", "high", "default"]
+tries = 3
+balance_max_shift = 1
+
+[supervisors.supervisor-1.environments.production]
+max_processes = 10
+shift = 2
+
+[supervisors.supervisor-1.environments.local]
+queue = ["critical", "high", "default", "low"]
+balance = "simple"
+processes = 4
+tries = 1
+
+[supervisors.long-running.environments.production]
+connection = "long"
+queue = ["exports", "imports"]
+balance = "simple"
+processes = 3
+"""
+
+
+def test_row_56_environments_say_what_differs_and_what_is_there(tmp_path: Path) -> None:
+    everywhere = '[supervisors.mail]\nqueue = ["mail"]\n'
+    found = {
+        name: load(tmp_path, f"environment = '{name}'\n{HORIZON}{everywhere}")
+        for name in ("production", "local", "staging", "")
+    }
+
+    assert {name: sorted(tables) for name, tables in found.items()} == {
+        "production": ["long-running", "mail", "supervisor-1"],
+        "local": ["mail", "supervisor-1"],
+        "staging": ["mail"],
+        "": ["mail"],
+    }
+    one, two = (found[name]["supervisor-1"] for name in ("production", "local"))
+    assert (one.max_processes, one.shift, one.tries, one.balance) == (10, 2, 3, "auto")
+    assert (two.queue[3], two.processes, two.tries, two.balance) == ("low", 4, 1, "simple")
+    assert (two.shift, found["production"]["long-running"].queue) == (1, ("exports", "imports"))
+
+
+def test_tables_of_other_environments_are_checked_too(tmp_path: Path) -> None:
+    wrong = HORIZON + "[supervisors.supervisor-1.environments.staging]\nbalence = 'off'\n"
+
+    with pytest.raises(ConfigurationError, match=r"environments.*staging.*has no option 'balence'"):
+        load(tmp_path, wrong)
+
+
+@pytest.mark.parametrize(
+    ("inner", "problem"),
+    [
+        ("environments = 3", "environments.* must be tables, one for each environment"),
+        ("environments = {production = 3}", "environments.*production.* must be a table"),
+        ("environments = {'a b' = {}}", "must be a table, named in letters"),
+        ("environments = {a = {environments = {}}}", "has no option 'environments'"),
+        ("environments = {a = {}}\nqueue = []", "must name its queues"),
+    ],
+)
+def test_what_is_wrong_with_environments_is_named(tmp_path: Path, inner: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        load(tmp_path, f"[supervisors.x]\n{inner}")
+
+
+def test_environments_are_known_by_name(tmp_path: Path) -> None:
+    (tmp_path / "broadcaster.toml").write_text(HORIZON, encoding="utf-8")
+
+    said = load_settings(cwd=tmp_path, environ={"BROADCASTER_ENVIRONMENT": "production"})
+
+    assert (said.environment, said.environments) == (
+        "production",
+        frozenset({"production", "local"}),
+    )
+
+
 @pytest.mark.parametrize(
     ("table", "problem"),
     [

@@ -23,10 +23,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("modules", nargs=-1)
 @click.option("--only", multiple=True, help="Only [supervisors.NAME]; may be repeated.")
+@click.option("--environment", help="Which tables of [supervisors.NAME.environments] count.")
 @click.option("--status", is_flag=True, help="Show what all supervisors do, and end.")
 @click.option("--json", "as_json", is_flag=True, help="With --status: JSON, for programs.")
 def supervise(
-    modules: tuple[str, ...], only: tuple[str, ...], *, status: bool, as_json: bool
+    modules: tuple[str, ...],
+    only: tuple[str, ...],
+    environment: str | None,
+    *,
+    status: bool,
+    as_json: bool,
 ) -> None:
     """
     Keep the workers of [supervisors.NAME] running, as many as there is work for.
@@ -40,13 +46,14 @@ def supervise(
     from broadcaster.settings import load_settings
     from broadcaster.wiring.supervise import open_supervisor, supervisors_of
 
-    settings = load_settings()
+    load = partial(load_settings, {"environment": environment})
+    settings = load()
     settings.require_redis()
     if status:
         _show(supervisors_of(settings), as_json=as_json)
         return
     logs.configure(settings.gateway.log_format, logs.level_of(settings).upper())
-    supervisor, tables = open_supervisor(settings, modules, only)
+    supervisor, tables = open_supervisor(settings, modules, only, load)
     try:
         asyncio.run(_run(supervisor))
     finally:

@@ -112,7 +112,10 @@ class SupervisorTables:
 
 
 def open_supervisor(
-    settings: Settings, modules: Sequence[str] = (), only: Sequence[str] = ()
+    settings: Settings,
+    modules: Sequence[str] = (),
+    only: Sequence[str] = (),
+    load: Callable[[], Settings] = load_settings,
 ) -> tuple[Supervisor, SupervisorTables]:
     """
     Return a supervisor, and its tables, to close after use.
@@ -120,12 +123,13 @@ def open_supervisor(
     Args:
         modules: what the workers import.
         only: names of tables; empty are all.
+        load: reads the settings again.
 
     Raises:
         ConfigurationError: there is no such table, or none at all.
         NotConfigured: no server is configured.
     """
-    tables = SupervisorTables(modules, only)
+    tables = SupervisorTables(modules, only, load)
     pools = [Pool(plan) for plan in tables.plans(settings)]
     name = f"{socket.gethostname()}:{os.getpid()}"
     return Supervisor(pools, name, tables.tell, read=tables.read), tables
@@ -138,6 +142,13 @@ def chosen_tables(settings: Settings, only: Sequence[str]) -> Mapping[str, Super
     Raises:
         ConfigurationError: there is no such table, or none at all.
     """
+    environment, known = settings.environment, settings.environments
+    if environment and known and environment not in known:
+        raise ConfigurationError(
+            f"no table in [supervisors] is for the environment {environment!r}"
+            f"{did_you_mean(environment, known)}; one without options names it, too: "
+            f"[supervisors.main.environments.{environment}]"
+        )
     for name in only:
         if name not in settings.supervisors:
             raise ConfigurationError(
@@ -148,6 +159,11 @@ def chosen_tables(settings: Settings, only: Sequence[str]) -> Mapping[str, Super
         raise ConfigurationError(
             "nothing is to be supervised: add a table such as [supervisors.main] with "
             'queue = ["default"] to broadcaster.toml'
+            + (
+                f", or say which environment this is, of {', '.join(sorted(known))}"
+                if known
+                else ""
+            )
         )
     return chosen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from broadcaster.settings import load_settings
 from broadcaster.supervisor.reloading import actions
 from broadcaster.wiring import supervise
 from broadcaster.wiring.operations import Operations, open_operations
-from broadcaster.wiring.supervise import SupervisorTables
+from broadcaster.wiring.supervise import SupervisorTables, open_supervisor
 from tests.cli.surroundings import surround
 
 if TYPE_CHECKING:
@@ -167,6 +168,40 @@ def test_a_table_that_is_asked_for_by_name_must_stay(
     with pytest.raises(ConfigurationError):
         tables.read()
 
+    tables.close()
+
+
+ENVIRONMENTS = MAIN + "[supervisors.main.environments.production]\nmax_processes = 5\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "problem"),
+    [
+        ("prodution", r"is for the environment 'prodution'.*did you mean 'production'"),
+        ("", "nothing is to be supervised.*which environment this is, of production"),
+    ],
+)
+def test_row_56_an_environment_that_no_table_is_for_is_refused(
+    write: Callable[[str], None], environment: str, problem: str
+) -> None:
+    write(ENVIRONMENTS)
+
+    with pytest.raises(ConfigurationError, match=problem):
+        SupervisorTables(load=partial(load_settings, {"environment": environment})).read()
+
+
+def test_row_56_the_environment_of_the_command_line_holds_when_tables_are_read_again(
+    write: Callable[[str], None],
+) -> None:
+    write(ENVIRONMENTS)
+    load = partial(load_settings, {"environment": "production"})
+    supervisor, tables = open_supervisor(load(), load=load)
+
+    (plan,) = tables.read()
+
+    assert plan.rules.max_processes == 5
+    (pool,) = supervisor.status().pools
+    assert pool.name == "main"
     tables.close()
 
 

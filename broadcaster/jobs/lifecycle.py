@@ -52,12 +52,13 @@ class LifecycleEvent:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobQueueing(LifecycleEvent):
     """
-    A job is about to be pushed.
+    A job is about to be pushed: it was dispatched, or follows from another.
 
     Attributes:
         connection_name: the queue connection.
         queue: where it will wait.
-        job: what was dispatched; None for jobs without a class, such as broadcasts.
+        job: the job; None for those without a class, such as broadcasts, and for those that
+            follow from others if this process does not know their class.
         payload: as it will be pushed.
         delay: seconds before it may run.
     """
@@ -72,7 +73,7 @@ class JobQueueing(LifecycleEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobQueued(LifecycleEvent):
     """
-    A job was pushed.
+    A job was pushed; a link or a callback is told at most once.
 
     Attributes:
         id: of the job.

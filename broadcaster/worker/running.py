@@ -13,6 +13,7 @@ from broadcaster.contracts.queue import Done, Fail, Release, Retry
 from broadcaster.jobs.outcome import GiveUp, described
 from broadcaster.jobs.sequels import sequels_of_body
 from broadcaster.worker.containment import new_task
+from broadcaster.worker.failed_hooks import FailedHooks
 from broadcaster.worker.heartbeat import HeldJob
 from broadcaster.worker.waiting import WaitingJobs
 
@@ -47,6 +48,7 @@ class Running:
         plain: tasks of plain jobs, one each, with what they run.
         lanes: tasks of lanes, one for each batch, with what they run.
         ahead: jobs that are held and wait for a slot.
+        hooks: of jobs that have failed.
         alone: a suspect runs, and nothing may be started beside it.
         started: jobs that were started so far.
         done, failed, lost: jobs that were finished, tries that ended badly, leases lost.
@@ -65,7 +67,6 @@ class Running:
         self._options = options
         self._wake = wake
         self._holds: dict[tuple[str, str], HeldJob] = {}
-        self._hooks: set[asyncio.Future[None]] = set()
         self._resting = 0
         self._checked = 0.0
         self._in_slots = 0
@@ -73,6 +74,7 @@ class Running:
         self.plain: dict[asyncio.Task[Settlement], tuple[Line, HeldJob]] = {}
         self.lanes: dict[asyncio.Task[list[Settlement]], tuple[Line, list[HeldJob]]] = {}
         self.ahead = WaitingJobs(0 if options.rest else options.reserve_ahead)
+        self.hooks = FailedHooks()
         self.alone = False
         self.started = self.done = self.failed = self.lost = 0
         self.hung = False
@@ -173,22 +175,8 @@ class Running:
             if hold is not None and hold.token == settlement.token:
                 gone.append(hold)
                 if hold.settled is not None and settlement.id not in refused:
-                    hook = asyncio.ensure_future(hold.settled())
-                    self._hooks.add(hook)
-                    hook.add_done_callback(self._hook_ended)
+                    self.hooks.call(hold.settled())
         self._forget(*gone)
-
-    async def finish_hooks(self, seconds: float) -> None:
-        """Wait at most `seconds` for hooks of failed jobs."""
-        if self._hooks:
-            await asyncio.wait(self._hooks, timeout=seconds)
-        for hook in self._hooks:
-            hook.cancel()
-
-    def _hook_ended(self, hook: asyncio.Future[None]) -> None:
-        self._hooks.discard(hook)
-        if not hook.cancelled() and (error := hook.exception()) is not None:
-            logger.error("a failed() hook failed", exc_info=error, extra={"event": "hook_failed"})
 
     def hand_back(self) -> None:
         """Give back what was reserved ahead; it uses up no try."""

@@ -28,8 +28,8 @@ from broadcaster.worker.memory import resident_bytes
 from broadcaster.worker.options import ExitReason
 from broadcaster.worker.outages import Outages
 from broadcaster.worker.reports import Reports
+from broadcaster.worker.room import Room
 from broadcaster.worker.running import Running
-from broadcaster.worker.shares import Shares
 from broadcaster.worker.source import Source
 from broadcaster.worker.steps import Steps
 from broadcaster.worker.stopping import Situation, reason_to_stop
@@ -93,8 +93,6 @@ class Worker:
             Source(each, rank=rank, ordered=each in options.ordered, lanes=options.lanes)
             for rank, each in enumerate(options.queues)
         ]
-        self._shares = None if options.weights is None else Shares(options.weights)
-        self._granted: dict[str, int] = {}
         self._stopping = stopping
         self._forced = False
         self._vetoed = False
@@ -109,6 +107,7 @@ class Worker:
         self._steps = Steps(
             name, queue, options, self._outages, self.running, self._effects, self.losses
         )
+        self._room = Room(options, self._sources, self.running, self._steps, self._idle_by_choice)
         self.paused = False
         self.restarting = False
         self.ticked = time.monotonic()
@@ -204,19 +203,21 @@ class Worker:
             await self._sleep()
 
     async def _round(self) -> None:
-        self._granted = self._divided()
+        self._room.divide()
         for source in self._sources:
             if not await self._survey(source):
                 return
             for line in source.lines():
-                needed = line.needs_step(time.monotonic(), self._room(line))
+                now = time.monotonic()
+                needed = line.needs_step(now, self._room.of(line, now))
                 if needed and not await self._step(source, line):
                     return
             source.forget_idle()
         if self._steps.refusal is not None:
             self._steps.judge(self._lines())
+        now = time.monotonic()
         for source in self._sources:
-            if self._wants_hints(source):
+            if self._room.wants_hints(source, now):
                 source.cold.set()
             else:
                 source.cold.clear()
@@ -229,16 +230,16 @@ class Worker:
 
     async def _step(self, source: Source, line: Line) -> bool:
         """Make one round trip for `line`; False if the queue could not be reached at all."""
-        wanted = self._wanted(line)
+        wanted = self._room.granted(line, time.monotonic())
         if wanted:
             self._reports.popping(line.name)
-        reply = await self._steps.step(source, line, wanted=wanted, idle=self._idle(line))
+        idle = self._room.is_idle(line)
+        reply = await self._steps.step(source, line, wanted=wanted, idle=idle)
         if reply is None:
             return line.refusals > 0
         if not any(each.settlements for each in self._lines()):
             self._outages.uncertain = False
-        if self._shares is not None and not line.ordered:
-            self._granted[line.name] = self._granted.get(line.name, 0) - len(reply.reserved)
+        self._room.taken(line, len(reply.reserved))
         return True
 
     async def _sleep(self) -> None:
@@ -246,7 +247,7 @@ class Worker:
         away = self._outages.retry_at > now
         if away:
             until = self._outages.retry_at
-        elif any(line.needs_step(now, self._room(line)) for line in self._lines()):
+        elif any(line.needs_step(now, self._room.of(line, now)) for line in self._lines()):
             return  # what was taken runs while the next step is on its way
         else:
             until = self._next_look(now)
@@ -276,59 +277,6 @@ class Worker:
         for source in self._sources:
             source.look_again()
         self._wake.set()
-
-    # Room
-
-    def _room(self, line: Line) -> int:
-        """Return how many jobs of `line` could be taken now, whatever its share is."""
-        if self._idle_by_choice():
-            return 0
-        limit = self.options.max_jobs
-        left = self.options.batch if limit is None else limit - self.running.started
-        left -= 0 if limit is None else len(self.running.ahead)
-        if line.ordered:
-            beside = line.beside or (self.running.free > 0 and not self._keeps_apart())
-            return max(0, min(self.options.batch, left)) if beside and not line.busy else 0
-        if self._keeps_apart() or self._must_wait(line):
-            return 0
-        ahead = self.running.ahead.room(line.rank, self.running.slots, time.monotonic())
-        wanted = max(0, self.running.free + ahead)
-        return wanted if limit is None else max(0, min(wanted, left))
-
-    def _must_wait(self, line: Line) -> bool:
-        """Whether a more urgent queue may have jobs, which come before those of `line`."""
-        if self._shares is not None:
-            return False
-        return any(each.pressing for each in self._sources[: line.rank])
-
-    def _wanted(self, line: Line) -> int:
-        room = self._room(line)
-        if self._shares is None or line.ordered:
-            return room
-        return min(room, max(0, self._granted.get(line.name, 0)))
-
-    def _divided(self) -> dict[str, int]:
-        """Return the share of the free slots that each plain queue has in this round."""
-        if self._shares is None:
-            return {}
-        lines = [source.main for source in self._sources if not source.ordered]
-        asking = [line.name for line in lines if not line.refusals and (line.hot or line.hinted)]
-        return self._shares.divide(max(0, self.running.free), asking)
-
-    def _wants_hints(self, source: Source) -> bool:
-        if source.ordered:
-            return not self._idle_by_choice()
-        return self._room(source.main) > 0 and not source.main.hot
-
-    def _idle(self, line: Line) -> bool:
-        if self.options.trusted:
-            return True
-        return not self.running.alone if line.beside else not self.running.blamable
-
-    def _keeps_apart(self) -> bool:
-        """Whether no plain job may be started beside what runs."""
-        draining = self.running.blamable and time.monotonic() < self._steps.drain_until
-        return self.running.alone or draining
 
     def _idle_by_choice(self) -> bool:
         return self.stopping or self.paused or self._vetoed or self.running.hung
@@ -376,7 +324,7 @@ class Worker:
             reason = ExitReason.FORCED
         await self._last_steps()
         await self._effects.finish(LAST_STEP_SECONDS)
-        await self.running.finish_hooks(LAST_STEP_SECONDS)
+        await self.running.hooks.finish(LAST_STEP_SECONDS)
         return reason
 
     async def _last_steps(self) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broadcaster.errors import InvalidJob
-from broadcaster.jobs.execution import acall, all_middleware, arun, call, kind_of, through
+from broadcaster.jobs.execution import (
+    acall,
+    all_middleware,
+    arun,
+    arun_either,
+    asked_to_cancel,
+    call,
+    is_cancelled,
+    kind_of,
+    loop_is_running,
+    takes_a_loop,
+    through,
+)
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.middleware import transaction
 
@@ -210,3 +223,61 @@ def test_functions_are_middleware_too() -> None:
 
     assert kinds == ["async", "sync", "async", "surrounding"]
     assert len(all_middleware(Plain())) == 2
+
+
+class Threads(Job, name="execution.Threads"):
+    def handle(self) -> None:
+        log.append(threading.current_thread().name)
+
+
+class ThreadsInside(Threads, name="execution.ThreadsInside", middleware=[Around("outer")]):
+    """Sync, with middleware that is not."""
+
+
+class Loops(Job, name="execution.Loops"):
+    async def handle(self) -> None:
+        log.append(threading.current_thread().name)
+
+
+class Unmade(Threads, name="execution.Unmade"):
+    def middleware(self) -> Sequence[Middleware]:
+        raise ValueError("no middleware")
+
+
+async def test_a_job_of_either_kind_runs_from_a_loop_a_sync_one_in_a_thread_if_asked() -> None:
+    here = threading.current_thread().name
+
+    for job in (Threads(), Loops()):
+        log.clear()
+        await arun_either(job, in_thread=False)
+        assert log == [here]
+    log.clear()
+    await arun_either(Threads(), in_thread=True)
+    assert log != [here]
+
+
+def test_async_jobs_and_async_middleware_take_a_loop() -> None:
+    takes = [takes_a_loop(job) for job in (Threads(), ThreadsInside(), Loops(), Unmade())]
+
+    assert takes == [False, True, True, False]
+
+
+async def test_a_thread_knows_whether_it_runs_a_loop() -> None:
+    assert loop_is_running()
+    assert not await asyncio.to_thread(loop_is_running)
+
+
+async def test_a_task_knows_whether_somebody_has_cancelled_it() -> None:
+    cancelled = asyncio.CancelledError()
+    assert not asked_to_cancel()
+    assert not is_cancelled(cancelled)
+
+    mine = asyncio.current_task()
+    assert mine is not None
+    mine.cancel()
+    asked, by_somebody, other = asked_to_cancel(), is_cancelled(cancelled), is_cancelled(OSError())
+    mine.uncancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+
+    assert (asked, by_somebody, other) == (True, True, False)

@@ -40,7 +40,6 @@ from broadcaster.contracts.unserved import UnservedQueue
 from broadcaster.errors import (
     DriverUnavailable,
     InvalidJob,
-    JobFailed,
     NotConfigured,
     UnknownJob,
     Unsupported,
@@ -54,6 +53,7 @@ from broadcaster.jobs.tries import (
     ASYNC_TIMEOUT,
     Terms,
     Tried,
+    failure_of,
     give_up,
     is_no_failure,
     limits_of,
@@ -253,13 +253,14 @@ def _run_task(
             again = [body, queue, attempts + 1, exceptions + exception, postponed]
         case PutOff(delay):
             again = [body, queue, attempts, exceptions, postponed + 1]
-        case GiveUp(_, text):
-            raise error or JobFailed(text)
+        case GiveUp():
+            raise failure_of(outcome, error)
     raise task.retry(args=again, countdown=math.ceil(delay), exc=error)
 
 
 def run_payload(body: bytes, *, queue: str, past: Past) -> Tried:
-    """Run the job of an encoded payload once, in this thread, and call its `failed` if that was it.
+    """
+    Run the job of an encoded payload once, in this thread, and call its `failed` if that was it.
 
     A job that would end Celery's process fails: that process would be handed it for ever.
     """

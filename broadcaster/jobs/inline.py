@@ -18,7 +18,7 @@ from broadcaster.errors import InvalidJob, UnknownJob
 from broadcaster.jobs import bus
 from broadcaster.jobs.execution import loop_is_running, takes_a_loop
 from broadcaster.jobs.lifecycle import TakenJob
-from broadcaster.jobs.outcome import Finished, GiveUp, Limits, Past, Released, TryAgain, decide
+from broadcaster.jobs.outcome import Finished, Limits, Past, Released, TryAgain, decide
 from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import CurrentJob
 from broadcaster.jobs.telling import INLINE, tell_failed, told_of
@@ -204,8 +204,9 @@ class _Work:
     def ended(self, payload: Payload, tried: Tried) -> Sequence[Effect]:
         """Note how a job has ended, and return what follows from it."""
         outcome, error, effects = ending(payload, *tried, now=time.time())
-        if isinstance(outcome, GiveUp) and error is not None:
-            self._failed(payload, error)
+        failure = Tried(outcome, error).failure
+        if failure is not None:
+            self._failed(payload, failure)
         return effects
 
     def raise_first(self) -> None:
@@ -253,8 +254,8 @@ _SKIPPED = Tried(Finished(skipped=True), None)
 
 
 def _raise_failure(tried: Tried) -> None:
-    if isinstance(tried.outcome, GiveUp) and tried.error is not None:
-        raise tried.error
+    if tried.failure is not None:
+        raise tried.failure
 
 
 def _found(payload: Payload, queue: str) -> Job | Tried:

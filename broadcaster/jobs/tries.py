@@ -89,6 +89,11 @@ class Tried(NamedTuple):
     outcome: Outcome
     error: BaseException | None
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What a job that was given up has failed with; None of any other."""
+        return self.error if isinstance(self.outcome, GiveUp) else None
+
 
 def limits_of(
     payload: Payload,
@@ -231,8 +236,8 @@ def run_once(job: Job, current: CurrentJob, terms: Terms) -> Tried:
                 raise
             error = contained(raised)
         tried = _end(job, current, terms, error, started)
-        if isinstance(tried.outcome, GiveUp) and tried.error is not None:
-            _call_failed(job, tried.error, current, terms, loop)
+        if tried.failure is not None:
+            _call_failed(job, tried.failure, current, terms, loop)
     return tried
 
 
@@ -248,12 +253,12 @@ async def arun_once(job: Job, current: CurrentJob, terms: Terms) -> Tried:
             raise
         error = contained(raised)
     tried = _end(job, current, terms, error, started)
-    if isinstance(tried.outcome, GiveUp) and tried.error is not None:
+    if tried.failure is not None:
         passes = terms.passes
         with running(current):
             await acall_failed(
                 job,
-                tried.error,
+                tried.failure,
                 seconds=terms.hook_seconds,
                 passes=lambda raised: passes(raised) or is_cancelled(raised),
             )

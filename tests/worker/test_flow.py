@@ -179,7 +179,7 @@ async def test_monitors_see_what_a_worker_does_row_59(world: WorkerWorld, seen: 
 
 async def _runs(fleet: RedisFleet) -> bool:
     records = await asyncio.to_thread(fleet.workers)
-    return any(record.running for record in records)
+    return any(each.job for record in records for each in record.current)
 
 
 async def test_all_workers_stop_when_they_are_asked_to_restart_row_42(world: WorkerWorld) -> None:

@@ -254,6 +254,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield made
 
 
+@pytest.mark.timeout(400)  # forty plays, which a busy machine takes long for
 def test_row_18_chains_and_batches_are_exact_whoever_is_killed_when(
     redis_url: str, prefix: str, runner: asyncio.Runner
 ) -> None:

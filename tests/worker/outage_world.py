@@ -33,12 +33,14 @@ class Load:
     Numbered jobs, dispatched by ``dispatch()`` in a thread and by ``adispatch()`` here.
 
     Attributes:
+        began: number -> monotonic time at which its dispatch began.
         accepted: number -> monotonic time at which its dispatch had returned.
         refused: numbers whose dispatch raised; their jobs may run all the same, once.
         slowest: verb -> seconds of its longest call.
     """
 
     def __init__(self) -> None:
+        self.began: dict[int, float] = {}
         self.accepted: dict[int, float] = {}
         self.refused: set[int] = set()
         self.slowest = {"dispatch": 0.0, "adispatch": 0.0}
@@ -55,12 +57,13 @@ class Load:
         self._stopped = True
 
     def since(self, moment: float) -> set[int]:
-        """Return what was accepted after `moment`, monotonic."""
-        return {number for number, at in self.accepted.copy().items() if at > moment}
+        """Return what was dispatched after `moment`, monotonic, and accepted."""
+        return {number for number in self.accepted.copy() if self.began[number] > moment}
 
     def _in_a_thread(self) -> None:
         while not self._stopped:
             number, began = next(self._numbers), time.monotonic()
+            self.began[number] = began
             try:
                 Noted(number).dispatch()
             except DriverUnavailable:
@@ -73,6 +76,7 @@ class Load:
     async def _here(self) -> None:
         while not self._stopped:
             number, began = next(self._numbers), time.monotonic()
+            self.began[number] = began
             try:
                 await Noted(number).adispatch()
             except DriverUnavailable:

@@ -55,7 +55,11 @@ def test_a_worker_tries_again_before_others_may_take_what_it_holds(
 def bare(tmp_path: Path) -> Iterator[BareServer]:
     """A server with a file that it takes long to load, in which time it answers LOADING."""
     server = BareServer(
-        tmp_path / "redis", key_load_delay="300", loading_process_events_interval_bytes="1024"
+        tmp_path / "redis",
+        key_load_delay="300",
+        loading_process_events_interval_bytes="1024",
+        # A slow disk would delay writes, with "everysec" after answers: a kill would lose those.
+        appendfsync="no",
     )
     server.start()
     server.burden(1_000)

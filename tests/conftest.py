@@ -26,7 +26,7 @@ settings.register_profile("broadcaster", deadline=None)
 settings.load_profile("broadcaster")
 
 # Marks by fixture; and under CI=true a skipped test is a failed test.
-pytest_plugins = ("tests.plugins.marks", "tests.plugins.no_skips")
+pytest_plugins = ("tests.plugins.marks", "tests.plugins.no_skips", "tests.plugins.patience")
 
 
 @pytest.fixture(scope="session")

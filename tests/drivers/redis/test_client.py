@@ -28,7 +28,6 @@ from broadcaster.drivers.redis.scripts_loader import (
     run_many,
 )
 from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable, LeaseLost
-from tests.drivers.redis.patience import be_patient
 from tests.polling import eventually
 
 if TYPE_CHECKING:
@@ -313,10 +312,9 @@ async def test_a_repeated_call_goes_over_a_fresh_connection(
 
 
 async def test_a_call_whose_connection_broke_late_is_repeated_all_the_same(
-    redis_url: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
     """A slow machine is no reason to give up: only the time of the call is."""
-    be_patient(monkeypatch)
     proxy = _AnswerEater(redis_url.removeprefix("unix://").partition("?")[0], digest=0.5)
     server = await asyncio.start_unix_server(proxy.serve, tmp_path / "s")
     clients = RedisClients(f"unix://{tmp_path}/s")

@@ -18,7 +18,6 @@ from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.publish import RedisBroker
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.scripts_loader import Script, arun, run
-from tests.drivers.redis.patience import be_patient
 from tests.tls import Certificate, self_signed, tls_proxy
 
 if TYPE_CHECKING:
@@ -30,10 +29,7 @@ if TYPE_CHECKING:
 SOURCE = "return redis.call('INCR', KEYS[1])"
 COUNT = Script("count", SOURCE, hashlib.sha1(SOURCE.encode()).hexdigest())
 
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 async def count(clients: RedisClients) -> int:

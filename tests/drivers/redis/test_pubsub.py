@@ -9,7 +9,6 @@ import pytest
 from broadcaster.drivers.redis import resp
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.pubsub import RedisSubscriptions, pause_before_retry
-from tests.drivers.redis.patience import be_patient
 from tests.polling import eventually
 from tests.tls import self_signed, tls_proxy
 
@@ -341,13 +340,8 @@ async def test_credentials_and_database_of_the_url_are_used(
 
 
 async def test_tls_is_spoken_where_the_url_says_so(
-    redis_url: str,
-    recorder: Recorder,
-    prefix: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    redis_url: str, recorder: Recorder, prefix: str, tmp_path: Path
 ) -> None:
-    be_patient(monkeypatch)
     certificate = self_signed(tmp_path)
     path = redis_url.removeprefix("unix://").partition("?")[0]
     async with tls_proxy(path, certificate) as port:

@@ -226,7 +226,11 @@ class Queue(Protocol):
     """A store of jobs; see the guarantees at the head of this module."""
 
     def push(self, jobs: Sequence[NewJob]) -> Pushed:
-        """Queue `jobs` in one round trip, atomically per queue."""
+        """
+        Queue `jobs` in order, atomically per queue and thousand; thousands take several trips.
+
+        A push that raises may have queued some of them.
+        """
         ...
 
     async def apush(self, jobs: Sequence[NewJob]) -> Pushed:

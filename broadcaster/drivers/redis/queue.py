@@ -17,7 +17,14 @@ from broadcaster.drivers.redis.batches import RedisBatches
 from broadcaster.drivers.redis.client import ANSWER_SECONDS, VERB_SECONDS, translated
 from broadcaster.drivers.redis.gathering import Gathering
 from broadcaster.drivers.redis.owed import OwedEffects
-from broadcaster.drivers.redis.queue_push import Outcome, outcomes, push_calls, pushed, unique_key
+from broadcaster.drivers.redis.queue_push import (
+    Outcome,
+    outcomes,
+    push_calls,
+    push_rounds,
+    pushed,
+    unique_key,
+)
 from broadcaster.drivers.redis.queue_state import (
     lane_listing,
     listed_parts,
@@ -96,10 +103,14 @@ class RedisQueue:
         if not jobs:
             return Pushed()
         calls, names = push_calls(self._keys, jobs), self._unlisted(jobs)
-        scripts = [each.call for each in calls]
-        replies = run_many(
-            self._clients.sync, scripts, repeat_lost=True, ahead=self._listing(names)
-        )
+        replies: list[Any] = []
+        for part in push_rounds(jobs, calls):
+            replies += run_many(
+                self._clients.sync,
+                [each.call for each in part],
+                repeat_lost=True,
+                ahead=self._listing(names),
+            )
         self._listed |= dict.fromkeys(names, time.monotonic())
         return pushed(jobs, outcomes(calls, replies))
 
@@ -113,13 +124,15 @@ class RedisQueue:
 
     async def _send(self, jobs: Sequence[NewJob]) -> list[Outcome]:
         calls, names = push_calls(self._keys, jobs), self._unlisted(jobs)
-        replies = await arun_many(
-            self._clients.aio,
-            [each.call for each in calls],
-            repeat_lost=True,
-            ahead=self._listing(names),
-            keep_refused=True,
-        )
+        replies: list[Any] = []
+        for part in push_rounds(jobs, calls):
+            replies += await arun_many(
+                self._clients.aio,
+                [each.call for each in part],
+                repeat_lost=True,
+                ahead=self._listing(names),
+                keep_refused=True,
+            )
         self._listed |= dict.fromkeys(names, time.monotonic())
         return outcomes(calls, replies)
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PUSH_CHUNK = 1_000
 PUSH_BYTES = 8_000_000
 """Bodies in one call, unless a single one is longer: a server reads no command of a gigabyte."""
+ROUND_JOBS = 5_000
+ROUND_BYTES = 32_000_000
+"""What goes in one round trip, which has a second or two: a batch may have a million jobs."""
 PUSH_KEYS = ["jobs", "ready", "delayed", "notify", "failed_jobs", "stats"]
 
 Outcome = str | DriverRefused | None
@@ -45,6 +48,20 @@ def push_calls(keys: Keys, jobs: Sequence[NewJob]) -> list[PushCall]:
         for queue, places in by_queue.items()
         for part in _parts(jobs, places)
     ]
+
+
+def push_rounds(jobs: Sequence[NewJob], calls: Sequence[PushCall]) -> list[list[PushCall]]:
+    """Return `calls`, which queue `jobs`, as rounds to be sent one after another."""
+    rounds: list[list[PushCall]] = []
+    count = size = 0
+    for call in calls:
+        mine = sum(len(jobs[place].body) for place in call.places)
+        count, size = count + len(call.places), size + mine
+        if not rounds or count > ROUND_JOBS or size > ROUND_BYTES:
+            rounds.append([])
+            count, size = len(call.places), mine
+        rounds[-1].append(call)
+    return rounds
 
 
 def outcomes(calls: Sequence[PushCall], replies: Sequence[Any]) -> list[Outcome]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broadcaster.contracts.queue import Done, Fail, Hold, NewJob, QueueSizes, Release, Retry
+from broadcaster.drivers.redis import queue_push
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.errors import DriverUnavailable
@@ -87,6 +88,21 @@ async def _reads(world: QueueWorld) -> int:
 async def test_a_large_push_keeps_its_order(world: QueueWorld) -> None:
     await world.push(*range(2_500))
 
+    assert numbers(await world.reserve(1_000)) == list(range(1_000))
+
+
+async def test_a_push_in_several_rounds_keeps_its_order_and_tells_of_each_job(
+    world: QueueWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_push, "ROUND_JOBS", 1_000)
+    jobs = [NewJob(job_id(number), "q", b"x") for number in range(2_500)]
+
+    first = world.queue.push(jobs)
+    again = await world.queue.apush([*jobs, NewJob(job_id(2_500), "q", b"x")])
+
+    assert first.new == [job.id for job in jobs]
+    assert again.known == first.new
+    assert again.new == [job_id(2_500)]
     assert numbers(await world.reserve(1_000)) == list(range(1_000))
 
 

@@ -104,7 +104,7 @@ async def test_short_jobs_are_reserved_ahead(world: WorkerWorld, seen: list[str]
     assert await world.drain(concurrency=1) is ExitReason.EMPTY
 
     assert seen == [str(number) for number in range(300)]
-    assert steps < 150
+    assert steps < 300  # as many as jobs, were each reserved by itself
 
 
 @pytest.mark.redis

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from broadcaster.drivers.redis.client import RedisClients
 
-_PAGE = 500
+_PAGE = 100  # of up to a megabyte each, and all in the time of one call
 _ALL = FailedFilter()
 
 

@@ -14,7 +14,13 @@ from broadcaster.contracts.stores import FailedFilter
 from broadcaster.drivers.redis import failed, scripts_loader
 from broadcaster.drivers.redis.failed import RedisFailedJobs
 from broadcaster.drivers.redis.queue import RedisQueue
-from broadcaster.protocol.payload import Payload, decode_payload, encode_payload
+from broadcaster.drivers.redis.queue_push import ROUND_BYTES
+from broadcaster.protocol.payload import (
+    MAX_PAYLOAD_BYTES,
+    Payload,
+    decode_payload,
+    encode_payload,
+)
 from tests.drivers.redis.queue_world import job_id, numbers
 
 if TYPE_CHECKING:
@@ -278,3 +284,8 @@ async def test_many_jobs_are_looked_for_page_by_page(
     monkeypatch.setattr(failed, "_PAGE", 2)
     assert await asyncio.to_thread(world.store.get_many, wanted) == found
     assert await asyncio.to_thread(world.store.get_many, []) == []
+
+
+def test_a_page_of_the_largest_jobs_is_no_more_than_a_few_large_pushes() -> None:
+    """Reading or writing one is a call, which is given up after two seconds."""
+    assert failed._PAGE * MAX_PAYLOAD_BYTES < 4 * ROUND_BYTES

@@ -8,14 +8,19 @@ stop a server of their own keep the limits, unless they ask for `patient`.
 
 from __future__ import annotations
 
-import sys
+import importlib
+import pkgutil
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 
+from broadcaster.drivers import redis as drivers
 from broadcaster.drivers.redis import client
 
 if TYPE_CHECKING:
+    import types
+
     from _pytest.fixtures import FixtureRequest
 
 SECONDS = 30.0
@@ -34,7 +39,14 @@ def _patience(request: FixtureRequest) -> None:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a call to Redis take `SECONDS`, in this process."""
     limits = {name: getattr(client, name) for name in LIMITS}
-    for module in [name for name in sys.modules if name.startswith("broadcaster.drivers.redis.")]:
+    for module in _modules():
         for name, value in limits.items():
-            if getattr(sys.modules[module], name, None) == value:  # its own, or imported
-                monkeypatch.setattr(sys.modules[module], name, SECONDS)
+            if getattr(module, name, None) == value:  # its own, or imported
+                monkeypatch.setattr(module, name, SECONDS)
+
+
+@cache
+def _modules() -> list[types.ModuleType]:
+    """Import them all: one that a test comes to import would keep the limits of that test."""
+    found = pkgutil.iter_modules(drivers.__path__, f"{drivers.__name__}.")
+    return [importlib.import_module(module.name) for module in found]

@@ -148,16 +148,16 @@ def call(job: Job) -> None:
     run()
 
 
-def crossing(handle: Callable[[], object]) -> None:
+def crossing(handle: Callable[[], object]) -> object:
     """
-    Call `handle` in a thread for which a coroutine waits.
+    Call `handle` in a thread for which a coroutine waits; return what it returns.
 
     Raises:
         JobError: in place of what cannot cross a future and would leave the coroutine waiting
             for ever (`StopIteration`), or close it (`GeneratorExit`).
     """
     try:
-        handle()
+        return handle()
     except (StopIteration, GeneratorExit) as error:
         raise JobError(f"{type(error).__name__} was raised") from error
 

@@ -64,7 +64,9 @@ async def acall_failed(
             if inspect.iscoroutinefunction(job.failed):
                 await job.failed(error)
             else:
-                await asyncio.to_thread(crossing, partial(job.failed, error))
+                result = await asyncio.to_thread(crossing, partial(job.failed, error))
+                if inspect.iscoroutine(result):
+                    await result
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +12,7 @@ from broadcaster.jobs.hooks import acall_failed, call_failed
 from broadcaster.jobs.job import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 called: list[str] = []
 
@@ -35,6 +35,13 @@ class HookedLater(Job, name="hooks.HookedLater"):
             await asyncio.Event().wait()
         if isinstance(error, SystemExit | KeyboardInterrupt):
             raise error
+
+
+class HookedByAnother(HookedLater, name="hooks.HookedByAnother"):
+    """Its hook is no coroutine function, and returns a coroutine all the same."""
+
+    def failed(self, error: BaseException) -> Coroutine[Any, Any, None]:  # type: ignore[override]
+        return super().failed(error)
 
 
 def never(_: BaseException) -> bool:
@@ -66,7 +73,7 @@ def nothing_called() -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("job", [Hooked(), HookedLater()])
+@pytest.mark.parametrize("job", [Hooked(), HookedLater(), HookedByAnother()])
 async def test_hooks_of_either_kind_are_called(
     call: Callable[[Job, BaseException], Awaitable[None]], job: Job
 ) -> None:
@@ -76,7 +83,7 @@ async def test_hooks_of_either_kind_are_called(
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("job", [Hooked(), HookedLater()])
+@pytest.mark.parametrize("job", [Hooked(), HookedLater(), HookedByAnother()])
 async def test_what_a_hook_raises_is_logged(
     call: Callable[[Job, BaseException], Awaitable[None]],
     job: Job,

@@ -33,11 +33,11 @@ class Repeating:
 
     async def stop(self) -> bool:
         """Break off and wait for that; False if it had not begun, or was stopped already."""
-        if self._task is None:
+        task, self._task = self._task, None
+        if task is None:
             return False
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        self._task = None
+        task.cancel()
+        await asyncio.wait([task])
         return True
 
     async def _run(self) -> None:

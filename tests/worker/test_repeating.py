@@ -49,6 +49,13 @@ async def test_only_what_runs_can_be_stopped() -> None:
     assert not await repeating.stop()
 
 
+async def test_of_two_that_stop_it_at_once_one_has_stopped_it() -> None:
+    repeating = Repeating(Work().once, 60, name="work")
+    repeating.start()
+
+    assert sorted(await asyncio.gather(repeating.stop(), repeating.stop())) == [False, True]
+
+
 async def test_a_bug_is_logged_and_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
     work = Work(bug=True)
     repeating = Repeating(work.once, 0.001, name="work")

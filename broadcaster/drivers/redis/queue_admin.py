@@ -36,6 +36,7 @@ _DROP_KEYS = [
 ]
 _TELL_KEYS = ["runtimes:0", "runtimes:1"]
 _CANCEL_PAGE = 100
+_LOOKS = 20_000  # for one page of jobs in all queues, in the time of one call
 STATES_PAGE = 200
 """Queues that are looked at in one round trip."""
 
@@ -88,7 +89,7 @@ class RedisQueueAdmin:
     def cancel(self, queue: str | None, job_ids: Sequence[str]) -> int:
         """See `QueueAdmin.cancel`. In a queue of a million jobs each takes a call of its own."""
         total, parts = 0, list_queues(self._clients) if queue is None else [queue]
-        for ids in _pages(job_ids):
+        for ids in _pages(job_ids, len(parts)):
             there = read(self._clients.sync, self._looks(parts, ids))
             for part, left in _found(parts, ids, there):
                 while left:
@@ -100,7 +101,7 @@ class RedisQueueAdmin:
     async def acancel(self, queue: str | None, job_ids: Sequence[str]) -> int:
         """See `cancel`."""
         total, parts = 0, await self._known() if queue is None else [queue]
-        for ids in _pages(job_ids):
+        for ids in _pages(job_ids, len(parts)):
             there = await aread(self._clients.aio, self._looks(parts, ids))
             for part, left in _found(parts, ids, there):
                 while left:
@@ -173,9 +174,10 @@ class RedisQueueAdmin:
         )
 
 
-def _pages(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for first in range(0, len(job_ids), _CANCEL_PAGE):
-        yield job_ids[first : first + _CANCEL_PAGE]
+def _pages(job_ids: Sequence[str], queues: int) -> Iterator[Sequence[str]]:
+    size = max(1, min(_CANCEL_PAGE, _LOOKS // max(1, queues)))
+    for first in range(0, len(job_ids), size):
+        yield job_ids[first : first + size]
 
 
 def _found(

@@ -148,6 +148,24 @@ async def test_a_job_is_cancelled_in_whatever_queue_it_waits(
     assert sizes == [QueueSizes(ready=1), QueueSizes(), QueueSizes(), QueueSizes()]
 
 
+async def test_the_more_queues_there_are_the_fewer_jobs_are_looked_for_in_one_call(
+    clients: RedisClients, admin: RedisQueueAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def spying(client: Any, commands: Any) -> list[Any]:
+        looks.append(len(commands))
+        return scripts_loader.read(client, commands)
+
+    monkeypatch.setattr(queue_admin, "read", spying)
+    monkeypatch.setattr(queue_admin, "_LOOKS", 12)
+    jobs = [NewJob(job_id(number), f"q{number}", b"x") for number in range(5)]
+    await RedisQueue(clients).apush(jobs)
+
+    assert await asyncio.to_thread(admin.cancel, None, [job.id for job in jobs]) == 5
+    assert looks == [10, 10, 5]
+
+
 async def test_jobs_far_back_in_a_long_queue_are_cancelled_in_several_calls(
     world: QueueWorld, admin: RedisQueueAdmin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

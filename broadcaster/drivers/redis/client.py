@@ -17,6 +17,7 @@ import asyncio
 import re
 import threading
 from contextlib import contextmanager, suppress
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -83,7 +84,7 @@ class RedisClients:
         self.url = url
         self._sentinel = parse_sentinel_url(url) if is_sentinel else None
         self.keys = Keys(prefix)
-        self._lock = threading.Lock()  # threads share this object; loops do not share clients
+        self._lock = threading.RLock()  # threads share this object; signals come amid its work
         self._sync: redis.Redis | None = None
         self._by_loop: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
         self._endings: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
@@ -107,9 +108,13 @@ class RedisClients:
     @property
     def sync(self) -> redis.Redis:
         """The client for code without an event loop; safe to share between threads."""
+        if (present := self._sync) is not None:  # a child forked meanwhile finds the lock taken
+            return present
         with self._lock:
             if self._sync is None:
-                self._sync = redis.Redis.from_pool(self._new_pool())
+                made = redis.Redis.from_pool(self._new_pool())
+                if self._sync is None:  # else a handler of signals has needed it meanwhile
+                    self._sync = made
             return self._sync
 
     @property
@@ -284,14 +289,17 @@ def translated(client: redis.Redis | redis.asyncio.Redis) -> Generator[None, Non
         DriverRefused: a key has another type than it should, or a script cannot run on
             what it finds.
         DriverUnavailable: everything else that redis-py or the network raises; states of
-            the server that pass (no memory, a replica, loading) among it.
+            the server that pass (no memory, a replica, loading) among it, and whatever
+            redis-py stumbles over in what is no answer of Redis.
     """
     task = _current_task()
     requests = 0 if task is None else task.cancelling()
     begun = isinstance(client, redis.Redis) and begin_verb(VERB_SECONDS)
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except Exception as error:
+        if not isinstance(error, (RedisError, OSError)) and not _came_through_redis_py(error):
+            raise
         if task is not None and task.cancelling() > requests:
             raise asyncio.CancelledError from error
         raise _our(error, address_of(client)) from error
@@ -315,6 +323,11 @@ def _current_task() -> asyncio.Task[Any] | None:
         return None
 
 
+def _came_through_redis_py(error: Exception) -> bool:
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
+    return any(module.startswith("redis.") for module in modules)
+
+
 def _our(error: Exception, where: str) -> DriverUnavailable | DriverRefused | LeaseLost:
     text = str(error).removeprefix("ERR ")
     if isinstance(error, ResponseError) and text.startswith("LEASE"):
@@ -336,10 +349,13 @@ def _our(error: Exception, where: str) -> DriverUnavailable | DriverRefused | Le
             f"Redis at {where} cannot be reached: no sentinel names a master that is well; "
             "see whether the sentinels run, and know that name"
         )
-    if isinstance(error, (RedisConnectionError, OSError)):
+    if isinstance(error, (RedisConnectionError, OSError, UnicodeError)):  # that: of its name
         return DriverUnavailable(
             f"Redis at {where} cannot be reached ({text}); start it, or correct the Redis URL"
         )
+    if not isinstance(error, RedisError):
+        text = f"does not answer as Redis does ({type(error).__name__}: {text})"
+        return DriverUnavailable(f"Redis at {where} {text}; correct the Redis URL")
     return DriverUnavailable(f"Redis at {where} refused a command: {text}")
 
 

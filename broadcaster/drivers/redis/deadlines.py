@@ -75,7 +75,20 @@ def granted(limit: float | None, left: float | None) -> float | None:
 
 
 class TimedQueue(LifoQueue[Any]):
-    """A pool's connections, waited for as long as the verb has time."""
+    """
+    A pool's connections, waited for as long as the verb has time.
+
+    A verb may come while its own thread is taking a connection: in a handler of signals, or in
+    what the garbage collector calls. It is over, and has put back what it took, before the other
+    goes on.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:
+        super().__init__(maxsize)
+        self.mutex: Any = threading.RLock()
+        self.not_empty, self.not_full, self.all_tasks_done = (
+            threading.Condition(self.mutex) for _ in range(3)
+        )
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - of the standard library
         """Return one; see `queue.Queue.get`."""

@@ -21,7 +21,7 @@ import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.retry import Retry
 
 from broadcaster.errors import ConfigurationError
@@ -45,6 +45,8 @@ NO_MASTER = (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNo
 _OF_TLS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 _OF_SENTINELS = ("sentinel_username", "sentinel_password", "sentinel_ssl")
 _REPLACED = "the master was replaced meanwhile"
+_NO_ANSWER = (ResponseError, InvalidResponse, ValueError, TypeError, LookupError, AttributeError)
+"""What redis-py raises, as it comes, about answers that are no sentinel's."""
 _TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -190,6 +192,53 @@ class AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
                 await sentinel.aclose()
 
 
+class OneSentinel(redis.Redis):
+    """A sentinel, or what is taken for one: the others are asked if it does not answer as such."""
+
+    def sentinel_masters(self) -> Any:
+        """
+        Return the masters that it knows, by name.
+
+        Raises:
+            ConnectionError: of redis-py: what it answers is of no use.
+        """
+        try:
+            return masters_that_are(super().sentinel_masters())
+        except _NO_ANSWER as error:
+            raise RedisConnectionError(f"this is no sentinel ({error!r})") from error
+
+
+class OneAsyncSentinel(redis.asyncio.Redis):
+    """See `OneSentinel`."""
+
+    async def sentinel_masters(self) -> Any:
+        """See `OneSentinel.sentinel_masters`."""
+        try:
+            return masters_that_are(await super().sentinel_masters())
+        except _NO_ANSWER as error:
+            raise RedisConnectionError(f"this is no sentinel ({error!r})") from error
+
+
+def masters_that_are(told: Any) -> dict[str, Mapping[str, Any]]:
+    """
+    Return the masters, by name, to whose address one can connect. Pure.
+
+    Args:
+        told: of all, as redis-py returns it.
+    """
+    masters: Mapping[str, Mapping[str, Any]] = told
+    return {name: state for name, state in masters.items() if _is_address(state)}
+
+
+def _is_address(state: Mapping[str, Any]) -> bool:
+    host, port = state.get("ip"), state.get("port")
+    try:
+        name = host.encode("idna") if isinstance(host, str) else b""
+    except UnicodeError:
+        return False
+    return bool(name) and b"\0" not in name and isinstance(port, int) and 0 < port <= _MAX_NUMBER
+
+
 class MasterFinder:
     """
     Asks the sentinels where the master is, for whoever keeps a connection of their own.
@@ -234,7 +283,10 @@ def sync_pool(url: SentinelUrl, options: Mapping[str, Any]) -> SyncPool:
         options: of each connection to a server.
     """
     kwargs = _of_sentinels(url) | {"retry": Retry(NoBackoff(), 0)}
-    manager = redis.sentinel.Sentinel(url.sentinels, sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
+    manager = redis.sentinel.Sentinel([], sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
+    manager.sentinels = [
+        OneSentinel(host=host, port=port, **kwargs) for host, port in url.sentinels
+    ]
     given = {**_of_servers(url, options), "retry": Retry(NoBackoff(), 0)}
     return SyncPool(url.service, manager, **given)  # type: ignore[no-untyped-call]  # not annotated
 
@@ -247,7 +299,11 @@ def async_pool(url: SentinelUrl, options: Mapping[str, Any]) -> AsyncPool:
 
 def _async_manager(url: SentinelUrl) -> redis.asyncio.sentinel.Sentinel:
     kwargs = _of_sentinels(url) | {"retry": AsyncRetry(NoBackoff(), 0)}
-    return redis.asyncio.sentinel.Sentinel(url.sentinels, sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
+    manager = redis.asyncio.sentinel.Sentinel([], sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
+    manager.sentinels = [
+        OneAsyncSentinel(host=host, port=port, **kwargs) for host, port in url.sentinels
+    ]
+    return manager
 
 
 def _of_sentinels(url: SentinelUrl) -> dict[str, Any]:

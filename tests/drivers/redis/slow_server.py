@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tests.tls import Certificate
@@ -27,6 +27,7 @@ class SlowServer:
         drip: the command that is answered with a byte each 0.1 s, more than anyone waits for.
         path: of the unix socket, if it is one.
         tls: speak it with this certificate.
+        answers: to commands, by their names; to others it is OK.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class SlowServer:
         drip: bytes = b"",
         path: Path | None = None,
         tls: Certificate | None = None,
+        answers: Mapping[bytes, bytes] = ANSWERS,
     ) -> None:
-        self._pause, self._drip = pause, drip
+        self._pause, self._drip, self._answers = pause, drip, answers
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._tls: ssl.SSLContext | None = None
@@ -83,7 +85,7 @@ class SlowServer:
     def _answer(self, peer: socket.socket, name: bytes) -> None:
         self._over.wait(self._pause(name))
         if name != self._drip:
-            peer.sendall(ANSWERS.get(name, b"+OK\r\n"))
+            peer.sendall(self._answers.get(name, b"+OK\r\n"))
             return
         for place in range(len(ENDLESS)):
             if self._over.wait(0.1):

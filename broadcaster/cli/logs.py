@@ -9,6 +9,7 @@ and shows them with `render`.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -60,13 +61,14 @@ _TAG_WIDTH = 14
 
 def configure(format: Format = "auto", level: int | str = logging.INFO) -> None:  # noqa: A002
     """
-    Send this process's log records to stdout.
+    Send this process's log records to stdout, and what is printed there by whole lines.
 
     Args:
         format: ``auto`` is ``human`` when stdout is a terminal and ``json`` otherwise.
         level: of broadcaster's own loggers; other libraries are heard from warnings on.
     """
     is_terminal = sys.stdout.isatty()
+    _keep_lines_whole(sys.stdout)
     human = format == "human" or (format == "auto" and is_terminal)
     handler = _QuietHandler(sys.stdout)
     handler.setFormatter(HumanFormatter(colour=is_terminal) if human else JsonFormatter())
@@ -171,6 +173,17 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def _keep_lines_whole(stream: TextIO) -> None:
+    """
+    Write a line at once, its end included.
+
+    With `PYTHONUNBUFFERED` `print` writes the end apart, and a record of another thread may
+    come between the two.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(line_buffering=True, write_through=False)
 
 
 class _QuietHandler(logging.StreamHandler[TextIO]):

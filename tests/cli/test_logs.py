@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -164,6 +164,26 @@ def test_auto_means_json_when_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> N
     logging.getLogger("elsewhere").info("not heard")
 
     assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["ready"]
+
+
+def test_no_record_comes_between_a_printed_line_and_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Pipe(io.BytesIO):
+        def write(self, data: Any) -> int:
+            writes.append(bytes(data))
+            return len(data)
+
+    writes: list[bytes] = []
+    unbuffered = io.TextIOWrapper(Pipe(), encoding="utf-8", write_through=True)
+    monkeypatch.setattr(sys, "stdout", unbuffered)
+
+    logs.configure()
+    print("mail for 7")  # noqa: T201 - as jobs do
+    logging.getLogger("broadcaster.x").info("done")
+
+    assert [line[-1:] for line in writes] == [b"\n", b"\n"]
+    assert writes[0] == b"mail for 7\n"
 
 
 def test_configuring_twice_does_not_double_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:

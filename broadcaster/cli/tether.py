@@ -15,12 +15,12 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
+from broadcaster.cli.import_errors import explain, users_part
 from broadcaster.cli.lifeline import Tether
 from broadcaster.errors import BroadcasterError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
 GRACE = 2.0
 # Errors at the import of the user's modules that come again at every start.
@@ -45,41 +45,14 @@ def run(arguments: Sequence[str]) -> None:
         _end(error.message, int(getattr(error, "exit_code", 1)))
     except Exception as error:  # noqa: BLE001 - the process ends with it
         is_lasting = isinstance(error, MENDED_BY_EDITING)
-        traceback.print_exception(error.with_traceback(_users_part(error.__traceback__)))
-        _end(_explain(error), ConfigurationError.exit_code if is_lasting else 1)
+        traceback.print_exception(error.with_traceback(users_part(error.__traceback__)))
+        _end(explain(error), ConfigurationError.exit_code if is_lasting else 1)
 
 
 def _end(reason: str, code: int) -> NoReturn:
     """Exit; `reason` is the last line said, which ``dev`` shows."""
     sys.stderr.write(f"broadcaster: {reason}\n")
     sys.exit(code)
-
-
-def _users_part(trace: TracebackType | None) -> TracebackType | None:
-    """Return what follows the first import: before it is only how we came to import."""
-    found = trace
-    while found is not None and not _is_import(found):
-        found = found.tb_next
-    if found is None:
-        return trace
-    while found is not None and _is_import(found):
-        found = found.tb_next
-    return found
-
-
-def _is_import(trace: TracebackType) -> bool:
-    return trace.tb_frame.f_code.co_filename.startswith("<frozen importlib")
-
-
-def _explain(error: Exception) -> str:
-    """Return an error of the user's code in one line, with the place of its origin."""
-    said = f"{type(error).__name__}: {error}"
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, SyntaxError) or not frames:  # it names its place itself
-        return said
-    real = [frame for frame in frames if not frame.filename.startswith("<")]
-    place = (real or frames)[-1]
-    return f"{said} ({place.filename}, line {place.lineno})"
 
 
 if __name__ == "__main__":

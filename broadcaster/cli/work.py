@@ -186,7 +186,7 @@ def work(
     tether = Tether() if tethered else None
     if tether is not None:
         tether.start()
-    import_jobs(names)
+    _import(names, import_jobs, by_parent=tethered)
     if all_queues and not chosen.queue:
         options = with_queues(options, registry.queues(options.connection))
     elif settings.debug and not chosen.queue:
@@ -212,6 +212,36 @@ def chosen_settings(settings: Settings, pool: str, given: dict[str, Any]) -> Wor
 
     line = {name: getattr(settings.worker, name) for name in given}
     return dataclasses.replace(find_pool(settings, pool), **line)
+
+
+def _import(
+    names: Sequence[str], import_jobs: Callable[[Sequence[str]], None], *, by_parent: bool
+) -> None:
+    """
+    Import the modules called `names`.
+
+    Args:
+        by_parent: others like this process start beside it, and all say what is wrong: each
+            in one record, because tracebacks of several processes come line by line.
+    """
+    from broadcaster.cli.import_errors import explain, users_part
+    from broadcaster.errors import BroadcasterError
+
+    try:
+        import_jobs(names)
+    except BroadcasterError:
+        raise
+    except Exception as error:
+        if not by_parent:
+            raise
+        trace = users_part(error.__traceback__)
+        logger.critical(
+            "the jobs cannot be imported: %s",
+            explain(error),
+            exc_info=(type(error), error, trace),
+            extra={"event": "import_failed"},
+        )
+        sys.exit(1)
 
 
 def _warn_of_unserved(options: WorkerOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -179,6 +180,23 @@ async def test_processes_that_can_never_run_end_the_command(shop: Shop) -> None:
 
     assert process.wait() == 78
     assert "no module is called 'no_such_module'" in process.output
+
+
+async def test_of_modules_that_cannot_be_imported_each_process_says_so_in_one_record(
+    shop: Shop,
+) -> None:
+    (shop.folder / "half_done.py").write_text("import nothing_like_it\n", encoding="utf-8")
+    process = shop.start("work", "half_done", "--processes", "2", "--json")
+
+    await eventually(lambda: "import_failed" in process.output, within=30)
+
+    process.signal(signal.SIGTERM)
+    await asyncio.to_thread(process.wait)
+    records = [json.loads(line) for line in process.lines]
+    failed = next(each for each in records if each["event"] == "import_failed")
+    assert "No module named 'nothing_like_it'" in failed["msg"]
+    assert "half_done.py, line 1" in failed["msg"]
+    assert "importlib" not in failed["traceback"]
 
 
 def test_each_process_answers_for_its_health_at_a_place_of_its_own() -> None:

@@ -10,7 +10,9 @@ and the commands of a greeting, for sentinels, to send, and for each part of an 
 Looking up a host's name is left to the system, which has limits of its own.
 
 The time is kept by thread. A plain verb that is called inside a running event loop keeps it for
-itself all the same: nothing else of that loop runs before it has returned.
+itself all the same: nothing else of that loop runs before it has returned. So it is with
+greenlets if gevent has patched `threading` before this is imported: otherwise those of one thread
+share what is left of the first one's time.
 """
 
 from __future__ import annotations

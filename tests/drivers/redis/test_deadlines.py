@@ -254,8 +254,11 @@ def test_connecting_has_its_limit_or_what_is_left(verb: Clock) -> None:
 def test_a_verb_within_a_loop_takes_nobody_elses_time() -> None:
     clients = RedisClients("redis://127.0.0.1:1/0")
 
+    async def look() -> float | None:
+        return time_left()
+
     async def main() -> float | None:
-        other = asyncio.create_task(asyncio.sleep(0, time_left()))
+        other = asyncio.create_task(look())
         with pytest.raises(DriverUnavailable):
             run(clients.sync, CALL, ["k"], ["a"])
         return await other

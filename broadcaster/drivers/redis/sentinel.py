@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis.asyncio.sentinel
@@ -282,8 +282,8 @@ def sync_pool(url: SentinelUrl, options: Mapping[str, Any]) -> SyncPool:
     Args:
         options: of each connection to a server.
     """
-    kwargs = _of_sentinels(url) | {"retry": Retry(NoBackoff(), 0)}
-    manager = redis.sentinel.Sentinel([], sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
+    kwargs: dict[str, Any] = {**_of_sentinels(url), "retry": Retry(NoBackoff(), 0)}
+    manager: Any = redis.sentinel.Sentinel([], sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
     manager.sentinels = [
         OneSentinel(host=host, port=port, **kwargs) for host, port in url.sentinels
     ]
@@ -298,12 +298,12 @@ def async_pool(url: SentinelUrl, options: Mapping[str, Any]) -> AsyncPool:
 
 
 def _async_manager(url: SentinelUrl) -> redis.asyncio.sentinel.Sentinel:
-    kwargs = _of_sentinels(url) | {"retry": AsyncRetry(NoBackoff(), 0)}
-    manager = redis.asyncio.sentinel.Sentinel([], sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
+    kwargs: dict[str, Any] = {**_of_sentinels(url), "retry": AsyncRetry(NoBackoff(), 0)}
+    manager: Any = redis.asyncio.sentinel.Sentinel([], sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
     manager.sentinels = [
         OneAsyncSentinel(host=host, port=port, **kwargs) for host, port in url.sentinels
     ]
-    return manager
+    return cast("redis.asyncio.sentinel.Sentinel", manager)
 
 
 def _of_sentinels(url: SentinelUrl) -> dict[str, Any]:

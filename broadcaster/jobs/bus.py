@@ -276,7 +276,12 @@ class Sending:
         connection: where they go.
         jobs: as they are queued.
         sources: what they were made of, for listeners; as many, or none.
+
+    Attributes:
+        known: ids of those that the queue had before, once they were sent.
     """
+
+    known: Collection[str] = ()
 
     def __init__(
         self,
@@ -322,6 +327,7 @@ class Sending:
         await self.asend()
 
     def _sent(self, pushed: Pushed) -> str | Skipped:
+        self.known = pushed.known
         for new, job in zip(self.jobs, self._sources, strict=True):
             if new.id in pushed.locked:
                 self._announce_skipped(new, job, pushed.locked[new.id])

@@ -46,7 +46,8 @@ def open_schedule(
             default_queue=connection.default_queue,
             lanes=connection.lanes,
         )
-        return bool(await Sending(connection, [new], [each.entry.job.job]).asend())
+        sending = Sending(connection, [new], [each.entry.job.job])
+        return bool(await sending.asend()) and new.id not in sending.known
 
     return ScheduleRunner(
         entries,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from broadcaster import current
 from broadcaster.scheduling.entries import schedule, the_schedule
-from broadcaster.wiring.schedule import running_schedule
+from broadcaster.testing import LiveQueue
+from broadcaster.wiring.schedule import open_schedule, running_schedule
 from tests.jobs.application import JobsApplication
 from tests.polling import eventually
 from tests.scheduling.scheduled_jobs import Tidy
@@ -61,3 +65,22 @@ async def test_a_schedule_that_breaks_says_so_and_the_block_goes_on(
 
     assert caplog.messages[0] == "1 scheduled job is queued when due"
     assert "no such lock" in caplog.text
+
+
+@pytest.mark.redis
+async def test_a_moment_that_the_runner_before_has_queued_is_left_out(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = time.time()
+    monkeypatch.setattr("broadcaster.wiring.schedule.time", SimpleNamespace(time=lambda: now))
+    schedule(Tidy()).every(60).catch_up(600).named("tidy")
+
+    with LiveQueue(redis_url), caplog.at_level("INFO", "broadcaster.schedule"):
+        for _ in range(2):
+            runner = open_schedule(current.application(), the_schedule.entries())
+            await runner.turn()
+            runner.stop()
+            await runner.run()  # gives the lock back
+
+    told = [each for each in caplog.messages if each.endswith(" tidy")]
+    assert told == ["queued tidy", "left out tidy"]

@@ -43,12 +43,24 @@ def status_lines(
     classes = table(_class_columns(queues), style) if any(each.runtimes for each in queues) else []
     busy = _worker_lines(workers, now, style)
     parts = [part for part in (summary, waiting, classes, busy, list(more)) if part]
-    # What matters least gives way first: classes, then queues, then workers.
-    least = [part for part in (classes, waiting, busy) if part]
+    # What matters least gives way first: classes, what is below, then queues, then workers.
+    least = [part for part in (classes, parts[-1] if more else [], waiting, busy) if part]
     order = [next(at for at, each in enumerate(parts) if each is part) for part in least]
     height = max(1, style.height - len(parts) + 1) if style.height else 0
     shown = share(parts, height, order)
+    if len(shown[1]) < len(waiting):
+        parts[1] = _fullest_first(waiting, queues)
+        shown = share(parts, height, order)
     return [line for part in shown for line in ("", *part)][1:]
+
+
+def _fullest_first(lines: Sequence[str], queues: Sequence[Backlog]) -> list[str]:
+    """Return the table of `queues` with those on top in which most is waiting, else running."""
+    head, *rows = lines
+    pairs = sorted(
+        zip(queues, rows, strict=True), key=lambda pair: (pair[0].ready, pair[0].held), reverse=True
+    )
+    return [head, *(row for _, row in pairs)]
 
 
 def _worker_lines(workers: Sequence[WorkerRecord], now: float, style: Style) -> list[str]:

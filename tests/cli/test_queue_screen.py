@@ -93,6 +93,22 @@ def test_in_a_low_terminal_classes_give_way_first_then_queues_and_workers_are_se
     assert len(status_lines(some, busy, NOW)) > 40
 
 
+def test_a_low_terminal_shows_the_queues_where_jobs_wait_and_cuts_supervisors_before() -> None:
+    waiting = [Backlog(queue=f"queue{number}", workers=1, ready=number % 4) for number in range(6)]
+    supervised = ["shop  running", "  pool  queue", *("  main  queue" for _ in range(6))]
+
+    enough = status_lines(waiting, WORKERS, NOW, Style(height=20), supervised)
+    low = status_lines(waiting, WORKERS, NOW, Style(height=17), supervised)
+
+    assert len(enough) == 20
+    assert [line[:6] for line in enough if line.startswith("queue")][1:] == [
+        f"queue{number}" for number in range(6)
+    ]
+    assert enough[-1].endswith("lines more")
+    assert len(low) == 17
+    assert [line[:6] for line in low if line.startswith("queue")][1:3] == ["queue3", "queue2"]
+
+
 def test_a_terminal_gets_colours_where_something_is_wrong() -> None:
     text = "\n".join(status_lines(QUEUES, WORKERS, NOW, Style(colour=True, symbols=True)))
 

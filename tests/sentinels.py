@@ -90,6 +90,12 @@ class Watched:
         """Start the first master again; the sentinels make a replica of it."""
         self._serve(self.ports[0])
 
+    def copy(self) -> None:
+        """Wait until the replica has got what its master was told before."""
+        with self._client(self.ports[0], self._password) as client:
+            client.set("copied", "1")  # WAIT is for what its own connection has written
+            assert client.wait(1, 20_000) == 1
+
     def cut_replica(self) -> None:
         """Let the replica get nothing more from its master; the sentinels still know it."""
         with self._client(self.ports[1], self._password) as client:

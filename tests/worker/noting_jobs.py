@@ -1,9 +1,10 @@
-"""Jobs that write down in ``notes.txt`` which process ran them."""
+"""Jobs that write down in ``notes.txt`` which process ran them, and when (monotonic seconds)."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 from broadcaster.jobs.job import Job
@@ -15,7 +16,7 @@ class Noted(Job):
     number: int
 
     async def handle(self) -> None:
-        _note(f"{self.number} {os.getpid()}")
+        _note(str(self.number))
 
 
 class Lasting(Job, tries=1):
@@ -24,11 +25,11 @@ class Lasting(Job, tries=1):
     name: str
 
     async def handle(self) -> None:
-        _note(f"{self.name} {os.getpid()}")
+        _note(self.name)
         while not Path("enough").exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
             await asyncio.sleep(0.02)
 
 
-def _note(text: str) -> None:
+def _note(name: str) -> None:
     with Path(NOTES).open("a", encoding="utf-8") as file:
-        file.write(f"{text}\n")
+        file.write(f"{name} {os.getpid()} {time.monotonic()}\n")

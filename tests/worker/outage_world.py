@@ -112,6 +112,12 @@ class Plant:
         return {int(name) for name in self.runs if name.isdigit()}
 
     @property
+    def first_runs(self) -> dict[str, float]:
+        """When each job was run first, monotonic, by number or name."""
+        notes = [line.split() for line in self.shop.notes]
+        return {name: float(at) for name, _, at in reversed(notes)}
+
+    @property
     def output(self) -> str:
         return "\n".join(worker.output for worker in self.workers)
 
@@ -156,7 +162,7 @@ class Plant:
         def working() -> bool:
             new = self.load.since(since)
             notes = [line.split() for line in self.shop.notes]
-            pids = {pid for name, pid in notes if name.isdigit() and int(name) in new}
+            pids = {pid for name, pid, _ in notes if name.isdigit() and int(name) in new}
             return len(pids) == len(self.workers)
 
         await eventually(working, within=30)

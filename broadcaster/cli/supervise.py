@@ -46,6 +46,9 @@ def supervise(
     from broadcaster.settings import load_settings
     from broadcaster.wiring.supervise import open_supervisor, supervisors_of
 
+    asked: list[bool] = []  # before there is who can be asked
+    if not status:
+        _heed_reloads(asked.append)
     load = partial(load_settings, {"environment": environment})
     settings = load()
     settings.require_redis()
@@ -54,19 +57,37 @@ def supervise(
         return
     logs.configure(settings.gateway.log_format, logs.level_of(settings).upper())
     supervisor, tables = open_supervisor(settings, modules, only, load)
+    _heed_reloads(lambda renew: supervisor.reload(renew=renew))
+    for renew in asked:
+        supervisor.reload(renew=renew)
     try:
         asyncio.run(_run(supervisor))
     finally:
         tables.close()
+        _heed_reloads(None)  # Python forgets its handlers before the process is gone
 
 
 async def _run(supervisor: Supervisor) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, supervisor.stop)
-    loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
-    loop.add_signal_handler(signal.SIGUSR1, partial(supervisor.reload, renew=False))
     await supervisor.run()
+
+
+def _heed_reloads(ask: Callable[[bool], None] | None) -> None:
+    """
+    Call `ask` with whether to renew, at HUP and USR1, or pay no heed to them.
+
+    Not by the event loop: these signals would end the process before it runs, and when it has
+    run. The turns look by themselves whether they were asked.
+    """
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        heed = signal.SIG_IGN if ask is None else partial(_ask, ask)
+        signal.signal(number, heed)
+
+
+def _ask(ask: Callable[[bool], None], number: int, _frame: object) -> None:
+    ask(number == signal.SIGHUP)
 
 
 def _show(found: Sequence[SupervisorStatus], *, as_json: bool) -> None:

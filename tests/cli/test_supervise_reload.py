@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -98,6 +99,57 @@ async def test_row_56_tables_change_while_workers_run(shop: Shop, clients: Redis
     assert "everything goes on as it was" in process.output
     assert "started: mail; unchanged: main" in process.output
     assert "replaced one by one: main; drained: mail" in process.output
+
+
+class Signalled:
+    """A supervisor and its tables, to whom signals come at all times."""
+
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+
+    def open(self, *_: object) -> tuple[Signalled, Signalled]:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return self, self
+
+    def reload(self, *, renew: bool) -> None:
+        self.asked.append(renew)
+
+    def stop(self) -> None:
+        raise AssertionError("nobody asked for it")
+
+    async def run(self) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def close(self) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Whatever heeds signals does so again afterwards."""
+    numbers = (signal.SIGHUP, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, heed in zip(numbers, before, strict=True):
+        signal.signal(number, heed)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_asking_to_read_again_ends_no_supervisor_that_starts_or_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surround(tmp_path, monkeypatch)
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    signalled = Signalled()
+    monkeypatch.setattr("broadcaster.wiring.supervise.open_supervisor", signalled.open)
+    monkeypatch.setattr("broadcaster.cli.logs.configure", lambda *_: None)
+
+    ended = CliRunner().invoke(supervise, [])
+
+    assert (ended.exit_code, signalled.asked) == (0, [True, False, False, True])
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        assert signal.getsignal(number) is signal.SIG_IGN, "until there is no process"
 
 
 def test_what_is_wrong_and_what_drains_is_shown(

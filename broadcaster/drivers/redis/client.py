@@ -58,6 +58,7 @@ VERB_SECONDS = 1.9
 HEALTH_SECONDS = 15
 MAX_CONNECTIONS = 50  # calls beyond them wait, POOL_SECONDS at most, instead of failing at once
 POOL_SECONDS = 1.0
+_STUMBLES = (ValueError, TypeError, LookupError, AttributeError)
 _IN_SCRIPT = re.compile(r"user_script: ?\d+|\bscript: ")
 # States of the server, not of a key. Servers before version 7 quote them inside their own error.
 _PASSING = re.compile(
@@ -324,8 +325,9 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 def _came_through_redis_py(error: Exception) -> bool:
+    """Not so what a handler of signals raises amid a call: Celery's soft time limit, for example."""
     modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
-    return any(module.startswith("redis.") for module in modules)
+    return isinstance(error, _STUMBLES) and any(each.startswith("redis.") for each in modules)
 
 
 def _our(error: Exception, where: str) -> DriverUnavailable | DriverRefused | LeaseLost:

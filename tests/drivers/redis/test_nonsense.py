@@ -124,3 +124,19 @@ def test_what_else_goes_wrong_amid_a_call_stays_what_it_is() -> None:
 
     with pytest.raises(TypeError, match="ours"), translated(clients.sync):
         raise TypeError("ours")
+
+
+def test_what_a_handler_of_signals_raises_amid_a_call_stays_what_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class SoftTimeLimitExceededError(Exception):
+        """As Celery has one."""
+
+    def interrupted(_: object) -> None:
+        raise SoftTimeLimitExceededError
+
+    clients = RedisClients("redis://127.0.0.1:1/0")
+    monkeypatch.setattr(clients.sync.connection_pool.connection_class, "_connect", interrupted)
+
+    with pytest.raises(SoftTimeLimitExceededError):
+        run(clients.sync, CALL, ["k"], ["a"])

@@ -67,6 +67,8 @@ class Child:
         number: in the order of their starts.
         started: monotonic seconds.
         slots: what it was told.
+        patience: seconds after which it is ended if it was asked to stop and has not; those of
+            its start, for it has the grace of its own command line.
         stopping: it was asked to stop.
         killed_at: when it is ended if it has not obeyed, monotonic seconds; None if nobody waits.
         old: it is to be replaced.
@@ -76,6 +78,7 @@ class Child:
     number: int
     started: float
     slots: int
+    patience: float = math.inf
     stopping: bool = False
     killed_at: float | None = None
     old: bool = False
@@ -89,7 +92,7 @@ class Group:
     Args:
         name: of the queue, or ``*``.
         spawn: starts a process for (number, slots).
-        patience: seconds after which one is ended that was asked to stop and has not.
+        patience: of those that start from now on; see `Child`.
 
     Attributes:
         children: all that run, those included that are stopping.
@@ -199,7 +202,7 @@ class Group:
             child.process.signal(signal.SIGKILL)
             text = "worker %d of %s has not stopped within %g s and is ended"
             fields = {"event": "worker_killed", "pid": child.process.pid}
-            _log.error(text, child.number, self.name, self.patience, extra=fields)
+            _log.error(text, child.number, self.name, child.patience, extra=fields)
 
     def _resize(self) -> None:
         for child in self.active:
@@ -218,7 +221,7 @@ class Group:
                 "no worker for %s can be started: %s", self.name, error, extra={"event": "spawn"}
             )
             return False
-        self.children.append(Child(process, number, now, self.slots))
+        self.children.append(Child(process, number, now, self.slots, self.patience))
         return True
 
     def _replace(self, now: float) -> None:
@@ -231,7 +234,7 @@ class Group:
 
     def _stop(self, child: Child, now: float | None = None) -> None:
         child.stopping = True
-        child.killed_at = None if now is None else now + self.patience
+        child.killed_at = None if now is None else now + child.patience
         child.process.signal(signal.SIGTERM)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from broadcaster.supervisor.backlog import Backlog
-    from broadcaster.supervisor.children import Process
+    from broadcaster.supervisor.children import Child, Process
 
 _log = logging.getLogger("broadcaster.supervisor")
 
@@ -340,21 +340,19 @@ class Supervisor:
         """Wait for the workers, as long as they may take; then end them."""
         for group in self._all():
             group.stop_rest()
-        grace = max((pool.plan.grace for pool in self._pools), default=0.0)
+        running = self._running()
+        patience = max((child.patience for child in running), default=0.0)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace + LOOK_SECONDS):
-                await asyncio.gather(*(process.wait() for process in self._running()))
+            async with asyncio.timeout(patience):
+                await asyncio.gather(*(child.process.wait() for child in running))
         for group in self._all():
             group.kill()
         self._state = "stopped"
         await self._aside("the status", lambda: self._tell(self.status()))
 
-    def _running(self) -> list[Process]:
+    def _running(self) -> list[Child]:
         return [
-            child.process
-            for group in self._all()
-            for child in group.children
-            if child.process.code is None
+            child for group in self._all() for child in group.children if child.process.code is None
         ]
 
     def _all(self) -> list[Group]:

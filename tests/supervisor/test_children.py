@@ -197,6 +197,24 @@ async def test_one_that_does_not_stop_is_ended_when_its_time_is_over() -> None:
     assert len(world.group.children) == 1
 
 
+async def test_one_that_is_replaced_has_the_time_that_it_was_started_with() -> None:
+    """It has the grace of its own command line, whatever the settings say by now."""
+    world = World(1)
+    world.group.patience = 25.0
+    await world.group.tend(0.0)
+    world.group.patience = 5.0
+    world.group.renew()
+    for now in (1.0, 1.0 + READY_SECONDS, 25.0 + READY_SECONDS):
+        await world.group.tend(now)
+    old, _ = world.started
+    assert old.signals == [signal.SIGTERM]
+
+    await world.group.tend(26.0 + READY_SECONDS)
+
+    assert old.signals == [signal.SIGTERM, signal.SIGKILL]
+    assert [child.patience for child in world.group.active] == [5.0]
+
+
 async def test_one_too_many_that_does_not_stop_is_ended_too() -> None:
     world = World(2)
     world.group.patience = 25.0

@@ -277,7 +277,9 @@ class Supervisor:
             async with asyncio.timeout(LOOK_SECONDS):
                 plans = await asyncio.to_thread(self._read) if self._read else self._plans()
         except Exception as error:  # noqa: BLE001 - workers end with this process
-            self._refused = (str(error) or type(error).__name__)[:MAX_REFUSED]
+            late = isinstance(error, TimeoutError) and not str(error)
+            said = f"reading them took longer than {LOOK_SECONDS:g} s" if late else str(error)
+            self._refused = (said or type(error).__name__)[:MAX_REFUSED]
             known = isinstance(error, BroadcasterError | TimeoutError)
             text = "the settings are not taken, and everything goes on as it was: %s"
             fields = {"event": "reload_refused"}

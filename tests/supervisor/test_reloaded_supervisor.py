@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -218,6 +219,21 @@ async def test_a_mistake_in_reading_changes_nothing_either(
     assert (len(world.started), world.signalled) == (2, [])
     assert "Permission denied" in world.told[-1].refused
     assert "Traceback" in caplog.text
+
+
+async def test_settings_that_take_long_to_read_are_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("broadcaster.supervisor.supervisor.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(world.supervisor, "_read", lambda: over.wait(60))
+
+    world.supervisor.reload()
+    await world.supervisor.turn()
+    over.set()
+
+    assert world.supervisor.status().refused == "reading them took longer than 0.5 s"
+    assert (len(world.started), world.signalled) == (2, [])
 
 
 async def test_tables_are_read_once_however_often_it_was_asked(world: World) -> None:

@@ -15,6 +15,7 @@ Whoever has something to tell asks first, so that nothing is built when nobody l
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _log = logging.getLogger("broadcaster.events")
+
+# What would end the process or the task that has something to tell. Nobody waits in a listener,
+# so it is not that task that was cancelled.
+_ENDS = (SystemExit, asyncio.CancelledError, GeneratorExit)
 
 E = TypeVar("E", bound=LifecycleEvent)
 
@@ -86,7 +91,7 @@ class LifecycleListeners:
             try:
                 if listener(event) is False:
                     return False
-            except (Exception, SystemExit):  # noqa: BLE001 - watching must break nothing
+            except (Exception, *_ENDS):  # noqa: BLE001 - watching must break nothing
                 _log.exception(
                     "a listener of %s failed",
                     type(event).__name__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import gc
 import logging
@@ -137,7 +138,10 @@ def test_what_counts_as_no_is_false_alone(table: LifecycleListeners) -> None:
     assert table.announce(LOOPING) is True
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("no"), SystemExit(3), asyncio.CancelledError("mine"), GeneratorExit("mine")],
+)
 def test_a_listener_that_raises_is_logged_and_the_rest_is_told(
     table: LifecycleListeners, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:

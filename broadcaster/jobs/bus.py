@@ -19,7 +19,7 @@ from broadcaster.contracts.settlements import MAX_UNIQUE_SECONDS, NewJob, Unique
 from broadcaster.jobs import after_commit
 from broadcaster.jobs.announcing import announce, wanted
 from broadcaster.jobs.lifecycle import JobQueued, UniqueJobSkipped
-from broadcaster.jobs.options import with_options
+from broadcaster.jobs.options import JobOptions, with_options
 from broadcaster.jobs.references import encode_reference
 from broadcaster.jobs.telling import tell_queued, tell_queueing
 from broadcaster.protocol.ids import derived_id, uuid7
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from broadcaster.contracts.connections import QueueConnection
     from broadcaster.contracts.settlements import Pushed
     from broadcaster.jobs.job import Job
-    from broadcaster.jobs.options import DispatchOptions, JobOptions
+    from broadcaster.jobs.options import DispatchOptions
 
 ID_BYTES = 10
 
@@ -87,6 +87,8 @@ def prepared(job: Job | PreparedJob, **given: Unpack[DispatchOptions]) -> Prepar
         return PreparedJob(job.job, with_options(job.options, given)) if given else job
     if isinstance(job, type):
         raise TypeError(f"{job.__name__} is a class; a job is made of it: {job.__name__}(...)")
+    if not isinstance(getattr(job, "options", None), JobOptions):
+        raise TypeError(f"{job!r} is no job; one is made of a class or of a function with @job")
     return PreparedJob(job, with_options(job.options, given) if given else job.options)
 
 

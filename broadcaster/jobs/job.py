@@ -36,6 +36,7 @@ from broadcaster.jobs.options import WORDS, JobOptions, with_options
 from broadcaster.jobs.references import decode_reference, encode_reference
 from broadcaster.jobs.registry import registry
 from broadcaster.jobs.running import current_job, require_current_job
+from broadcaster.protocol.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -215,8 +216,10 @@ class Job:
         Return the fields in JSON types.
 
         Raises:
-            InvalidJob: a field has no JSON form or does not fit its type.
+            InvalidJob: a field has no JSON form or does not fit its type, or there is no `handle`.
         """
+        if type(self).handle is Job.handle:
+            raise InvalidJob(f"{self.options.name} cannot be queued: it has no handle()")
         data: dict[str, Any] = {}
         for name in self.field_names:
             try:
@@ -256,9 +259,8 @@ def _check_body(job: type[Job], given: Mapping[str, Any]) -> None:
     """Refuse what would be ignored in silence, or would hide what every job can do."""
     unknown = [word for word in given if word not in WORDS]
     if unknown:
-        raise TypeError(
-            f"{job.__name__} has unknown options {', '.join(unknown)}; there are {', '.join(WORDS)}"
-        )
+        hint = did_you_mean(unknown[0], WORDS) or f"; there are {', '.join(WORDS)}"
+        raise TypeError(f"{job.__name__} has no option {unknown[0]!r}{hint}")
     annotated = inspect.get_annotations(job)
     stray = [word for word in WORDS if word in job.__dict__ and word not in annotated]
     stray = [word for word in stray if word not in _METHODS or not callable(job.__dict__[word])]

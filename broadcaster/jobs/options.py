@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -16,6 +17,7 @@ from broadcaster.contracts.settlements import MAX_UNIQUE_SECONDS
 from broadcaster.jobs.backoff import as_backoff
 from broadcaster.jobs.delay import as_seconds
 from broadcaster.protocol.lanes import is_queue
+from broadcaster.protocol.suggestion import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -158,8 +160,8 @@ def with_options(options: JobOptions, given: Mapping[str, Any]) -> JobOptions:
     for word, value in given.items():
         read = _READERS.get(word)
         if read is None:
-            known = ", ".join(WORDS)
-            raise TypeError(f"{options.name} has no option {word!r}; there are {known}")
+            hint = did_you_mean(word, WORDS) or f"; there are {', '.join(WORDS)}"
+            raise TypeError(f"{options.name} has no option {word!r}{hint}")
         if value is not None:
             changes |= read(options.name, value)
     if given.get("tries") and given.get("retry_until") is not None:
@@ -262,7 +264,7 @@ def _unique_until(owner: str, value: Any) -> dict[str, Any]:
 
 
 def _middleware(owner: str, value: Any) -> dict[str, Any]:
-    given = tuple(value)
+    given = tuple(value) if isinstance(value, Iterable) else (None,)
     if not all(callable(each) or hasattr(each, "around") for each in given):
         raise TypeError(f"{owner}: middleware is a list of objects, not {value!r}")
     return {"middleware": given}

@@ -244,10 +244,14 @@ async def test_a_job_that_took_its_worker_down_is_failed(
     called: list[str] = []
 
     class Sync(TrackedJob, name="tests.tracked.Sync"):
+        def handle(self) -> None: ...
+
         def failed(self, error: BaseException) -> None:
             called.append(str(error))
 
     class Async(TrackedJob, name="tests.tracked.Async"):
+        def handle(self) -> None: ...
+
         async def failed(self, error: BaseException) -> None:
             called.append(str(error))
 

@@ -114,8 +114,16 @@ def test_an_object_without_json_form_is_named() -> None:
         dataclasses.replace(rich(), number=thing).encode_fields()
 
 
+def test_a_job_without_handle_is_refused_when_it_is_dispatched() -> None:
+    class Half(Job, name="shop.Half"):
+        number: int
+
+    with pytest.raises(InvalidJob, match=r"shop\.Half cannot be queued: it has no handle"):
+        Half(1).encode_fields()
+
+
 def test_unknown_options_are_refused_when_the_class_is_made() -> None:
-    with pytest.raises(TypeError, match="unknown options trys; there are after_commit, backoff"):
+    with pytest.raises(TypeError, match="no option 'trys' - did you mean 'tries'"):
 
         class Misspelt(Job, trys=3):  # type: ignore[call-arg]  # what the test is about
             pass
@@ -146,6 +154,8 @@ def test_a_handle_that_yields_is_refused() -> None:
 def test_a_field_may_be_called_like_an_option() -> None:
     class Named(Job):
         name: str = "x"
+
+        def handle(self) -> None: ...
 
     assert Named("y").encode_fields() == {"name": "y"}
 

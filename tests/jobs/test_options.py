@@ -77,7 +77,9 @@ def test_a_duration_takes_the_place_of_a_moment_and_the_other_way_round() -> Non
         ),
         ({"queue": "mail#256"}, "queue must be a name"),
         ({"middleware": ["limits"]}, "middleware is a list of objects"),
-        ({"trys": 3}, "Mail has no option 'trys'; there are after_commit"),
+        ({"middleware": object()}, "middleware is a list of objects"),
+        ({"trys": 3}, "Mail has no option 'trys' - did you mean 'tries'"),
+        ({"colour": 3}, "Mail has no option 'colour'; there are after_commit, backoff"),
     ],
 )
 def test_impossible_options_are_refused(given: dict[str, Any], message: str) -> None:

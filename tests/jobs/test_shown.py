@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -44,6 +44,12 @@ def test_middleware_says_its_limit() -> None:
 def test_a_class_instead_of_a_job_is_refused_with_words() -> None:
     with pytest.raises(TypeError, match="Send is a class"):
         chain([Send])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("what", ["send", print, None])
+def test_what_is_no_job_at_all_is_refused_with_words(what: Any) -> None:
+    with pytest.raises(TypeError, match="is no job; one is made of a class or of a function"):
+        chain([what])
 
 
 def test_a_batch_says_how_far_it_is() -> None:

@@ -175,6 +175,8 @@ class Export(TrackedJob, name="testing.Export"):
     def broadcast_progress_on(self) -> PrivateChannel:
         return PrivateChannel(f"users.{self.user_id}")
 
+    def handle(self) -> None: ...
+
 
 def test_a_tracked_job_is_pending(queue: QueueFake, broadcasts: BroadcastFake) -> None:
     job_id = Export(7).dispatch()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from broadcaster.jobs.bus import PreparedJob, follower
+from broadcaster.jobs.bus import PreparedJob, follower, prepared
 from broadcaster.jobs.chain import BatchLink, Chain
 from broadcaster.protocol.ids import derived_id
 from broadcaster.protocol.payload import BatchPlace, ChainPlace, NextJob
@@ -29,12 +29,11 @@ def as_member(job: Job | PreparedJob | Chain) -> Member:
     Return `job` as a batch keeps it.
 
     Raises:
+        TypeError: it is no job.
         ValueError: a chain that has batches itself.
     """
-    if isinstance(job, PreparedJob):
-        return job
     if not isinstance(job, Chain):
-        return PreparedJob(job, job.options)
+        return prepared(job)
     if any(isinstance(link, BatchLink) for link in job.jobs):
         raise ValueError(
             "a chain in a batch cannot have batches of its own: give it a job that dispatches one"

@@ -50,6 +50,8 @@ def test_a_class_instead_of_a_job_is_refused_with_words() -> None:
 def test_what_is_no_job_at_all_is_refused_with_words(what: Any) -> None:
     with pytest.raises(TypeError, match="is no job; one is made of a class or of a function"):
         chain([what])
+    with pytest.raises(TypeError, match="is no job"):
+        batch([what])
 
 
 def test_a_batch_says_how_far_it_is() -> None:

@@ -87,7 +87,9 @@ def test_ctrl_c_lets_a_group_clean_up_and_begins_no_other(tmp_path: Path) -> Non
         "try:\n    print('runs', flush=True); time.sleep(60)\n"
         "except KeyboardInterrupt:\n    time.sleep(1); print('has cleaned up', flush=True)\n"
     )
+    # What runs in the background of a shell has been told to ignore the signal.
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from scripts.running import Group, run_groups\n"
         f"first = Group('first', [sys.executable, '-c', {group!r}])\n"
         "sys.exit(run_groups([first, Group('second', ['echo', 'not this'])]))\n"

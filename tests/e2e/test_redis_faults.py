@@ -11,6 +11,7 @@ import pytest
 from broadcaster import abroadcast, broadcast
 from broadcaster.errors import DriverUnavailable
 from tests.e2e.chain import OrderShipped, numbers, subscriber, until, work_process
+from tests.polling import eventually
 
 if TYPE_CHECKING:
     from tests.faults import FaultyServer
@@ -54,7 +55,7 @@ async def test_a_freeze_is_said_within_two_seconds_and_nothing_accepted_is_lost(
         finally:
             redis_server.thaw()
         taken += await accepted_of(5, 55)
-        await until(client, len(taken), 30)
+        await eventually(lambda: set(taken) <= set(numbers(client)), within=30)
         await client.settle()
         got = [number for number in numbers(client) if number < 900]
 
@@ -62,8 +63,8 @@ async def test_a_freeze_is_said_within_two_seconds_and_nothing_accepted_is_lost(
     # What raised may have reached the queue all the same, but is never delivered twice.
     assert len(numbers(client)) == len(set(numbers(client)))
     # The promise is 2 s; the rest is for a machine that is busy with other things.
-    assert async_took < 3
-    assert sync_took < 3
+    assert async_took < 5
+    assert sync_took < 5
     assert client.received("pusher:resync") == []
 
 

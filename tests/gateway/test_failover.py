@@ -48,7 +48,7 @@ async def test_what_a_failover_loses_is_said_and_presence_heals(watched: Watched
         await eventually_async(lambda: _present(left, 3))
 
         accepted += await published(left, "orders", range(10, 15))
-        got = [await numbers_of(client, len(accepted)) for client in (a, b)]
+        got = [await numbers_of(client, accepted) for client in (a, b)]
         await late.unsubscribe("presence-room")
         await a.next(REMOVED)
 

@@ -168,10 +168,10 @@ class EmbeddedServer:
         return [part for name, value in options.items() for part in (f"--{name}", value)]
 
     def _wait_until_it_answers(self) -> None:
-        path = str(self._made_folder / "s")
+        path, pid = str(self._made_folder / "s"), self._made_folder / "pid"
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.running:
-            if _answers(path):
+            if _answers(path) and pid.exists():  # which the keeper may write a moment later
                 return
             time.sleep(0.01)
         log = self._made_folder / "log"

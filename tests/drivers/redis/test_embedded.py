@@ -34,6 +34,15 @@ def test_a_started_server_answers_on_its_socket_and_on_no_tcp_port() -> None:
         assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
 
 
+def test_a_started_server_has_a_number_however_soon_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(embedded, "_answers", lambda _path: True)
+
+    with EmbeddedServer() as server:
+        assert server.pid > 0
+
+
 def test_socket_and_folder_are_for_this_user_only() -> None:
     with EmbeddedServer() as server:
         path = Path(server.url.removeprefix("unix://").partition("?")[0])

@@ -12,9 +12,9 @@ from hypothesis import settings
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.embedded import EmbeddedServer, find_server_binary
 from broadcaster.errors import NotConfigured
-from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.lifecycle import LifecycleEvent
 from tests.faults import FaultyServer
+from tests.hearing import hearing
 from tests.sentinels import Watched
 
 if TYPE_CHECKING:
@@ -75,10 +75,8 @@ async def clients(redis_url: str, prefix: str) -> AsyncIterator[RedisClients]:
 @pytest.fixture
 def heard() -> Iterator[list[LifecycleEvent]]:
     """What listeners of jobs, queues and workers are told during the test."""
-    events: list[LifecycleEvent] = []
-    remove = lifecycle_listeners.add(LifecycleEvent, events.append)
-    yield events
-    remove()
+    with hearing(LifecycleEvent) as events:
+        yield events
 
 
 @pytest.fixture

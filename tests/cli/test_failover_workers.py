@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broadcaster import current
-from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.job import Job
 from broadcaster.jobs.lifecycle import JobQueued, QueueFailedOver
 from broadcaster.settings import load_settings
 from tests.cli.worker_process import environment, opened
+from tests.hearing import hearing
 from tests.polling import eventually
 
 if TYPE_CHECKING:
@@ -58,14 +58,8 @@ def shop(tmp_path: Path, redis_server: FaultyServer, redis_url: str, prefix: str
 
 @pytest.fixture
 def told() -> Iterator[list[QueueFailedOver | JobQueued]]:
-    events: list[QueueFailedOver | JobQueued] = []
-    removers = [
-        lifecycle_listeners.add(QueueFailedOver, events.append),
-        lifecycle_listeners.add(JobQueued, events.append),
-    ]
-    yield events
-    for remove in removers:
-        remove()
+    with hearing(QueueFailedOver, JobQueued) as events:
+        yield events
 
 
 async def test_row_46_what_is_spilled_is_run_by_the_worker_of_the_spare_connection(

@@ -9,7 +9,6 @@ import pytest
 
 from broadcaster import current
 from broadcaster.contracts.settlements import Link, NewJob, Pushed
-from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.batch import find_batch
 from broadcaster.jobs.bus import Sending
 from broadcaster.jobs.chain import chain
@@ -20,6 +19,7 @@ from broadcaster.jobs.telling import tell_queued, tell_queueing
 from broadcaster.protocol.payload import Payload, encode_payload
 from broadcaster.settings import QueueSettings, Settings
 from broadcaster.testing import LiveQueue
+from tests.hearing import hearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,14 +43,8 @@ class Broken(Job, name="queued.Broken", tries=1):
 @pytest.fixture
 def told() -> Iterator[list[Any]]:
     """What was told of jobs that were queued, in order."""
-    events: list[Any] = []
-    removers = [
-        lifecycle_listeners.add(JobQueueing, events.append),
-        lifecycle_listeners.add(JobQueued, events.append),
-    ]
-    yield events
-    for remove in removers:
-        remove()
+    with hearing(JobQueueing, JobQueued) as events:
+        yield events
 
 
 @pytest.fixture(params=["worker", "sync"])

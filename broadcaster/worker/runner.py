@@ -143,7 +143,8 @@ class JobRunner:
         """
         Run a batch of an ordered lane, one after the other.
 
-        Broadcasts that follow each other are published in one call. The list ends with the
+        Broadcasts that follow each other are published in one call. Once the worker stops, no
+        other job is begun. The list ends with the
         first job that is to run again; what was held behind it returns with it. `holds` say
         how far it came if it is interrupted.
         """
@@ -164,11 +165,16 @@ class JobRunner:
             broadcasts = []
             _note_outcomes(settlements, holds)
             if not _ended(settlements):
-                hold.outcome = await self.run(queue, reserved, hold)
+                hold.outcome = await self._run_next(queue, reserved, hold)
                 settlements.append(hold.outcome)
             if _ended(settlements):
                 return settlements
         return settlements + await self._broadcasts.publish(queue, broadcasts)
+
+    async def _run_next(self, queue: str, reserved: Reserved, hold: HeldJob) -> Settlement:
+        if self._broadcasts.stopping:  # here it might be cut off; another worker begins it
+            return Release(reserved.id, reserved.token)
+        return await self.run(queue, reserved, hold)
 
     async def after_crash(self, queue: str, owed: Owed) -> Owed:
         """Return `owed` with what follows from a job that the queue has given up by itself."""

@@ -43,6 +43,7 @@ class Running:
         heartbeat: renews their leases.
         options: of the worker.
         wake: called when one has ended; its settlement is with its line then.
+        rests: whether the worker takes nothing by choice.
 
     Attributes:
         plain: tasks of plain jobs, one each, with what they run.
@@ -61,11 +62,13 @@ class Running:
         heartbeat: Heartbeat,
         options: WorkerOptions,
         wake: Callable[[], None],
+        rests: Callable[[], bool],
     ) -> None:
         self._runner = runner
         self._heartbeat = heartbeat
         self._options = options
         self._wake = wake
+        self._rests = rests
         self._holds: dict[tuple[str, str], HeldJob] = {}
         self._resting = 0
         self._checked = 0.0
@@ -123,6 +126,10 @@ class Running:
     def take(self, line: Line, reserved: Reserved) -> None:
         """Run one job of a plain queue, or keep it until there is a slot."""
         hold = self._hold(line, reserved)
+        if self._rests():  # since it was asked for; it goes back, and uses up no try
+            self._heartbeat.add(hold)
+            self._gives_back(line, reserved, hold)
+            return
         if self.free > 0 and not len(self.ahead):
             self._start(line, reserved, hold)
             return
@@ -181,11 +188,14 @@ class Running:
     def hand_back(self) -> None:
         """Give back what was reserved ahead; it uses up no try."""
         for each in self.ahead.take_all(time.monotonic()):
-            if each.hold.lost:
-                self._forget(each.hold)
-            else:
-                each.line.settlements.append(Release(each.reserved.id, each.reserved.token))
-                each.line.hot = True
+            self._gives_back(each.line, each.reserved, each.hold)
+
+    def _gives_back(self, line: Line, reserved: Reserved, hold: HeldJob) -> None:
+        if hold.lost:
+            self._forget(hold)
+        else:
+            line.settlements.append(Release(reserved.id, reserved.token))
+            line.hot = True
 
     def check(self, now: float) -> None:
         """Hand back what waits too long, and settle what runs past its deadline."""

@@ -102,7 +102,9 @@ class Worker:
         self._reports = Reports(name, options)
         self._started_at = self._empty_since = time.monotonic()
         self._emptied_at = 0
-        self.running = Running(runner, heartbeat, options, self._wake.set)
+        self.running = Running(
+            runner, heartbeat, options, self._wake.set, rests=self._idle_by_choice
+        )
         self.losses = Losses(continuity)
         self._steps = Steps(
             name, queue, options, self._outages, self.running, self._effects, self.losses
@@ -279,7 +281,8 @@ class Worker:
         self._wake.set()
 
     def _idle_by_choice(self) -> bool:
-        return self.stopping or self.paused or self._vetoed or self.running.hung
+        leaving = self.stopping or self.restarting
+        return leaving or self.paused or self._vetoed or self.running.hung
 
     # The end
 

@@ -217,7 +217,7 @@ async def test_a_job_that_kills_its_workers_fails_in_the_end(shop: Shop, queue: 
 async def test_killed_with_200_broadcasts_all_are_published_once_and_in_order(
     shop: Shop, queue: RedisQueue, clients: RedisClients
 ) -> None:
-    for attempt in range(3):
+    for attempt in range(10):
         channel = f"orders{attempt}"
         published, before = await _kill_while_publishing(shop, queue, clients, channel)
         assert published == list(range(200))
@@ -246,6 +246,7 @@ async def _kill_while_publishing(
         first.kill()
         before = len(published)
         second = shop.start("work")
+        await eventually(lambda: "worker started" in second.output, within=20)
         await eventually(lambda: len(published) >= 200, within=LEASE + 20)
         second.signal(signal.SIGTERM)
         assert await asyncio.to_thread(second.wait) == 0

@@ -11,6 +11,7 @@ Every exception of broadcaster.
     │   ├── DriverUnavailable       cannot be reached, or answered too late (exit code 69)
     │   ├── DriverRefused           answered and refused; repeating does not help
     │   ├── LeaseLost               Redis refused a write of a node whose lease ended
+    │   ├── NotReplicated           jobs are queued, on fewer servers than was asked for
     │   ├── AddressRefused          a webhook's host is not one that requests may go to
     │   └── PublishRefused          a remote server answered, and said no
     ├── ProtocolError               what a client, a backend or a node sent is not acceptable
@@ -101,6 +102,24 @@ class LeaseLost(DriverError):
     """Redis refused a write because this node's lease had ended."""
 
     code = "lease_lost"
+
+
+class NotReplicated(DriverError):
+    """
+    Jobs are queued, but too few replicas had them in time (``queue.replicas``).
+
+    They run, unless the server is lost before it has copied them: dispatching them again would
+    run them twice.
+
+    Attributes:
+        replicas: how many had them.
+    """
+
+    code = "not_replicated"
+
+    def __init__(self, message: str, *, replicas: int) -> None:
+        super().__init__(message)
+        self.replicas = replicas
 
 
 class AddressRefused(DriverError):

@@ -58,6 +58,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "queue.lease": (0.5, 86_400),
     "queue.max_crashes": (1, 1_000),
     "queue.lanes": (16, 256),
+    "queue.replicas": (0, 100),
     "worker.concurrency": (1, 1_000),
     "worker.processes": (1, 256),
     "worker.reserve_ahead": (0, 1_000),

@@ -43,6 +43,7 @@ class QueueSettings:
         max_crashes: lapsed leases after which a job counts as failed.
         lanes: lanes of each queue, by which broadcasts keep their order per channel.
         after_commit: what is dispatched in a database transaction waits for its commit.
+        replicas: of ``redis``, how many replicas must have a job before dispatching it ends.
         connections: of ``failover``, the names of others, the preferred one first.
         celery_app: of ``celery``, where the application is: ``shop.celery:app``.
     """
@@ -53,6 +54,7 @@ class QueueSettings:
     max_crashes: int = 3
     lanes: int = LANES
     after_commit: bool = False
+    replicas: int = 0
     connections: tuple[str, ...] = ()
     celery_app: str = ""
 

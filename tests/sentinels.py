@@ -86,6 +86,10 @@ class Watched:
         """Let it run on: for a while it takes itself for the master."""
         os.kill(self._running[self.ports[0]].pid, signal.SIGCONT)
 
+    def freeze_replica(self) -> None:
+        """Stop the replica from running; its master still counts it as connected."""
+        os.kill(self._running[self.ports[1]].pid, signal.SIGSTOP)
+
     def start_again(self) -> None:
         """Start the first master again; the sentinels make a replica of it."""
         self._serve(self.ports[0])

@@ -115,7 +115,7 @@ class QueueConnections:
         driver = load(QUEUES, said.driver)
         made: Queue
         if said.driver == "redis":
-            made = driver(self.server(said.redis_url))
+            made = driver(self.server(said.redis_url), replicas=said.replicas)
         elif said.driver == "celery":
             made = driver.of(said.celery_app)
         else:

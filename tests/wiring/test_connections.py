@@ -11,7 +11,7 @@ import pytest
 from broadcaster import Job, batch, chain, current
 from broadcaster.drivers.null import NullQueue
 from broadcaster.drivers.redis.queue import RedisQueue
-from broadcaster.errors import NotConfigured
+from broadcaster.errors import NotConfigured, NotReplicated
 from broadcaster.jobs.announcing import lifecycle_listeners
 from broadcaster.jobs.lifecycle import QueueFailedOver
 from broadcaster.protocol.payload import Payload, encode_payload
@@ -128,6 +128,23 @@ def test_row_46_jobs_are_spilled_when_the_preferred_server_is_away(
     assert ready(connections.find("spare").queue) == 3
     (event,) = told
     assert (event.connection_name, event.command) == ("main", "mail.Send")
+
+
+def test_what_is_queued_on_too_few_servers_is_said_and_spilled_nowhere(
+    opened: Callable[..., QueueConnections],
+) -> None:
+    connections = opened(
+        QueueSettings(driver="failover", connections=("main", "spare")),
+        main=ConnectionSettings(replicas=1),
+        spare=ConnectionSettings(default="spilled"),
+    )
+
+    with pytest.raises(NotReplicated):
+        connections.find().queue.push([new_job()])
+
+    assert ready(connections.find("main").queue) == 1
+    connections.find("spare").queue.push([new_job()])  # asks for no replica
+    assert ready(connections.find("spare").queue) == 2
 
 
 @pytest.mark.parametrize(("preferred", "has"), [("main", True), ("celery", False)])

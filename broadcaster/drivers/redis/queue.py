@@ -19,6 +19,8 @@ from broadcaster.drivers.redis.gathering import Gathering
 from broadcaster.drivers.redis.owed import OwedEffects
 from broadcaster.drivers.redis.queue_push import (
     Outcome,
+    check_copied,
+    copying,
     outcomes,
     push_calls,
     push_rounds,
@@ -80,6 +82,7 @@ class RedisQueue:
         clients: connections; `wait` opens one more per queue that is waited for.
         limits: how many failed jobs are kept, and how long.
         batches: where effects mark jobs of batches.
+        replicas: how many must have a job before a push of it ends, `COPY_SECONDS` at most.
     """
 
     def __init__(
@@ -88,10 +91,12 @@ class RedisQueue:
         limits: FailedLimits | None = None,
         *,
         batches: RedisBatches | None = None,
+        replicas: int = 0,
     ) -> None:
         self._clients = clients
         self._keys = clients.keys
         self._limits = limits or FailedLimits()
+        self._replicas = replicas
         self._listed: dict[str, float] = {}
         self._waiting: dict[str, redis.asyncio.Redis] = {}
         self._clock = _ServerClock()
@@ -104,15 +109,16 @@ class RedisQueue:
             return Pushed()
         calls, names = push_calls(self._keys, jobs), self._unlisted(jobs)
         replies: list[Any] = []
-        for part in push_rounds(jobs, calls):
+        for part in (rounds := push_rounds(jobs, calls)):
             replies += run_many(
                 self._clients.sync,
                 [each.call for each in part],
                 repeat_lost=True,
                 ahead=self._listing(names),
+                behind=self._copying(jobs) if part is rounds[-1] else (),
             )
         self._listed |= dict.fromkeys(names, time.monotonic())
-        return pushed(jobs, outcomes(calls, replies))
+        return pushed(jobs, outcomes(calls, self._copied(replies, jobs)))
 
     async def apush(self, jobs: Sequence[NewJob]) -> Pushed:
         """See `Queue.push`. Calls that are made in one tick of a loop share a round trip."""
@@ -125,16 +131,17 @@ class RedisQueue:
     async def _send(self, jobs: Sequence[NewJob]) -> list[Outcome]:
         calls, names = push_calls(self._keys, jobs), self._unlisted(jobs)
         replies: list[Any] = []
-        for part in push_rounds(jobs, calls):
+        for part in (rounds := push_rounds(jobs, calls)):
             replies += await arun_many(
                 self._clients.aio,
                 [each.call for each in part],
                 repeat_lost=True,
                 ahead=self._listing(names),
+                behind=self._copying(jobs) if part is rounds[-1] else (),
                 keep_refused=True,
             )
         self._listed |= dict.fromkeys(names, time.monotonic())
-        return outcomes(calls, replies)
+        return outcomes(calls, self._copied(replies, jobs))
 
     async def step(self, request: StepRequest) -> StepReply:
         """See `Queue.step`. At most 1,000 jobs are reserved at once."""
@@ -229,6 +236,15 @@ class RedisQueue:
     def _listing(self, names: Sequence[str]) -> list[Command]:
         """A queue is listed before it has jobs, so that none of them is out of sight."""
         return [("SADD", self._keys.queues("names"), *names)] if names else []
+
+    def _copying(self, jobs: Sequence[NewJob]) -> list[Command]:
+        return copying(self._keys, jobs[-1].queue, self._replicas) if self._replicas else []
+
+    def _copied(self, replies: list[Any], jobs: Sequence[NewJob]) -> list[Any]:
+        """Take what answers `_copying` off `replies`; `NotReplicated` if it were too few."""
+        if self._replicas:
+            check_copied(int(replies[-1]), self._replicas, len(jobs), self._clients.address)
+        return replies[: len(replies) - len(self._copying(jobs))]
 
 
 class _ServerClock:

@@ -10,13 +10,14 @@ from broadcaster.contracts.queue import Pushed
 from broadcaster.contracts.settlements import LINK_SECONDS, MAX_UNIQUE_SECONDS
 from broadcaster.drivers.redis.queue_wire import Argument, hint_of, queue_keys, read_id, to_ms
 from broadcaster.drivers.redis.scripts_loader import Call, load_behind
-from broadcaster.errors import DriverRefused
+from broadcaster.errors import DriverRefused, NotReplicated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from broadcaster.contracts.queue import NewJob
     from broadcaster.drivers.redis.keys import Keys
+    from broadcaster.drivers.redis.scripts_loader import Command
 
 PUSH_CHUNK = 1_000
 PUSH_BYTES = 8_000_000
@@ -24,6 +25,8 @@ PUSH_BYTES = 8_000_000
 ROUND_JOBS = 5_000
 ROUND_BYTES = 32_000_000
 """What goes in one round trip, which has a second or two: a batch may have a million jobs."""
+COPY_SECONDS = 0.5
+"""How long a push waits until replicas have it."""
 PUSH_KEYS = ["jobs", "ready", "delayed", "notify", "failed_jobs", "stats"]
 
 Outcome = str | DriverRefused | None
@@ -100,6 +103,30 @@ def pushed(jobs: Sequence[NewJob], found: Sequence[Outcome]) -> Pushed:
             case _:
                 raise outcome
     return Pushed(new, known, locked)
+
+
+def copying(keys: Keys, queue: str, replicas: int) -> list[Command]:
+    """
+    Return the commands that wait until `replicas` have what was pushed before them.
+
+    WAIT counts who has the last write of its connection. What was pushed may have been written
+    by an earlier connection, or be known already, so a write that is always one stands in front.
+    """
+    written = ("SET", keys.queue(queue, "copied"), 1)
+    return [written, ("WAIT", replicas, to_ms(COPY_SECONDS))]
+
+
+def check_copied(found: int, replicas: int, jobs: int, where: str) -> None:
+    """Raise `NotReplicated` if only `found` of `replicas` have `jobs` that were pushed."""
+    if found >= replicas:
+        return
+    raise NotReplicated(
+        f"{jobs} jobs are queued in Redis at {where}, but {found} of {replicas} replicas had them "
+        f"after {COPY_SECONDS:g} s: they run, unless this server is lost before it has copied them; "
+        "do not dispatch them again; see whether the replicas are connected (INFO replication), or "
+        "lower queue.replicas",
+        replicas=found,
+    )
 
 
 def unique_key(keys: Keys, queue: str, key: str) -> str:

@@ -101,6 +101,7 @@ async def arun_many(
     *,
     repeat_lost: bool = False,
     ahead: Sequence[Command] = (),
+    behind: Sequence[Command] = (),
     keep_refused: bool = False,
 ) -> list[Any]:
     """
@@ -109,6 +110,8 @@ async def arun_many(
     Args:
         repeat_lost: send everything once more when the connection broke.
         ahead: plain commands to run before them, in the same round trip.
+        behind: plain commands to run after them, on the same connection; their replies come
+            behind those of the scripts.
         keep_refused: return a `DriverRefused` in its place instead of raising it.
 
     All of them are sent, whatever one of them answers; the first error reply is raised
@@ -118,12 +121,12 @@ async def arun_many(
     with translated(client):
         async with asyncio.timeout(VERB_SECONDS):
             try:
-                replies = await _acall(client, calls, ahead)
+                replies = await _acall(client, calls, ahead, behind)
             except RedisConnectionError as error:
                 if not _may_repeat(error, repeat_lost=repeat_lost):
                     raise
                 await _close_idle(client)
-                replies = await _acall(client, calls, ahead)
+                replies = await _acall(client, calls, ahead, behind)
         if keep_refused:
             replies = [_refused(reply, client) or reply for reply in replies]
         return _checked(replies)
@@ -164,31 +167,42 @@ def run_many(
     *,
     repeat_lost: bool = False,
     ahead: Sequence[Command] = (),
+    behind: Sequence[Command] = (),
 ) -> list[Any]:
     """See `arun_many`; for code without an event loop."""
     with translated(client):
         try:
-            replies = _call(client, calls, ahead)
+            replies = _call(client, calls, ahead, behind)
         except RedisConnectionError as error:
             if not _may_repeat(error, repeat_lost=repeat_lost):
                 raise
-            replies = _call(client, calls, ahead)
+            replies = _call(client, calls, ahead, behind)
         return _checked(replies)
 
 
 async def _acall(
-    client: redis.asyncio.Redis, calls: Sequence[Call], ahead: Sequence[Command]
+    client: redis.asyncio.Redis,
+    calls: Sequence[Call],
+    ahead: Sequence[Command],
+    behind: Sequence[Command],
 ) -> list[Any]:
-    replies = _after(ahead, await _asend(client, [*ahead, *map(_evalsha, calls)]))
+    replies = _after(ahead, await _asend(client, [*ahead, *map(_evalsha, calls), *behind]))
     if unknown := _unknown(replies):
-        replies = _merged(replies, unknown, await _asend(client, _resend(calls, unknown)))
+        again = await _asend(client, [*_resend(calls, unknown), *behind])
+        replies = _merged(replies, [*unknown, *range(len(calls), len(replies))], again)
     return replies
 
 
-def _call(client: redis.Redis, calls: Sequence[Call], ahead: Sequence[Command]) -> list[Any]:
-    replies = _after(ahead, _send(client, [*ahead, *map(_evalsha, calls)]))
+def _call(
+    client: redis.Redis,
+    calls: Sequence[Call],
+    ahead: Sequence[Command],
+    behind: Sequence[Command],
+) -> list[Any]:
+    replies = _after(ahead, _send(client, [*ahead, *map(_evalsha, calls), *behind]))
     if unknown := _unknown(replies):
-        replies = _merged(replies, unknown, _send(client, _resend(calls, unknown)))
+        again = _send(client, [*_resend(calls, unknown), *behind])
+        replies = _merged(replies, [*unknown, *range(len(calls), len(replies))], again)
     return replies
 
 

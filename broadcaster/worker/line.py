@@ -23,6 +23,7 @@ class Line:
         settlements: what is to be settled with the next step.
         hot: a step would probably bring jobs.
         hinted: a wake-up token was taken for this line and must be used or passed on.
+        news: something may have come since the last step was sent, which cannot know of it.
         busy: its batch is being run.
         empty: the last step that could have reserved found nothing to take.
         paused: nothing may be taken now.
@@ -44,6 +45,7 @@ class Line:
         "hot",
         "last_token",
         "name",
+        "news",
         "ordered",
         "paused",
         "rank",
@@ -63,6 +65,7 @@ class Line:
         self.settlements: list[Settlement] = []
         self.hot = True
         self.hinted = False
+        self.news = False
         self.busy = False
         self.empty = False
         self.paused = False
@@ -85,6 +88,21 @@ class Line:
         taken, self.settlements = self.settlements, []
         return taken
 
+    def look_again(self) -> None:
+        """Note that something may have come."""
+        self.hot = self.news = True
+        self.empty = False
+
+    def hint(self) -> None:
+        """Note that a wake-up token was taken for this line."""
+        self.look_again()
+        self.hinted = True
+
+    def asks(self) -> bool:
+        """Note that a step is sent, which uses the hint there is; return whether there is one."""
+        hinted, self.hinted, self.news = self.hinted, False, False
+        return hinted
+
     def refused(self, now: float) -> None:
         """Note that the store answered at `now`, monotonic, that it cannot do a step."""
         self.refusals += 1
@@ -95,10 +113,12 @@ class Line:
         """
         Note what a step with room for `wanted` has brought.
 
+        What was heard while it was on its way holds all the same.
+
         Args:
             tick: longest time to the next look; may be infinite.
         """
-        self.hinted = self.uncertain = False
+        self.uncertain = False
         self.refusals = 0
         self.paused = reply.paused
         self.last_token = max([self.last_token, *(job.token for job in reply.reserved)])
@@ -108,6 +128,8 @@ class Line:
             self.empty = not reply.reserved and (reply.ready == 0 or reply.paused)
         else:
             self.hot = self.hot or (reply.ready > 0 and not reply.paused)
+        if self.news:
+            self.look_again()
         if tick == math.inf:
             self.due_at = math.inf
         else:

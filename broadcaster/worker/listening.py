@@ -61,7 +61,7 @@ async def _listen(
             continue
         line = source.line(hint)
         known = line.busy or line.hot
-        line.hot = line.hinted = True
+        line.hint()
         source.cold.clear()
         wake()
         if known:

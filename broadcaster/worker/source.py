@@ -58,6 +58,7 @@ class Source:
         self._count = lanes
         self._clear = not lanes
         self._lanes_first = False
+        self._news = False
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -113,6 +114,10 @@ class Source:
         self.refusals += 1
         self.survey_at = now + growing(self.refusals)
 
+    def asks(self) -> None:
+        """Note that a survey is sent, which cannot know of what comes from now on."""
+        self._news = False
+
     def surveyed(self, survey: Survey, worker: str, now: float, tick: float) -> None:
         """Note which lanes are due; take those that belong to this worker's share."""
         self.survey_at = now + (tick if survey.next_in is None else min(tick, survey.next_in))
@@ -130,10 +135,13 @@ class Source:
                 break
             self._lane(number).hot = True
             taken += 1
+        if self._news:
+            self.look_again()
 
     def look_again(self) -> None:
         """Something may have come: forget that nothing was there."""
-        self.main.hot, self.main.empty = True, False
+        self._news = True
+        self.main.look_again()
         if self._count:
             self.survey_at, self._clear = 0.0, False
 

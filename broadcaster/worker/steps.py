@@ -73,6 +73,7 @@ class Steps:
             if time.monotonic() >= source.names_at:
                 names = await asyncio.to_thread(self._queue.queues)
                 source.know(names, time.monotonic())
+            source.asks()
             survey = await self._queue.survey(
                 source.name, source.numbers, self._name, force=self._options.force
             )
@@ -113,10 +114,12 @@ class Steps:
             force=self._options.force,
         )
         line.held_until = time.monotonic() + self._options.lease
+        hinted = line.asks()
         try:
             reply = await self._queue.step(request)
         except (DriverUnavailable, DriverRefused) as error:  # jobs are not thrown away here
             line.settlements[:0] = settlements
+            line.hinted = line.hinted or hinted
             line.uncertain = True
             self._losses.unanswered(line.name, settlements)
             self._failed(line, error)

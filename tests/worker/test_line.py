@@ -80,6 +80,20 @@ def test_a_line_is_empty_when_nothing_was_there_to_reserve() -> None:
     assert not made.empty
 
 
+@pytest.mark.parametrize("wanted", [0, 5])
+def test_what_is_heard_while_a_step_is_on_its_way_holds_after_its_answer(wanted: int) -> None:
+    made = line()
+    made.asks()
+
+    made.hint()
+    made.stepped(StepReply(), wanted, 50.0, TICK)
+
+    assert (made.hinted, made.hot, made.empty) == (True, True, False)
+    assert made.asks()
+    made.stepped(StepReply(), 5, 50.0, TICK)
+    assert (made.hinted, made.hot, made.empty) == (False, False, True)
+
+
 def test_settlements_are_taken_once() -> None:
     made = line()
     made.settlements.append(Done("a", 1))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.contracts.queue import QueueSizes, StepRequest, Survey
+from broadcaster.contracts.queue import QueueSizes, StepReply, StepRequest, Survey
 from broadcaster.errors import DriverUnavailable
 from broadcaster.protocol.lanes import LANES, lane_name, lane_names, ordered_queue
 from broadcaster.worker.options import ExitReason
@@ -202,4 +202,16 @@ def test_looking_again_forgets_that_nothing_was_there() -> None:
 
     assert not mine.empty
     assert mine.main.hot
+    assert mine.survey_at == 0
+
+
+def test_a_survey_that_was_on_its_way_does_not_keep_a_worker_from_looking_again() -> None:
+    mine = source()
+    mine.asks()
+
+    mine.look_again()
+    mine.surveyed(Survey(due=[], share=16, next_in=None), "worker", 100.0, 2.0)
+    mine.main.stepped(StepReply(), 5, 100.0, 2.0)
+
+    assert not mine.empty
     assert mine.survey_at == 0

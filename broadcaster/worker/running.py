@@ -51,7 +51,7 @@ class Running:
         ahead: jobs that are held and wait for a slot.
         hooks: of jobs that have failed.
         alone: a suspect runs, and nothing may be started beside it.
-        started: jobs that were started so far.
+        started: jobs that were started so far, those of a batch of a lane all at once.
         done, failed, lost: jobs that were finished, tries that ended badly, leases lost.
         hung: a job goes on after its deadline; it was settled, but its code still runs.
     """
@@ -94,6 +94,11 @@ class Running:
     def any(self) -> bool:
         """Whether something runs."""
         return bool(self.plain or self.lanes)
+
+    @property
+    def begun(self) -> int:
+        """Jobs that were started; those of a batch of a lane count when it has ended."""
+        return self.started - sum(len(holds) for _, holds in self.lanes.values())
 
     @property
     def free(self) -> int:
@@ -158,13 +163,15 @@ class Running:
         line, holds = known
         self._freed_lane(line)
         if not task.cancelled() and task.exception() is None:
-            self._ended(line, holds, task.result())
+            settlements = task.result()
         else:
             settlements = _finished(holds)
             unfinished = [hold for hold in holds if hold.outcome is None]
             if unfinished and (settlement := self._broken(task, unfinished)) is not None:
                 settlements.append(settlement)
-            self._ended(line, holds, settlements)
+        # What goes back with the one in front of it has not begun.
+        self.started -= len(holds) - sum(not isinstance(each, Release) for each in settlements)
+        self._ended(line, holds, settlements)
         self._fill()
 
     def _freed_lane(self, line: Line) -> None:

@@ -15,11 +15,11 @@ started beside it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING
 
-from broadcaster.jobs.backoff import growing
 from broadcaster.worker.containment import contain_exits
 from broadcaster.worker.effects import Effects
 from broadcaster.worker.listening import listen
@@ -35,12 +35,11 @@ from broadcaster.worker.steps import Steps
 from broadcaster.worker.stopping import Situation, reason_to_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from broadcaster.contracts.continuity import Continuity
     from broadcaster.contracts.fleet import WorkerState
-    from broadcaster.contracts.queue import Owed, Queue
+    from broadcaster.contracts.queue import Queue
     from broadcaster.worker.contract import Runner
+    from broadcaster.worker.effects import AfterCrash
     from broadcaster.worker.heartbeat import Heartbeat
     from broadcaster.worker.line import Line
     from broadcaster.worker.options import WorkerOptions
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("broadcaster.worker")
 
 LAST_STEP_SECONDS = 5.0
+LAST_PAUSE = 0.1
 CHECK_SECONDS = 0.25
 
 
@@ -61,7 +61,8 @@ class Worker:
         heartbeat: renews their leases; not started yet.
         runner: runs them.
         stopping: set here when the worker begins to stop; the runner may look at it.
-        after_crash: returns what follows from a job that the queue has failed by itself.
+        after_crash: returns what follows from a job that the queue has failed by itself, and
+            what tells of it when that is done.
         continuity: knows whether the queue has lost anything; without it nobody says so.
 
     Attributes:
@@ -81,7 +82,7 @@ class Worker:
         runner: Runner,
         options: WorkerOptions,
         stopping: asyncio.Event,
-        after_crash: Callable[[str, Owed], Awaitable[Owed]] | None = None,
+        after_crash: AfterCrash | None = None,
         continuity: Continuity | None = None,
     ) -> None:
         self.name = name
@@ -98,12 +99,14 @@ class Worker:
         self._vetoed = False
         self._wake = asyncio.Event()
         self._outages = Outages(options.lease)
-        self._effects = Effects(queue, self._look_again, after_crash, options.connection)
         self._reports = Reports(name, options)
         self._started_at = self._empty_since = time.monotonic()
         self._emptied_at = 0
         self.running = Running(
             runner, heartbeat, options, self._wake.set, rests=self._idle_by_choice
+        )
+        self._effects = Effects(
+            queue, self._look_again, after_crash, options.connection, self.running.hooks
         )
         self.losses = Losses(continuity)
         self._steps = Steps(
@@ -305,7 +308,7 @@ class Worker:
             away=self._outages.seconds(now),
             memory=resident_bytes() if self.options.memory is not None else 0,
             restart=self.restarting,
-            started=self.running.started,
+            started=self.running.begun,
             empty=empty,
             age=now - self._started_at,
         )
@@ -332,12 +335,20 @@ class Worker:
 
     async def _last_steps(self) -> None:
         """Settle what is left; what cannot be settled comes back by its lease."""
-        deadline = time.monotonic() + LAST_STEP_SECONDS
-        while any(line.settlements for line in self._lines()) and time.monotonic() < deadline:
-            for source in self._sources:
-                for line in source.all_lines():
-                    if line.settlements and (not await self._step(source, line) or line.refusals):
-                        await asyncio.sleep(growing(max(1, self._outages.failures)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_STEP_SECONDS):
+                while True:
+                    if await self._settle():
+                        return
+                    await asyncio.sleep(LAST_PAUSE)
+
+    async def _settle(self) -> bool:
+        """Settle what ended in all lines; False if not all could be, and at once if none can."""
+        for source in self._sources:
+            for line in source.all_lines():
+                if line.settlements and not await self._step(source, line):
+                    return False
+        return not any(line.settlements for line in self._lines())
 
     async def _nap(self, seconds: float) -> None:
         try:

@@ -14,7 +14,7 @@ from broadcaster.worker.options import ExitReason, WorkerOptions
 from broadcaster.worker.stopping import Situation, reason_to_stop
 from tests.polling import eventually
 from tests.worker import sample_jobs
-from tests.worker.sample_jobs import Deaf, Note, Waiting
+from tests.worker.sample_jobs import Deaf, FailingOnce, Note, Waiting
 
 if TYPE_CHECKING:
     from broadcaster.contracts.queue import StepReply, StepRequest
@@ -133,6 +133,52 @@ async def test_it_stops_when_the_queue_is_away_for_too_long(
     monkeypatch.setattr(world.queue, "step", away)
 
     assert await world.drain(max_away=0.3) is ExitReason.LOST_CONNECTION
+
+
+@redis
+@pytest.mark.parametrize("tries", [1, 2])
+async def test_as_many_jobs_of_a_lane_are_run_as_a_worker_may_begin(
+    world: WorkerWorld, seen: list[str], tries: int
+) -> None:
+    """Also where the first one is to run again, and what is behind it goes back with it."""
+    notes = [Note(str(number)) for number in range(9)]
+    await world.push(FailingOnce("first"), *notes, queue="lane")
+
+    reason = await world.drain(
+        queues=("lane",), ordered=frozenset({"lane"}), tries=tries, max_jobs=7
+    )
+
+    assert (reason, len(seen)) == (ExitReason.MAX_JOBS, 7)
+
+
+@redis
+async def test_a_worker_that_cannot_settle_its_jobs_ends_all_the_same(
+    world: WorkerWorld, seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many queues they are of, each of which is asked in vain for a while."""
+    monkeypatch.setattr("broadcaster.worker.worker.LAST_STEP_SECONDS", 0.3)
+    queues = tuple(f"q{number}" for number in range(20))
+    step, calls = world.queue.step, [0]
+
+    async def unanswered(request: StepRequest) -> StepReply:
+        if not request.settlements:
+            return await step(request)
+        calls[0] += 1
+        await asyncio.sleep(0.2)
+        raise DriverUnavailable("it did not answer")
+
+    monkeypatch.setattr(world.queue, "step", unanswered)
+    for queue in queues:
+        await world.push(Note(queue), queue=queue)
+    worker = world.worker(queues=queues, concurrency=20, stop_when_empty=False)
+    running = asyncio.create_task(worker.run())
+    await eventually(lambda: len(seen) == len(queues))
+
+    calls[0] = 0
+    worker.stop()
+
+    assert await running is ExitReason.INTERRUPTED
+    assert calls[0] < len(queues)
 
 
 @redis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -200,6 +201,22 @@ async def test_a_clock_that_steps_back_changes_no_order(store: RedisRevocations)
 
     (kept,) = (await store.read(APP)).items
     assert now + 499 < moment < kept.at
+
+
+async def test_a_moment_that_is_rounded_up_is_before_what_follows_it(
+    store: RedisRevocations,
+) -> None:
+    """Moments have six digits; a float of our days has a bit of a seventh."""
+    at = time.time() + 500
+    while f"{at:.6f}" != f"{at + 0.000001:.6f}":
+        at = math.nextafter(at, math.inf)
+    await store.add(APP, [Revocation("ada", CONNECTIONS, at, at + 400)])
+
+    (moment,) = await store.moments(APP, ["ada"])
+    await store.aterminate(APP, "ada")
+
+    (kept,) = (await store.read(APP)).items
+    assert moment < kept.at
 
 
 async def test_many_moments_come_in_the_order_of_the_users(store: RedisRevocations) -> None:

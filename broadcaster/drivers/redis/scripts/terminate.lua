@@ -30,7 +30,9 @@ end
 
 local known = redis.call('HGET', HASH, name)
 if known then
-  at = math.max(at, tonumber(string.match(known, '^%S+')) + 0.000001) -- a clock may step back
+  -- A clock may step back. Who signed in at the former moment was given it in these digits.
+  local former = tonumber(string.format('%.6f', tonumber(string.match(known, '^%S+'))))
+  at = math.max(at, former + 0.000001)
 elseif redis.call('ZCARD', ENDS) >= tonumber(ARGV[2]) then
   return 0
 end

@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from broadcaster.contracts.queue import OWED_SECONDS
 from broadcaster.errors import DriverRefused, DriverUnavailable
 from broadcaster.jobs.telling import tell_queued, tell_queueing
+from broadcaster.worker.failed_hooks import FailedHooks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from broadcaster.contracts.queue import NewJob, Owed, Pushed, Queue
 
 logger = logging.getLogger("broadcaster.worker")
 
 MAX_CALLS = 8
+
+Telling: TypeAlias = "Callable[[], Coroutine[Any, Any, None]]"
+"""Tells listeners that a job was given up, and returns the call of its hook."""
+AfterCrash: TypeAlias = "Callable[[str, Owed], tuple[Owed, Telling | None]]"
 
 
 class Effects:
@@ -31,21 +37,25 @@ class Effects:
     Args:
         queue: does it.
         done: called when something was done: jobs may have come into any queue.
-        after_crash: returns what follows from a job that the store has failed by itself.
+        after_crash: returns what follows from a job that the store has failed by itself, and
+            what tells of it when that is done.
         connection: name of the queue connection, for who listens to what is queued.
+        hooks: call those of jobs that were given up.
     """
 
     def __init__(
         self,
         queue: Queue,
         done: Callable[[], None],
-        after_crash: Callable[[str, Owed], Awaitable[Owed]] | None = None,
+        after_crash: AfterCrash | None = None,
         connection: str = "default",
+        hooks: FailedHooks | None = None,
     ) -> None:
         self._queue = queue
         self._done = done
         self._after_crash = after_crash
         self._connection = connection
+        self._hooks = hooks or FailedHooks()
         self._calls: set[asyncio.Task[None]] = set()
 
     @property
@@ -54,9 +64,16 @@ class Effects:
         return bool(self._calls)
 
     async def take(self, queue: str, owed: Sequence[Owed]) -> None:
-        """Begin to do what a step of `queue` has said; waits while too much is under way."""
-        while len(self._calls) >= MAX_CALLS:
-            await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
+        """
+        Begin to do what a step of `queue` has said; waits while too much is under way.
+
+        Not for longer than it is left to this worker: then it is owed again.
+        """
+        if len(self._calls) >= MAX_CALLS:
+            first = asyncio.FIRST_COMPLETED
+            await asyncio.wait(self._calls, timeout=OWED_SECONDS, return_when=first)
+        if len(self._calls) >= MAX_CALLS:
+            return
         call = asyncio.create_task(self._apply(queue, owed), name=f"effects of {queue}")
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
@@ -70,8 +87,11 @@ class Effects:
 
     async def _apply(self, queue: str, owed: Sequence[Owed]) -> None:
         try:
-            known = [await self._known(queue, one) for one in owed]
-            await self._queue.apply(queue, known, self._push)
+            known = [self._known(queue, one) for one in owed]
+            await self._queue.apply(queue, [one for one, _ in known], self._push)
+            for _, tell in known:
+                if tell is not None:
+                    self._hooks.call(tell())
         except DriverUnavailable as error:
             logger.debug("effects wait: %s", error, extra={"event": "effects_wait", "queue": queue})
         except DriverRefused as error:
@@ -91,7 +111,7 @@ class Effects:
         tell_queued(self._connection, pushed.new_of(jobs))
         return pushed
 
-    async def _known(self, queue: str, owed: Owed) -> Owed:
+    def _known(self, queue: str, owed: Owed) -> tuple[Owed, Telling | None]:
         if owed.given_up is None or self._after_crash is None:
-            return owed
-        return await self._after_crash(queue, owed)
+            return owed, None
+        return self._after_crash(queue, owed)

@@ -14,7 +14,7 @@ import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.queue import Done, Fail, Release
 from broadcaster.errors import (
@@ -44,13 +44,14 @@ from broadcaster.worker.stores import NO_STORES
 from broadcaster.worker.tries import failed_hook, new_try, settlement, with_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from broadcaster.contracts.queue import Owed, Reserved, Settlement
     from broadcaster.jobs.job import Job
     from broadcaster.jobs.registry import Registry
     from broadcaster.protocol.payload import Payload
     from broadcaster.worker.broadcasts import BroadcastPublisher
+    from broadcaster.worker.effects import Telling
     from broadcaster.worker.facts import FactSpreader
     from broadcaster.worker.heartbeat import HeldJob
     from broadcaster.worker.options import WorkerOptions
@@ -176,34 +177,34 @@ class JobRunner:
             return Release(reserved.id, reserved.token)
         return await self.run(queue, reserved, hold)
 
-    async def after_crash(self, queue: str, owed: Owed) -> Owed:
-        """Return `owed` with what follows from a job that the queue has given up by itself."""
+    def after_crash(self, queue: str, owed: Owed) -> tuple[Owed, Telling | None]:
+        """
+        Return `owed` with what follows from a job that the queue has given up by itself.
+
+        And what tells of it once that was done, if its class is known.
+        """
         outcome = GiveUp(owed.reason, _GIVEN_UP[owed.reason])
         body = owed.given_up or b""
         try:
             payload = decode_payload(body)
         except InvalidJob:
             effects = sequels_of_body(body, outcome, job_id=owed.id, now=time.time())
-            return owed._replace(effects=effects, given_up=None)
+            return owed._replace(effects=effects, given_up=None), None
         if payload.id != owed.id:  # it speaks for another job
-            return owed._replace(given_up=None)
-        effects = sequels(payload, outcome, now=time.time())
+            return owed._replace(given_up=None), None
+        known = owed._replace(effects=sequels(payload, outcome, now=time.time()), given_up=None)
         try:
             job = self._registry.find(payload.job).decode_fields(payload.data)
         except (InvalidJob, UnknownJob):
-            pass
-        else:
+            return known, None
+
+        def tell() -> Coroutine[Any, Any, None]:
             self._journal.given_up(queue, owed, payload, job)
-            current = CurrentJob(
-                payload=payload, queue=queue, limits=Limits(), past=Past(attempts=owed.attempts)
-            )
-            # In a task of its own, for it may cancel the one that it runs in.
-            hook = asyncio.create_task(failed_hook(job, outcome, None, current)())
-            try:
-                await asyncio.wait([hook])
-            finally:
-                hook.cancel()
-        return owed._replace(effects=effects, given_up=None)
+            past = Past(attempts=owed.attempts)
+            current = CurrentJob(payload=payload, queue=queue, limits=Limits(), past=past)
+            return failed_hook(job, outcome, None, current)()
+
+        return known, tell
 
     async def _run(self, task: Try, hold: HeldJob) -> Settlement:
         try:

@@ -16,11 +16,13 @@ from broadcaster.contracts.queue import StepRequest
 from broadcaster.drivers.redis.fleet import RedisFleet
 from broadcaster.drivers.redis.queue_admin import RedisQueueAdmin
 from broadcaster.errors import DriverUnavailable
+from broadcaster.jobs.job import Job
 from broadcaster.protocol.lanes import LANES, lane_names
 from broadcaster.protocol.payload import ChainPlace, NextJob, decode_payload, encode_payload
 from broadcaster.worker.options import ExitReason
 from broadcaster.worker.pulse import Pulse, described
 from tests.polling import eventually, eventually_async
+from tests.worker import sample_jobs
 from tests.worker.sample_jobs import Note, Waiting, gate
 from tests.worker.worker_world import broadcast_job
 
@@ -261,6 +263,40 @@ async def test_what_follows_from_a_crashed_job_is_found_out_by_a_worker(
     (failed,) = await world.failed()
     assert (failed.id, failed.reason) == (made.id, "crashed")
     assert seen == ["caught"]
+
+
+class Lingering(Job, name="flow.Lingering"):
+    """Its hook takes its time."""
+
+    async def handle(self) -> None: ...
+
+    async def failed(self, error: BaseException) -> None:
+        del error
+        sample_jobs.seen.append("hook")
+        await gate("hook").wait()
+
+
+async def test_what_follows_from_a_crashed_job_does_not_wait_for_its_hook(
+    world: WorkerWorld, seen: list[str]
+) -> None:
+    """It would be owed again after a moment, and each time the hook would be called."""
+    made = world.made(Lingering())
+    callback = NextJob(decode_payload(world.made(Note("caught")).body), "default")
+    place = ChainPlace(id="c" * 32, index=0, catch=(callback,))
+    payload = msgspec.structs.replace(decode_payload(made.body), chain=place)
+    await world.push(dataclasses.replace(made, body=encode_payload(payload)))
+    await eventually_async(lambda: _crashed(world))
+
+    async with world.running(lease=0.6):
+        await eventually(lambda: len(seen) == 2, within=20)
+        await eventually_async(lambda: _owes_nothing(world))
+        gate("hook").set()
+
+    assert sorted(seen) == ["caught", "hook"]
+
+
+async def _owes_nothing(world: WorkerWorld) -> bool:
+    return not await world.clients.aio.exists(world.clients.keys.queue("default", "outbox"))
 
 
 async def _crashed(world: WorkerWorld) -> bool:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broadcaster import Job, JobFailed
-from broadcaster.contracts.settlements import Owed
+from broadcaster.contracts.settlements import Owed, Push
 from broadcaster.drivers.redis.queue import RedisQueue
+from broadcaster.worker.effects import Effects
+from broadcaster.worker.failed_hooks import FailedHooks
 from broadcaster.worker.options import ExitReason
 from tests.polling import eventually
 
@@ -125,12 +127,15 @@ async def test_a_hook_that_cancels_after_a_crash_does_not_keep_the_rest_from_hap
 ) -> None:
     """What follows from a crashed job is found out where its neighbours' effects are done."""
     (new,) = await world.push(CancelsWhenFailed())
-    queue = RedisQueue(world.clients)
-    runner = world.worker()._runner
+    link = Push(world.made(After()))
+    runner, hooks = world.worker()._runner, FailedHooks()
+    after_crash = runner.after_crash  # type: ignore[attr-defined]  # of the runner itself
+    effects = Effects(RedisQueue(world.clients), lambda: None, after_crash, hooks=hooks)
 
-    owed = await runner.after_crash(  # type: ignore[attr-defined]  # of the runner itself
-        "default", Owed(f"{new.id}:1", (), new.id, new.body, 1, "crashed")
-    )
-    await queue.apply("default", [owed])
+    crashed = Owed(f"{new.id}:1", (), new.id, new.body, 1, "crashed")
+    await effects.take("default", [crashed, Owed("a:1", (link,), "a")])
+    await effects.finish(5)
+    await hooks.finish(5)
 
-    assert (runs, owed.given_up) == (["failed"], None)
+    assert runs == ["failed"]
+    assert (await world.sizes()).ready == 2

@@ -145,15 +145,17 @@ class JobRunner:
         Run a batch of an ordered lane, one after the other.
 
         Broadcasts that follow each other are published in one call. Once the worker stops, no
-        other job is begun. The list ends with the
-        first job that is to run again; what was held behind it returns with it. `holds` say
-        how far it came if it is interrupted.
+        other job is begun; nor is anything whose lease may be over, for this process may have
+        been stopped, or when the job before it has ignored that it was cancelled. The list ends
+        with the first job that is to run again; what was held behind it returns with it. `holds`
+        say how far it came if it is interrupted.
         """
         settlements: list[Settlement] = []
         broadcasts: list[Broadcast] = []
         for reserved, hold in zip(batch, holds, strict=True):
-            if hold.stopped:  # and the job before it would not be cancelled
-                return settlements
+            if hold.stopped or time.monotonic() >= hold.until:
+                first = broadcasts[0].job if broadcasts else reserved
+                return [*settlements, Release(first.id, first.token)]
             try:
                 payload = decode_payload(reserved.body)
                 if payload.job == BROADCAST_JOB:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from broadcaster.worker.effects import Effects
 from broadcaster.worker.failed_hooks import FailedHooks
 from broadcaster.worker.options import ExitReason
 from tests.polling import eventually
+from tests.worker.worker_world import broadcast_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +73,16 @@ class Swallows(Job, name="cancelling.Swallows"):
         await asyncio.Event().wait()
 
 
+class Ignores(Job, name="cancelling.Ignores", ordered_by="key"):
+    key: str = "a"
+
+    async def handle(self) -> None:
+        runs.append("begun")
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        runs.append("ended")
+
+
 class After(Job, name="cancelling.After"):
     async def handle(self) -> None:
         runs.append("after")
@@ -120,6 +132,23 @@ async def test_the_worker_s_own_cancellation_hands_the_job_back(world: WorkerWor
 
     sizes = await world.sizes()
     assert (sizes.ready, sizes.held, await world.failed()) == (1, 0, [])
+
+
+async def test_what_is_behind_a_job_that_ends_when_it_is_cancelled_is_handed_back(
+    world: WorkerWorld,
+) -> None:
+    """Else nobody had its lane until the lease ran out, and then one by one."""
+    last = world.made(InOrder("a"))
+    await world.push(Ignores(), broadcast_job("b", queue=last.queue), InOrder("a"), last)
+
+    async with world.running() as worker:
+        await eventually(lambda: runs)
+        worker.stop()
+        worker.stop()
+
+    assert runs == ["begun", "ended"]
+    sizes = await world.sizes(last.queue)
+    assert (sizes.ready, sizes.held, await world.failed()) == (3, 0, [])
 
 
 async def test_a_hook_that_cancels_after_a_crash_does_not_keep_the_rest_from_happening(

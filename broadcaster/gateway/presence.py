@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from broadcaster.contracts.presence import Member, Refused, Snapshot
 from broadcaster.errors import DriverRefused, DriverUnavailable, LeaseLost
-from broadcaster.gateway.presence_channel import PresenceChannel
+from broadcaster.gateway.presence_channel import PresenceChannel, is_outdated
 from broadcaster.gateway.presence_queue import FinishOp, JoinOp, LeaveOp, RefreshOp, RegisterOp
 from broadcaster.protocol import close_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from broadcaster.contracts.outbox import Source
     from broadcaster.contracts.presence import Lease, PresenceStore
@@ -100,24 +100,45 @@ class Rosters:
             for presence in self._channels.values()
             for socket_id, member in presence.members.items()
         ]
-        joins = [
-            presence.joining(socket_id, member, limit=UNLIMITED)
-            for presence, socket_id, member in held
-        ]
-        answers = await self._store.join_many(lease, joins, announce=not data_lost)
-        for (presence, socket_id, _), answer in zip(held, answers, strict=True):
-            presence.indexed = lease.epoch
-            if isinstance(answer, DriverRefused):  # alone and later: the node needs its lease
-                self._enqueue(presence, RegisterOp(announce=not data_lost))
-            if socket_id not in presence.members and not presence.ops.will_join(socket_id):
-                # It left while we were registering it.
-                self._enqueue(presence, LeaveOp(socket_id))
+        kept = list(dict.fromkeys(presence for presence, _, _ in held))
+        for presence in kept:
+            presence.begin_registration()
+        try:
+            await self._register_held(lease, held, announce=not data_lost)
+        finally:
+            for presence in kept:
+                presence.end_registration()
+                if not presence.members:  # nobody has forgotten it meanwhile
+                    self._enqueue(presence, FinishOp())
         delay = RECOVERY_SECONDS if data_lost else 0.0
         for channel in list(self._hub.channels.values()):
             if channel.roster is not None:
                 if data_lost:
                     channel.roster = None
                 self._later(delay, channel.topic, RefreshOp(always=True))
+
+    async def _register_held(
+        self,
+        lease: Lease,
+        held: Sequence[tuple[PresenceChannel, str, Member]],
+        *,
+        announce: bool,
+    ) -> None:
+        joins = [
+            presence.joining(socket_id, member, limit=UNLIMITED)
+            for presence, socket_id, member in held
+        ]
+        answers = await self._store.join_many(lease, joins, announce=announce)
+        for (presence, socket_id, member), answer in zip(held, answers, strict=True):
+            presence.indexed = lease.epoch
+            now = presence.members.get(socket_id)
+            # Alone and later if it was refused: the node needs its lease. Or it is somebody else
+            # by now, and there is no telling who was written last.
+            if isinstance(answer, DriverRefused) or now not in (None, member):
+                self._enqueue(presence, RegisterOp(announce=announce))
+            if now is None:  # it left while we were registering it
+                presence.ops.undo(socket_id)
+                self._start(presence)
 
     async def settled(self, *, within: float) -> None:
         """Wait until nothing is under way, for `within` seconds at most."""
@@ -139,7 +160,10 @@ class Rosters:
 
     def _enqueue(self, presence: PresenceChannel, op: Operation) -> None:
         presence.ops.add(op)
-        if not presence.busy:
+        self._start(presence)
+
+    def _start(self, presence: PresenceChannel) -> None:
+        if presence.ops and not presence.busy:
             presence.busy = True
             self._tasks.spawn(self._drain(presence), f"presence {presence.name}")
 
@@ -157,7 +181,7 @@ class Rosters:
                 await self._next(presence)
         finally:
             presence.busy = False
-        if not presence.members and presence.indexed is None:
+        if presence.is_over:
             del self._channels[presence.topic]
 
     async def _next(self, presence: PresenceChannel) -> None:
@@ -212,6 +236,7 @@ class Rosters:
 
     async def _join(self, presence: PresenceChannel, ops: list[JoinOp]) -> None:
         live = [op for op in ops if op.connection.session.is_current(presence.name, op.generation)]
+        registrations = presence.registrations
         answers: list[Snapshot | Refused | Exception] = []
         if live:
             lease = await self._lease.current()
@@ -232,6 +257,8 @@ class Rosters:
                 presence.complain(answer)
                 self._failed(presence, op)
                 continue
+            if isinstance(answer, Refused) and presence.registered_since(registrations):
+                presence.ops.undo(op.connection.socket_id)  # let in by that, perhaps
             try:
                 self._joined(presence, op, answer)
             except Exception as error:  # noqa: BLE001 - one member's fault is not the others'
@@ -301,7 +328,7 @@ class Rosters:
         self._told(presence)
         if delay is not None:
             self._later(delay, presence.topic, FinishOp())
-        elif not presence.members and presence.indexed is not None:
+        elif not presence.is_held and presence.indexed is not None:
             await self._store.index_remove(
                 await self._lease.current(), presence.app_id, presence.name
             )
@@ -320,6 +347,7 @@ class Rosters:
 
     async def _refresh(self, presence: PresenceChannel, *, always: bool) -> None:
         await self._lease.confirm()
+        before = self._roster(presence)
         snapshot = await self._store.snapshot(presence.app_id, presence.name)
         channel = self._hub.channels.get(presence.topic)
         if channel is None:
@@ -328,10 +356,18 @@ class Rosters:
             # Nothing was missed; or the data is lost, and a list that not every node has
             # come back to would make members vanish: the later refresh tells the truth.
             return
+        if is_outdated(snapshot.version, before, channel.roster):
+            if always or (before is not None and snapshot.version < before):
+                self._later(RETRY_SECONDS, presence.topic, RefreshOp(always))
+            return
         self._hub.broadcast(channel, presence.member_list(snapshot))
         self._hub.flush()
         channel.roster = snapshot.version
         channel.ahead.clear()
+
+    def _roster(self, presence: PresenceChannel) -> int | None:
+        channel = self._hub.channels.get(presence.topic)
+        return None if channel is None else channel.roster
 
 
 async def _all(

@@ -25,9 +25,11 @@ class PresenceChannel:
         members: by socket id; what is registered again after an outage.
         indexed: epoch under which the node's index names the channel.
         facts: whether the app wants to know who comes and goes.
+        registrations: how often its members were registered again, or began to be.
     """
 
     __slots__ = (
+        "_registering",
         "_said",
         "_unreadable",
         "app_id",
@@ -37,6 +39,7 @@ class PresenceChannel:
         "members",
         "name",
         "ops",
+        "registrations",
         "topic",
     )
 
@@ -49,8 +52,33 @@ class PresenceChannel:
         self.indexed: int | None = None
         self.busy = False
         self.facts = False
+        self.registrations = 0
+        self._registering = 0
         self._said = ""  # refusal that was complained of
         self._unreadable: list[str] = []  # user ids that were complained of
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it has members, or what registers them again has yet to see who is left."""
+        return bool(self.members or self._registering)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is in the store, nor about to come there."""
+        return not self.is_held and self.indexed is None
+
+    def begin_registration(self) -> None:
+        """Its members of this moment are registered again, beside its operations."""
+        self.registrations += 1
+        self._registering += 1
+
+    def end_registration(self) -> None:
+        """They are, or it failed."""
+        self._registering -= 1
+
+    def registered_since(self, registrations: int) -> bool:
+        """Whether any registration was under way since there had been so many."""
+        return self._registering > 0 or self.registrations != registrations
 
     def joining(self, socket_id: str, member: Member, *, limit: int) -> Joining:
         """Return what adds a member to the list in the store."""
@@ -87,3 +115,18 @@ class PresenceChannel:
             exc_info=error,
             extra={"event": "bug", "app": self.app_id, "channel": self.name},
         )
+
+
+def is_outdated(version: int, before: int | None, now: int | None) -> bool:
+    """
+    Whether subscribers were told something newer while a list was on its way here. Pure.
+
+    A list that is older than what they knew `before` it was asked for is none of these: then
+    the store has forgotten something.
+
+    Args:
+        version: of the list.
+        before: what they knew when it was asked for, None for nothing.
+        now: what they know.
+    """
+    return now is not None and version < now and before != now

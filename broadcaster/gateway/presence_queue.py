@@ -81,9 +81,14 @@ class PresenceQueue:
         else:
             self._add_single(operation)
 
-    def will_join(self, socket_id: str) -> bool:
-        """Whether a join of this connection has not begun yet."""
-        return socket_id in self._joins
+    def undo(self, socket_id: str) -> None:
+        """Remove a connection that came into the list unasked; a waiting join of it comes after."""
+        join = self._joins.get(socket_id)
+        if join is None:
+            self._append(LeaveOp(socket_id))
+        else:
+            waiting, self._operations[join] = self._operations[join], LeaveOp(socket_id)
+            self._joins[socket_id] = self._append(waiting)
 
     def begin(self) -> list[Operation]:
         """Return the first operation, or the joins that stand at the front together."""

@@ -16,7 +16,7 @@ from broadcaster.gateway.presence import Rosters
 from broadcaster.gateway.tasks import TaskOwner
 from broadcaster.hub.channel import Joining
 from broadcaster.protocol import close_codes
-from broadcaster.protocol.envelope import START
+from broadcaster.protocol.envelope import NO_ID, START, Envelope, Flag
 from broadcaster.protocol.session import Join
 from broadcaster.protocol.subscription_auth import Verified
 from tests.gateway.fakes import FakeNode, FakeTransport, close_code
@@ -40,12 +40,18 @@ class ScriptedStore:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.registered: list[Member] = []
         self.fail: dict[str, list[Exception]] = {}
         self.gate = asyncio.Event()
         self.gate.set()
+        self.asked = asyncio.Event()  # by a join of many
+        self.joining, self.reading = asyncio.Event(), asyncio.Event()
+        self.joining.set()
+        self.reading.set()
         self.version = 1
         self.grace: float | None = None
         self.unusable = False
+        self.is_full = False
 
     def _say(self, name: str, what: str = "") -> None:
         self.calls.append(f"{name} {what}".strip())
@@ -54,13 +60,17 @@ class ScriptedStore:
 
     async def join(self, *_: object, socket_id: str, **__: object) -> Snapshot | Refused:
         self._say("join", socket_id)
+        is_full = self.is_full
         await self.gate.wait()
-        return await self.snapshot_now()
+        await self.joining.wait()
+        return Refused(1) if is_full else await self.snapshot_now()
 
     async def join_many(
         self, _lease: Lease, joins: Sequence[Joined], *, announce: bool
     ) -> list[DriverRefused | None]:
+        self.asked.set()
         await self.gate.wait()
+        self.registered += [join.member for join in joins]
         self._say("join_many", ",".join(join.socket_id for join in joins))
         self.calls.append("announced" if announce else "quiet")
         return [DriverRefused("WRONGTYPE") if self.unusable else None] * len(joins)
@@ -81,7 +91,9 @@ class ScriptedStore:
 
     async def snapshot(self, *_: object) -> Snapshot:
         self._say("snapshot")
-        return await self.snapshot_now()
+        snapshot = await self.snapshot_now()
+        await self.reading.wait()
+        return snapshot
 
     async def snapshot_now(self) -> Snapshot:
         return Snapshot(self.version, {"ada": ADA.data})
@@ -125,7 +137,7 @@ class World:
     def caller(self) -> Socket:
         return self.node.connection(FakeTransport())
 
-    def subscribe(self, caller: Socket) -> Joining:
+    def subscribe(self, caller: Socket, member: Member = ADA) -> Joining:
         """What a node does with a subscription once the channel is live."""
         [join] = caller.session.received(SUBSCRIBE, 0.0)
         assert isinstance(join, Join)
@@ -134,7 +146,7 @@ class World:
             channel.stream.acknowledged()
             channel.stream.checked(START, [])
         joining = channel.joining[caller] = Joining()
-        self.rosters.join(channel, caller, join.generation, ADA)
+        self.rosters.join(channel, caller, join.generation, member)
         return joining
 
     def unsubscribe(self, caller: Socket) -> None:
@@ -378,6 +390,130 @@ async def test_who_left_and_came_back_while_being_registered_again_stays(world: 
     assert calls[::-1].index("join 1.1") < calls[::-1].index("leave 1.1")
 
 
+async def registering_again(world: World) -> asyncio.Task[None]:
+    """Begin to register everybody again; the store has done it when its gate opens."""
+    world.store.gate.clear()
+    registering = asyncio.create_task(
+        world.rosters.register_all(Lease("node", 2, 0), data_lost=False)
+    )
+    await world.store.asked.wait()
+    return registering
+
+
+async def test_who_is_all_gone_and_back_while_being_registered_again_leaves_in_the_end(
+    world: World,
+) -> None:
+    """The store was done with the channel in between, as after the last leave."""
+    caller, other = world.caller(), world.caller()
+    world.subscribe(caller)
+    await world.settle()
+    registering = await registering_again(world)
+    world.unsubscribe(caller)
+    await world.settle()
+    world.subscribe(other)
+    world.store.gate.set()
+    await registering
+    await world.settle()
+    came = list(world.store.calls)
+
+    world.unsubscribe(other)
+    await world.settle()
+
+    # What was registered for nobody is removed; the index names the channel until all are gone.
+    assert "leave 1.1" in came[came.index("join_many 1.1") :]
+    assert "index_remove" not in came
+    assert world.store.calls[len(came) :] == ["leave 2.1", "finish", "index_remove"]
+
+
+async def test_who_was_registered_again_and_takes_back_another_join_is_in_no_list(
+    world: World,
+) -> None:
+    caller, other, third = world.caller(), world.caller(), world.caller()
+    for one in (caller, other):
+        world.subscribe(one)
+        await world.settle()
+    registering = await registering_again(world)
+    world.unsubscribe(caller)
+    await eventually(lambda: "leave 1.1" in world.store.calls)
+    world.store.joining.clear()
+    world.subscribe(third)
+    await eventually(lambda: "join 3.1" in world.store.calls)
+    world.subscribe(caller)  # waits behind the join of the third
+    world.store.gate.set()
+    await registering
+
+    world.unsubscribe(caller)
+    world.store.joining.set()
+    calls = await world.settle()
+
+    assert calls[::-1].index("leave 1.1") < calls[::-1].index("join_many 1.1,2.1")
+
+
+async def test_who_is_refused_while_being_registered_again_is_in_no_list(world: World) -> None:
+    """Registering knows no limit: who was there before it may stay."""
+    first, caller = world.caller(), world.caller()
+    world.subscribe(first)
+    await world.settle()
+    world.store.is_full = True
+    world.store.joining.clear()
+    world.subscribe(caller)
+    await eventually(lambda: "join 2.1" in world.store.calls)
+    await world.rosters.register_all(Lease("node", 2, 0), data_lost=False)
+    world.store.joining.set()
+
+    calls = await world.settle()
+
+    assert NAME not in caller.session.subscriptions
+    assert "leave 2.1" in calls[calls.index("join_many 1.1,2.1") :]
+
+
+async def test_who_is_somebody_else_while_being_registered_again_is_registered_as_that(
+    world: World,
+) -> None:
+    caller = world.caller()
+    world.subscribe(caller)
+    await world.settle()
+    registering = await registering_again(world)
+    world.unsubscribe(caller)
+    await eventually(lambda: "leave 1.1" in world.store.calls)
+    world.subscribe(caller, Member("bob", "{}"))
+    await eventually(lambda: world.store.calls.count("join 1.1") == 2)
+    world.store.gate.set()
+    await registering
+
+    calls = await world.settle()
+
+    assert calls.count("join_many 1.1") == 2
+    assert [member.user_id for member in world.store.registered] == ["ada", "bob"]
+
+
+async def test_a_channel_that_all_have_left_is_forgotten_though_registering_it_failed(
+    world: World,
+) -> None:
+    caller = world.caller()
+    world.subscribe(caller)
+    await world.settle()
+    world.store.fail["join_many"] = [DriverUnavailable("away")]
+    registering = await registering_again(world)
+    world.unsubscribe(caller)
+    await world.settle()
+    world.store.gate.set()
+    with pytest.raises(DriverUnavailable):
+        await registering
+    await world.settle()
+
+    world.rosters.leave(TOPIC, APP.id, NAME, "9.9")
+    assert await world.settle() == [
+        "index_add",
+        "join 1.1",
+        "leave 1.1",
+        "finish",
+        "join_many 1.1",
+        "finish",
+        "index_remove",
+    ]
+
+
 async def test_lost_data_is_registered_quietly_and_lists_follow_when_all_had_time(
     world: World,
 ) -> None:
@@ -417,6 +553,51 @@ async def test_a_list_is_sent_again_only_when_something_was_missed(world: World)
 
     assert unchanged == 1
     assert transport.written.count(b"subscription_succeeded") == 2
+    assert channel.roster == 5
+
+
+def delta(version: int) -> Envelope:
+    """What the store publishes when a member has come."""
+    return Envelope(Flag.PRESENCE, version, 0, NO_ID, NO_ID, "", b'{"event":"came"}')
+
+
+@pytest.mark.parametrize("always", [False, True])
+async def test_a_list_that_was_read_before_what_subscribers_know_is_not_sent(
+    world: World,
+    always: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """Who came while it was on its way would not be in it, and nobody would say so again."""
+    caller = world.caller()
+    world.subscribe(caller)
+    await world.settle()
+    channel, transport = world.hub.channels[TOPIC], caller._outlet
+    assert isinstance(transport, FakeTransport)
+    world.store.reading.clear()
+    world.rosters.refresh(channel, always=always)
+    await eventually(lambda: "snapshot" in world.store.calls)
+    world.hub.received(TOPIC, delta(2))
+    world.hub.flush()
+    world.store.version = 2
+    world.store.reading.set()
+    await eventually(lambda: world.store.calls.count("snapshot") == 1 + always)
+    await world.settle()
+
+    assert channel.roster == 2
+    assert transport.written.count(b"subscription_succeeded") == 1 + always
+
+
+async def test_a_list_of_a_store_that_has_forgotten_something_is_sent(world: World) -> None:
+    """A replica that became the master, for example: it is as old as that for ever."""
+    caller = world.caller()
+    world.store.version = 7
+    world.subscribe(caller)
+    await world.settle()
+    world.store.version = 5
+    channel = world.hub.channels[TOPIC]
+
+    world.rosters.refresh(channel)
+    await world.settle()
+
     assert channel.roster == 5
 
 

@@ -69,7 +69,6 @@ def test_a_leave_takes_back_a_join_that_has_not_begun() -> None:
 
     queue = queue_of(join("1.1"), other, LeaveOp("1.1"))
 
-    assert not queue.will_join("1.1")
     assert all_of(queue) == [other]
 
 
@@ -88,12 +87,32 @@ def test_who_comes_and_goes_while_the_store_is_away_takes_no_room() -> None:
     queue = queue_of(join("1.1"))
     queue.begin()
 
-    for _ in range(1_000):
+    last = join("1.1")
+    for joining in [*(join("1.1") for _ in range(1_000)), last]:
         queue.add(LeaveOp("1.1"))
-        queue.add(join("1.1"))
+        queue.add(joining)
 
     assert len(queue) == 3
-    assert queue.will_join("1.1")
+    assert all_of(queue)[1:] == [LeaveOp("1.1"), last]
+
+
+def test_what_came_into_the_list_unasked_is_removed_before_a_join_that_waits() -> None:
+    mine, other = join("1.1"), join("2.2")
+    queue = queue_of(mine, other)
+
+    queue.undo("1.1")
+    queue.undo("3.3")
+
+    assert all_of(queue) == [LeaveOp("1.1"), other, mine, LeaveOp("3.3")]
+
+
+def test_what_came_into_the_list_unasked_is_removed_though_the_join_is_taken_back() -> None:
+    queue = queue_of(join("1.1"))
+
+    queue.undo("1.1")
+    queue.add(LeaveOp("1.1"))
+
+    assert all_of(queue) == [LeaveOp("1.1")]
 
 
 @pytest.mark.parametrize("operation", [FinishOp(), RefreshOp(always=False)])

@@ -147,9 +147,10 @@ class OnlineUsers:
             if isinstance(answer, DriverRefused):
                 self._refused(user, answer)
         gone = [u for u in changed if u not in self._counts and u in self._entered]
-        await _each(self._leave(lease, user) for user in gone)
+        await _each(self._leave(user) for user in gone)
 
-    async def _leave(self, lease: Lease, user: OnlineUser) -> None:
+    async def _leave(self, user: OnlineUser) -> None:
+        lease = await self._lease.current()  # the one under which it was entered last
         self._entered.discard(user)  # before the write: no new lease is to enter it again
         name = online_list(user.user_id)
         try:

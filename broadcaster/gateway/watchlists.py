@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from broadcaster.errors import DriverError, DriverRefused
 from broadcaster.gateway.online import OnlineUser
+from broadcaster.gateway.presence_channel import is_outdated
 from broadcaster.hub.channel import Joining
 from broadcaster.protocol.watchlist import encode_watchlist_events, last_said, online_list
 
@@ -193,6 +194,7 @@ class Watchlists:
         self, app_id: str, some: Sequence[_Watched], unread: dict[_Watched, bool]
     ) -> None:
         """Read some lists of one app; one that Redis refuses does not hold the others up."""
+        before = [self._roster(watched) for watched in some]
         try:
             snapshots = await self._store.snapshots(app_id, [one.name for one in some])
         except DriverRefused as error:
@@ -202,10 +204,19 @@ class Watchlists:
             else:
                 self._refused(some[0], error, always=unread[some[0]])
             return
-        for watched, snapshot in zip(some, snapshots, strict=True):
+        for watched, snapshot, known in zip(some, snapshots, before, strict=True):
             channel = self._hub.channels.get(watched.topic)
-            if self._watched.get(watched.topic) is watched and channel is not None:
-                self._believe(channel, watched, snapshot, always=unread[watched])
+            if self._watched.get(watched.topic) is not watched or channel is None:
+                continue
+            always = unread[watched]
+            if always and is_outdated(snapshot.version, known, channel.roster):
+                self._read(watched, always=True)
+            else:
+                self._believe(channel, watched, snapshot, always=always)
+
+    def _roster(self, watched: _Watched) -> int | None:
+        channel = self._hub.channels.get(watched.topic)
+        return None if channel is None else channel.roster
 
     def _refused(self, watched: _Watched, error: DriverRefused, *, always: bool) -> None:
         """Read a list again later."""

@@ -31,6 +31,7 @@ class FakeStore:
         self.grace: float | None = 0.01
         self.hold: asyncio.Event | None = None
         self.unusable: set[str] = set()
+        self.left_under: list[int] = []
 
     async def join_many(
         self, lease: Lease, joins: Sequence[Joining], *, announce: bool = False
@@ -45,6 +46,7 @@ class FakeStore:
     async def leave(
         self, lease: Lease, app_id: str, channel: str, *, socket_id: str, grace: float
     ) -> float | None:
+        self.left_under.append(lease.epoch)
         await self._call("leave", channel)
         self._use(channel)
         self.online.discard(channel)
@@ -225,6 +227,25 @@ async def test_who_leaves_while_all_are_entered_again_leaves(world: World) -> No
     await eventually(lambda: world.store.calls[-1] == "unindex #online-ada")
 
     assert world.store.online == set()
+
+
+async def test_who_leaves_when_all_were_entered_again_leaves_under_the_new_lease(
+    world: World,
+) -> None:
+    world.users.came("1", "ada")
+    await world.settled()
+    first = world.store.hold = asyncio.Event()
+    world.users.came("1", "bob")
+    world.users.left("1", "ada")
+    await eventually(lambda: "join #online-bob epoch 1" in world.store.calls)
+    world.store.hold = None
+    world.lease.epoch = 2
+    await world.users.register_all(Lease("node", 2, 0), data_lost=False)
+
+    first.set()
+    await world.settled()
+
+    assert world.store.left_under == [2]
 
 
 async def test_settling_has_an_end(world: World) -> None:

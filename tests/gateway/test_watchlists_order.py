@@ -274,6 +274,22 @@ async def test_a_read_that_fails_is_repeated(world: World, failure: DriverError)
     assert world.store.reads == 3
 
 
+async def test_a_change_that_passes_a_read_after_a_new_lease_is_believed(world: World) -> None:
+    watcher = world.watch("ada")
+    world.acknowledge("ada")
+    await world.read(1)
+    world.store.gate.clear()
+    world.lists.recover(data_lost=False)
+    await eventually(lambda: world.store.reads == 2)
+    world.store.lists["#online-ada"] = (1, True)
+    world.says("ada", 1, online=True)
+    world.hub.flush()
+    world.store.gate.set()
+    await world.read(3)
+
+    assert watcher.told == [[("online", ["ada"])]]
+
+
 async def test_who_is_gone_before_the_answer_comes_is_told_nothing(world: World) -> None:
     world.store.lists["#online-ada"] = (1, True)
     world.store.gate.clear()

@@ -60,4 +60,6 @@ class CronTimes:
     def after(self, moment: float) -> Iterator[float]:
         """See `Times.after`."""
         for found in CronSim(self.expression, datetime.fromtimestamp(moment, self._zone)):
-            yield found.timestamp()
+            # In an hour that comes for the second time it begins with the first one.
+            if (at := found.timestamp()) > moment:
+                yield at

@@ -40,6 +40,14 @@ def test_a_job_of_an_hour_that_comes_twice_is_due_once() -> None:
     assert len(between(times, "2026-10-24T12:00", "2026-10-25T12:00")) == 1
 
 
+@pytest.mark.parametrize("begin", ["2026-10-25T00:30", "2026-10-25T01:04", "2026-10-25T01:30"])
+def test_what_was_due_in_the_first_of_two_equal_hours_is_over_in_the_second(begin: str) -> None:
+    """Else it would be due all the time in there, and a runner never wait."""
+    times = CronTimes("30 2 * * *", BERLIN)
+
+    assert between(times, begin, "2026-10-26T12:00") == ["26 01:30"]
+
+
 def test_what_is_due_each_hour_goes_by_the_time_that_passes() -> None:
     times = CronTimes("0 * * * *", BERLIN)
 

@@ -119,7 +119,7 @@ def add(
     _print_credentials(settings, app, as_json=as_json)
 
 
-@app_group.command("set")
+@app_group.command("set", short_help="Change an app, as by enabled=false.")
 @click.argument("app_id", metavar="ID")
 @click.argument("said", metavar="NAME=VALUE...", nargs=-1, required=True)
 def set_fields(app_id: str, said: tuple[str, ...]) -> None:
@@ -136,7 +136,7 @@ def set_fields(app_id: str, said: tuple[str, ...]) -> None:
     click.echo(f"changed {app.id}: {', '.join(item.partition('=')[0] for item in said)}")
 
 
-@app_group.command()
+@app_group.command(short_help="Close an app's connections and refuse new ones.")
 @click.argument("app_id", metavar="ID")
 def disable(app_id: str) -> None:
     """Close an app's connections (4003), refuse new ones, answer its requests with 403."""

@@ -30,7 +30,13 @@ def batch_group() -> None:
 
 @batch_group.command("list")
 @click.option("--open", "only_open", is_flag=True, help="Leave out finished and cancelled ones.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="Show at most so many.",
+)
 @_json
 def list_batches(limit: int, *, only_open: bool, as_json: bool) -> None:
     """List batches, the latest first."""
@@ -88,7 +94,7 @@ def cancel(batch_ids: tuple[str, ...]) -> None:
     sys.exit(1 if refused else 0)
 
 
-@batch_group.command()
+@batch_group.command(short_help="Queue the failed jobs of a batch again.")
 @click.argument("batch_id", metavar="ID")
 @click.option("--module", "modules", multiple=True, help="With listeners of JobRetryRequested.")
 def retry(batch_id: str, modules: tuple[str, ...]) -> None:

@@ -51,7 +51,13 @@ def failed() -> None:
 @failed.command("list")
 @_with_filters
 @click.option("--open", "only_open", is_flag=True, help="Leave out those that were retried.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="Show at most so many.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
 def list_failed(limit: int, *, only_open: bool, as_json: bool, **said: str | None) -> None:
     """List failed jobs, the latest first."""
@@ -138,9 +144,9 @@ def retry(
         count = retry_failed(store, ids) if ids else retry_found(store, where, search)
     click.echo(f"queued {counted(count, 'job')} again")
     if count < len(ids):
+        which = _missing(len(ids) - count)
         raise click.ClickException(
-            f"{len(ids) - count} of the ids: no failed jobs, or were retried before; "
-            "`broadcaster failed list --open` shows those there are"
+            f"{which}, or retried before; `broadcaster failed list --open` shows those there are"
         )
 
 
@@ -152,7 +158,7 @@ def forget(job_ids: tuple[str, ...]) -> None:
         count = store.forget(job_ids)
     click.echo(f"deleted {counted(count, 'failed job')}")
     if count < len(job_ids):
-        raise click.ClickException(f"{len(job_ids) - count} of the ids: no failed job")
+        raise click.ClickException(_missing(len(job_ids) - count))
 
 
 @failed.command()
@@ -187,6 +193,11 @@ def prune(hours: float) -> None:
     with _open() as store:
         count = store.prune(hours * 3_600)
     click.echo(f"deleted {counted(count, 'failed job')}")
+
+
+def _missing(count: int) -> str:
+    verb = "is no failed job" if count == 1 else "are no failed jobs"
+    return f"{count} of the ids {verb}"
 
 
 def _where(said: dict[str, Any], *, retried: bool | None = None) -> FailedFilter:

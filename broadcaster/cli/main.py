@@ -38,6 +38,37 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "version": ("broadcaster.cli.version:version", "Show the version."),
 }
 
+ELSEWHERE: Mapping[str, str] = {
+    "queue:work": "work",
+    "queue:listen": "work",
+    "queue:restart": "queue restart",
+    "queue:monitor": "queue monitor",
+    "queue:clear": "queue clear",
+    "queue:pause": "queue pause",
+    "queue:resume": "queue resume",
+    "queue:failed": "failed list",
+    "queue:retry": "failed retry",
+    "queue:forget": "failed forget",
+    "queue:flush": "failed flush",
+    "queue:prune-failed": "failed prune",
+    "queue:retry-batch": "batch retry",
+    "queue:prune-batches": "batch prune",
+    "schedule:run": "schedule run --once",
+    "schedule:work": "schedule run",
+    "schedule:list": "schedule list",
+    "schedule:test": "schedule test",
+    "horizon": "supervise",
+    "horizon:status": "supervise --status",
+    "reverb:start": "serve",
+    "worker": "work",
+    "beat": "schedule run",
+    "inspect": "queue status",
+    "purge": "queue clear",
+    "revoke": "queue cancel",
+    "status": "queue status",
+}
+"""What commands of Laravel and Celery are called here."""
+
 
 class LazyGroup(click.Group):
     """A group whose commands are imported by name when they are used."""
@@ -68,7 +99,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Add a suggestion to the complaint about an unknown name."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
+            here = ELSEWHERE.get(args[0])
+            hint = f" - did you mean {here!r}?" if here else did_you_mean(args[0], COMMANDS)
+            ctx.fail(f"no command {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -16,7 +16,7 @@ from broadcaster.cli.table import plain
 from broadcaster.cli.watching import style_of_output, watched
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from broadcaster.cli.table import Style
     from broadcaster.wiring.operations import Operations
@@ -124,8 +124,6 @@ def monitor(
     """
     from broadcaster.jobs.announcing import announce
     from broadcaster.jobs.lifecycle import QueueBusy
-    from broadcaster.protocol.lanes import split_lane
-    from broadcaster.protocol.suggestion import did_you_mean
     from broadcaster.settings import load_settings
     from broadcaster.supervisor.backlog import Bounds, problems
     from broadcaster.supervisor.backlog import as_json as queue_json
@@ -136,11 +134,8 @@ def monitor(
         raise click.UsageError("name at least one queue: mail,default")
     import_jobs(tuple(dict.fromkeys((*load_settings().imports, *modules))))
     with _open(connection) as operations:
-        known = {split_lane(name)[0] for name in operations.queue.queues()}
+        _note_unused(operations, wanted)
         found = operations.backlogs(wanted)
-    for name in sorted({split_lane(name)[0] for name in wanted} - known):
-        hint = did_you_mean(name, known)
-        click.echo(f"note: nothing was ever pushed to a queue {plain(name)}{hint}", err=True)
     busy = {each.queue: problems(each, Bounds(most, max_wait)) for each in found}
     for each in found:
         if busy[each.queue]:
@@ -157,7 +152,7 @@ def monitor(
     sys.exit(1 if any(busy.values()) else 0)
 
 
-@queue.command()
+@queue.command(short_help="Let the jobs of QUEUE wait.")
 @click.argument("name", metavar="QUEUE")
 @click.option(
     "--for",
@@ -172,6 +167,7 @@ def pause(name: str, seconds: float | None, by: str, connection: str) -> None:
     from broadcaster.jobs.pausing import pause_served
 
     with _open(connection) as operations:
+        _note_unused(operations, [name])
         pause_served(operations.served, name, seconds, by)
     ends = "until `broadcaster queue resume`" if seconds is None else f"for {seconds:g} s"
     click.echo(f"{plain(name)} is paused {ends}")
@@ -240,10 +236,22 @@ def restart(connection: str) -> None:
     with _open(connection) as operations:
         count = len(operations.fleet.workers())
         operations.fleet.restart()
+    whose, whom = ("its", "it") if count == 1 else ("their", "them")
     click.echo(
-        f"asked {counted(count, 'worker')} to stop when their jobs are done; "
-        "what keeps them running starts them again"
+        f"asked {counted(count, 'worker')} to stop when {whose} jobs are done; "
+        f"what keeps {whom} running starts {whom} again"
     )
+
+
+def _note_unused(operations: Operations, names: Sequence[str]) -> None:
+    """Say which of these queues may be misspelt."""
+    from broadcaster.protocol.lanes import split_lane
+    from broadcaster.protocol.suggestion import did_you_mean
+
+    known = {split_lane(name)[0] for name in operations.queue.queues()}
+    for name in sorted({split_lane(name)[0] for name in names} - known):
+        hint = did_you_mean(name, known)
+        click.echo(f"note: nothing was ever pushed to a queue {plain(name)}{hint}", err=True)
 
 
 @contextmanager

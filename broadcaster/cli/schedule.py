@@ -71,10 +71,17 @@ async def _run(application: Application, entries: list[Entry], *, once: bool) ->
 
 @schedule.command("list")
 @_modules
-@click.option("--next", "count", type=click.IntRange(1, 100), default=1, help="Moments to show.")
+@click.option(
+    "--next", "count", type=click.IntRange(1, 100), default=1, help="Moments to show. Default: 1."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
 def list_entries(modules: tuple[str, ...], count: int, *, as_json: bool) -> None:
-    """Show what is scheduled, and when it is due next: in UTC, and in its time zone."""
+    """
+    Show what is scheduled, and when it is due next.
+
+    In UTC, and in its time zone. MODULES are imported first, and those of the `imports`
+    setting.
+    """
     _, entries = _open(modules)
     now = time.time()
     if as_json:
@@ -83,7 +90,10 @@ def list_entries(modules: tuple[str, ...], count: int, *, as_json: bool) -> None
     elif entries:
         click.echo("\n".join(table(_columns(entries, now, count), style_of_output())))
     else:
-        click.echo("nothing is scheduled: name the modules that say so")
+        click.echo(
+            "nothing is scheduled: name the modules that have @schedule (broadcaster schedule "
+            "list shop.jobs), or list them as `imports` in broadcaster.toml"
+        )
 
 
 def _entry_json(

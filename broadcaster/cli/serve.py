@@ -25,7 +25,12 @@ _log = logging.getLogger("broadcaster.gateway")
     "--workers", type=click.IntRange(1, 256), help="Processes; each is a node. Default: 1."
 )
 @click.option("--drain", type=float, help="Seconds over which connections close at a stop.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default=None)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default=None,
+    help="Default: info, and debug with the setting `debug`.",
+)
 @click.option("--shared-port", is_flag=True, hidden=True)
 def serve(
     host: str | None,

@@ -46,7 +46,7 @@ def webhook() -> None:
     """Try the receivers of webhooks."""
 
 
-@webhook.command("test")
+@webhook.command("test", short_help="Send a signed sample to each receiver.")
 @click.option("--url", help="Only this receiver; it need not be in the settings.")
 @click.option(
     "--app", "app_id", help="The app that is meant, of the settings or of Redis. Default: app.id."

@@ -178,12 +178,14 @@ def test_what_is_retried_must_be_said() -> None:
     assert "say ids" in run("retry", code=2)
     assert "say ids" in run("retry", FIRST, "--all", code=2)
     assert "is no moment" in run("retry", "--since", "yesterday", code=2)
-    assert "1 of the ids" in run("retry", FIRST, "f" * 32, code=1)
+    missing = run("retry", FIRST, "f" * 32, code=1)
+    assert "1 of the ids is no failed job, or retried before; `broadcaster failed" in missing
 
 
 def test_row_43_failed_jobs_are_forgotten_flushed_and_pruned() -> None:
     assert "deleted 1 failed job\n" in run("forget", FIRST)
-    assert "1 of the ids" in run("forget", FIRST, code=1)
+    assert "1 of the ids is no failed job" in run("forget", FIRST, code=1)
+    assert "2 of the ids are no failed jobs" in run("forget", FIRST, "f" * 32, code=1)
     assert "deleted 0" in run("prune", "--hours", "1")
     assert listed() == [SECOND, THIRD]
     run("flush", code=1, given="n\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -12,7 +13,10 @@ from click.testing import CliRunner
 
 from broadcaster import errors
 from broadcaster.cli import main as main_module
-from broadcaster.cli.main import COMMANDS, broadcaster, exit_code, main
+from broadcaster.cli.main import COMMANDS, ELSEWHERE, broadcaster, exit_code, main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def run(*args: str) -> int:
@@ -43,6 +47,51 @@ def test_a_misspelt_command_is_wrong_usage_with_a_suggestion(
 ) -> None:
     assert run("wrok") == 2
     assert "did you mean 'work'" in capsys.readouterr().err
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Yield every command that is shown, by its words."""
+    context = click.Context(broadcaster)
+    for name in COMMANDS:
+        command = broadcaster.get_command(context, name)
+        assert command is not None
+        yield name, command
+        if isinstance(command, click.Group):
+            for part in command.list_commands(context):
+                yield f"{name} {part}", command.commands[part]
+
+
+@pytest.mark.parametrize("name", sorted(ELSEWHERE))
+def test_a_name_of_laravel_or_celery_leads_to_ours(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ELSEWHERE[name]
+
+    assert run(name) == 2
+    assert f"did you mean '{here}'" in capsys.readouterr().err
+    assert CliRunner().invoke(broadcaster, [*here.split(), "--help"]).exit_code == 0
+
+
+def test_every_option_says_what_it_does() -> None:
+    silent = [
+        f"{name} {option.opts[0]}"
+        for name, command in commands()
+        for option in command.params
+        if isinstance(option, click.Option) and not option.hidden and not option.help
+    ]
+
+    assert silent == []
+
+
+def test_a_list_of_commands_cuts_none_of_their_summaries() -> None:
+    in_80_columns = 80 - len("  disable  ") - 2
+    cut = [
+        name
+        for name, command in commands()
+        if " " in name and command.get_short_help_str(in_80_columns).endswith("...")
+    ]
+
+    assert cut == []
 
 
 @pytest.mark.parametrize(

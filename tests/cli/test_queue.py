@@ -184,6 +184,18 @@ def test_row_45_a_paused_queue_reserves_nothing_until_it_is_resumed(
     ]
 
 
+def test_a_queue_that_is_paused_by_a_name_that_was_never_used_gets_a_note(
+    store: RedisClients,
+) -> None:
+    push(store, "mail")
+
+    text = run("pause", "mial")
+
+    assert "nothing was ever pushed to a queue mial - did you mean 'mail'?" in text
+    assert "mial is paused until" in text
+    assert "note" not in run("pause", "mail")
+
+
 def test_jobs_are_cancelled_by_their_ids(store: RedisClients) -> None:
     waiting = [NewJob(f"{number:032x}", "mail", b"{}") for number in range(3)]
     RedisQueue(store).push([*waiting, NewJob("f" * 32, "other#2", b"{}")])
@@ -241,4 +253,4 @@ def test_clearing_asks_first_and_forgets_lanes_and_delayed_jobs(store: RedisClie
 def test_a_restart_is_told_to_all_workers(redis_url: str, prefix: str) -> None:
     beat(redis_url, prefix, WorkerRecord(id="w1"))
 
-    assert "asked 1 worker " in run("restart")
+    assert "asked 1 worker to stop when its jobs are done" in run("restart")

@@ -88,7 +88,10 @@ def prepared(job: Job | PreparedJob, **given: Unpack[DispatchOptions]) -> Prepar
     if isinstance(job, type):
         raise TypeError(f"{job.__name__} is a class; a job is made of it: {job.__name__}(...)")
     if not isinstance(getattr(job, "options", None), JobOptions):
-        raise TypeError(f"{job!r} is no job; one is made of a class or of a function with @job")
+        raise TypeError(
+            f"{job!r} is no job; one is made of a class, or of a function with @job, and then "
+            "dispatched: SendMail(7).dispatch()"
+        )
     return PreparedJob(job, with_options(job.options, given) if given else job.options)
 
 

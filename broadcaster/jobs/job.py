@@ -269,6 +269,13 @@ def _check_body(job: type[Job], given: Mapping[str, Any]) -> None:
             f"{job.__name__} sets {stray[0]} as a class attribute; write "
             f"class {job.__name__}(Job, {stray[0]}=...) instead"
         )
+    if "__dataclass_fields__" in job.__dict__:  # made anew by dataclass(slots=True), options lost
+        raise TypeError(f"{job.__name__} is a dataclass by itself: take @dataclass(...) away")
+    if "__init__" in job.__dict__:
+        raise TypeError(
+            f"{job.__name__} defines __init__(), which no worker would call: annotate its fields "
+            "in the class (order_id: int), and they make one"
+        )
     hiding = sorted(_HIDDEN & set(annotated))
     if hiding:
         raise TypeError(

@@ -265,6 +265,9 @@ def _unique_until(owner: str, value: Any) -> dict[str, Any]:
 
 def _middleware(owner: str, value: Any) -> dict[str, Any]:
     given = tuple(value) if isinstance(value, Iterable) else (None,)
+    classes = [each.__name__ for each in given if isinstance(each, type)]
+    if classes:
+        raise TypeError(f"{owner}: middleware {classes[0]} is a class: write {classes[0]}(...)")
     if not all(callable(each) or hasattr(each, "around") for each in given):
         raise TypeError(f"{owner}: middleware is a list of objects, not {value!r}")
     return {"middleware": given}

@@ -211,6 +211,11 @@ def schedule(
         scheduled = ScheduledJob(what)
         the_schedule.add(scheduled)
         return scheduled
+    if what is not None and not isinstance(what, str):
+        raise TypeError(
+            f"schedule() was given {what!r}: say when, as in @schedule('*/5 * * * *') or "
+            "@schedule(every=60), or give it a job: schedule(Report()).every(60)"
+        )
     if (what is None) == (every is None):
         raise TypeError("schedule takes a cron expression, or every=seconds, or a job")
 

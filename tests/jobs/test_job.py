@@ -136,6 +136,24 @@ def test_an_option_as_class_attribute_is_refused() -> None:
             tries = 3
 
 
+def test_a_method_that_would_make_the_job_itself_is_refused() -> None:
+    """Fields are frozen, and workers make jobs of what was queued without calling it."""
+    with pytest.raises(TypeError, match=r"OwnInit defines __init__\(\).*annotate its fields"):
+
+        class OwnInit(Job):
+            def __init__(self, order: int) -> None:
+                super().__init__()
+
+
+def test_a_class_that_is_made_a_dataclass_again_is_refused() -> None:
+    """It would be another class, without the options of the class line."""
+    with pytest.raises(TypeError, match="Slotted is a dataclass by itself"):
+
+        @dataclasses.dataclass(slots=True)
+        class Slotted(Job, queue="mail"):
+            order: int
+
+
 def test_a_handle_that_yields_is_refused() -> None:
     """Calling it would run nothing, and the job would count as done."""
     with pytest.raises(TypeError, match=r"Yields\.handle yields, so nobody would run it"):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from broadcaster.jobs.job import Job
+from broadcaster.jobs.middleware import SkipIf
 from broadcaster.jobs.options import JobOptions, with_options
 
 PLAIN = JobOptions(name="Mail")
@@ -78,6 +79,7 @@ def test_a_duration_takes_the_place_of_a_moment_and_the_other_way_round() -> Non
         ({"queue": "mail#256"}, "queue must be a name"),
         ({"middleware": ["limits"]}, "middleware is a list of objects"),
         ({"middleware": object()}, "middleware is a list of objects"),
+        ({"middleware": [SkipIf]}, r"middleware SkipIf is a class: write SkipIf\(\.\.\.\)"),
         ({"trys": 3}, "Mail has no option 'trys' - did you mean 'tries'"),
         ({"colour": 3}, "Mail has no option 'colour'; there are after_commit, backoff"),
     ],

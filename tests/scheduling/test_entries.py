@@ -86,5 +86,7 @@ def test_what_is_wrong_is_said_where_it_is_written() -> None:
         schedule(Tidy()).cron("every day")
     with pytest.raises(ValueError, match="catch_up"):
         schedule(Tidy()).catch_up(86_400)
+    with pytest.raises(TypeError, match=r"say when, as in @schedule\('\*/5 \* \* \* \*'\)"):
+        schedule(Tidy)  # type: ignore[call-overload]  # a class, and as a bare decorator
     with pytest.raises(TypeError, match="schedule takes"):
         schedule()

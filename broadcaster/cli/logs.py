@@ -196,7 +196,7 @@ class _QuietHandler(logging.StreamHandler[TextIO]):
 
 def _details(fields: Mapping[str, object], message: str) -> str:
     """Return the fields that the message does not say already."""
-    skipped = {*_ALWAYS, "app", "node", "traceback", "dur_ms"}
+    skipped = {*_ALWAYS, "app", "node", "traceback", "dur_ms", "moment"}
     if fields.get("level") in ("debug", "info"):
         skipped.add("job_id")
     found = [

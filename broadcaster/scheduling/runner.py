@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from broadcaster.contracts.limits import LockOwner
@@ -37,6 +38,8 @@ LEASE_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 SHORTEST_WAIT = 0.05
 """Seconds from one look at a lock that another one has to the next."""
+_QUEUED = "queued %s, due at %s"
+_LEFT_OUT = "left out %s, due at %s: it was queued before, or an earlier one waits or runs"
 
 
 def scheduled_job(
@@ -172,7 +175,8 @@ class ScheduleRunner:
         else:
             self._complained.discard(f"{name} waits to be queued")
             fields = {"event": "scheduled", "name_": name, "moment": each.moment}
-            _log.info("%s %s", "queued" if new else "left out", name, extra=fields)
+            at = datetime.fromtimestamp(each.moment, UTC).isoformat(timespec="seconds")
+            _log.info(_QUEUED if new else _LEFT_OUT, name, at, extra=fields)
         if each.dropped and name in self._handled:  # before that, another runner had them
             fields = {"event": "schedule_missed", "name_": name, "moments": each.dropped}
             _log.warning("%s missed %d earlier moments", name, each.dropped, extra=fields)

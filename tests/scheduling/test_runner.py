@@ -111,7 +111,9 @@ async def test_of_two_runners_one_works_and_the_other_takes_over(clients: RedisC
 
 
 @pytest.mark.redis
-async def test_a_moment_is_queued_once_even_if_two_runners_work(clients: RedisClients) -> None:
+async def test_a_moment_is_queued_once_even_if_two_runners_work(
+    clients: RedisClients, caplog: pytest.LogCaptureFixture
+) -> None:
     """As when one is stopped for longer than its lease, and goes on; the job is done by then."""
     clock, queue = Clock(), RedisQueue(clients)
     queued, send = pushing(clients, clock)
@@ -125,10 +127,12 @@ async def test_a_moment_is_queued_once_even_if_two_runners_work(clients: RedisCl
     await queue.step(
         StepRequest(queue="chores", settlements=[Done(held.id, held.token)], worker="w")
     )
-    await two.turn()
+    with caplog.at_level("INFO"):
+        await two.turn()
 
     assert queued == [1_200.0]
     assert (await queue.asizes("chores")).ready == 0
+    assert ", due at 1970-01-01T00:20:00+00:00: it was queued before, or " in caplog.text
 
 
 @pytest.mark.redis

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import broadcaster
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+_OURS = Path(broadcaster.__file__).parent
 
 
 def users_part(trace: TracebackType | None) -> TracebackType | None:
@@ -22,14 +27,30 @@ def users_part(trace: TracebackType | None) -> TracebackType | None:
 
 
 def explain(error: Exception) -> str:
-    """Return an error of the user's code in one line, with the place of its origin."""
-    said = f"{type(error).__name__}: {error}"
+    """Return an error of the user's code in one line, with the place in it that led there."""
+    said = f"{type(error).__name__}: {error}{_remedy(error)}"
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) or not frames:  # it names its place itself
         return said
     real = [frame for frame in frames if not frame.filename.startswith("<")]
-    place = (real or frames)[-1]
+    theirs = [frame for frame in real if not _is_library(frame.filename)]
+    place = (theirs or real or frames)[-1]
     return f"{said} ({place.filename}, line {place.lineno})"
+
+
+def _remedy(error: Exception) -> str:
+    """Return what to do about errors that users of Django meet first."""
+    if type(error).__name__ not in {"ImproperlyConfigured", "AppRegistryNotReady"}:
+        return ""
+    return (
+        "; modules that use Django's models need broadcaster.integrations.django_setup before "
+        "them in `imports`"
+    )
+
+
+def _is_library(filename: str) -> bool:
+    path = Path(filename)
+    return "site-packages" in path.parts or path.is_relative_to(_OURS)
 
 
 def _is_import(trace: TracebackType) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
 from typing import TYPE_CHECKING
 
+from broadcaster.cli.heeding import heed_no_more
+from broadcaster.supervisor.processes import refused, send_signal
 from broadcaster.supervisor.restarting import HOPELESS, Restarts
 
 if TYPE_CHECKING:
@@ -33,7 +34,13 @@ def run_workers(settings: Settings, log_level: str) -> int:
         *("--host", settings.gateway.host, "--port", str(port), "--log-level", log_level),
         *("--drain", str(settings.gateway.drain_seconds)),
     ]
-    return asyncio.run(Workers(command, settings.gateway.workers).run())
+    return asyncio.run(_run(Workers(command, settings.gateway.workers)))
+
+
+async def _run(workers: Workers) -> int:
+    code = await workers.run()
+    heed_no_more()
+    return code
 
 
 class Workers:
@@ -67,7 +74,7 @@ class Workers:
         """Ask every worker to stop, and start none again."""
         self._stopping.set()
         for process in self.processes:
-            _terminate(process)
+            send_signal(process, signal.SIGTERM)
 
     async def _keep(self, index: int) -> None:
         """Keep one worker running, with a pause that grows while it dies young."""
@@ -98,19 +105,16 @@ class Workers:
 
     async def _run_one(self) -> int:
         # The worker ends itself when this pipe closes, so ours may be killed without leaving it.
-        process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            return refused(_log, error)
         self.processes.add(process)
         try:
             if self._stopping.is_set():
-                _terminate(process)
+                send_signal(process, signal.SIGTERM)
             return await process.wait()
         finally:
             self.processes.discard(process)
-
-
-def _terminate(process: asyncio.subprocess.Process) -> None:
-    """Ask a worker to stop; one that has just ended must not keep the others from hearing it."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from broadcaster.cli.heeding import STOPS, heed_no_more
 from broadcaster.cli.queue_screen import shown_seconds
 from broadcaster.cli.table import Cell, Column, Style, plain, table
 
@@ -69,9 +70,10 @@ def supervise(
 
 async def _run(supervisor: Supervisor) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+    for number in STOPS:
         loop.add_signal_handler(number, supervisor.stop)
     await supervisor.run()
+    heed_no_more()
 
 
 def _heed_reloads(ask: Callable[[bool], None] | None) -> None:

@@ -14,12 +14,14 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from broadcaster.cli.heeding import EarlyPause
     from broadcaster.cli.lifeline import Tether
     from broadcaster.drivers.redis.client import RedisClients
     from broadcaster.scheduling.timetable import Entry
     from broadcaster.settings import Settings, WorkerSettings
     from broadcaster.worker.heartbeat import HeldJob
     from broadcaster.worker.options import ExitReason, WorkerOptions
+    from broadcaster.worker.worker import Worker
 
 logger = logging.getLogger("broadcaster.worker")
 
@@ -162,6 +164,7 @@ def work(
     was away for --max-away, 78 bad configuration.
     """
     from broadcaster.cli import logs
+    from broadcaster.cli.heeding import EarlyPause
     from broadcaster.cli.lifeline import Tether
     from broadcaster.cli.serve import loop_factory
     from broadcaster.cli.work_processes import run_processes
@@ -171,6 +174,8 @@ def work(
     from broadcaster.wiring.worker import import_jobs
     from broadcaster.wiring.worker_options import with_queues, worker_options
 
+    early = EarlyPause()
+    early.heed()
     given = {name: value for name, value in said.items() if value is not None}
     settings = load_settings({f"worker.{name}": value for name, value in given.items()})
     settings.require_redis()
@@ -182,7 +187,7 @@ def work(
     names = tuple(dict.fromkeys((*settings.imports, *modules)))
     options = worker_options(settings, chosen, pool=pool, modules=names)
     if chosen.processes > 1 and not tethered:
-        sys.exit(run_processes(sys.argv[1:], chosen))
+        sys.exit(run_processes(sys.argv[1:], chosen, early))
     tether = Tether() if tethered else None
     if tether is not None:
         tether.start()
@@ -193,7 +198,7 @@ def work(
         _warn_of_unserved(options)
     entries = the_schedule.entries() if with_schedule else []
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        reason, threads = runner.run(_work(settings, chosen, options, tether, entries))
+        reason, threads = runner.run(_work(settings, chosen, options, entries, tether, early))
     leave(reason, threads)
 
 
@@ -278,10 +283,12 @@ async def _work(
     settings: Settings,
     chosen: WorkerSettings,
     options: WorkerOptions,
-    tether: Tether | None,
     entries: Sequence[Entry],
+    tether: Tether | None,
+    early: EarlyPause,
 ) -> tuple[ExitReason, int]:
     from broadcaster import current
+    from broadcaster.cli.heeding import heed_no_more
     from broadcaster.wiring.schedule import running_schedule
     from broadcaster.wiring.worker import open_worker
     from broadcaster.worker.health import serving_health
@@ -289,20 +296,33 @@ async def _work(
     from broadcaster.worker.signals import obeying_signals
 
     opened = open_worker(settings, options, _end_stuck)
+    worker = opened.worker
     if tether is not None:
-        loop, resize = asyncio.get_running_loop(), opened.worker.running.resize
-        tether.attach(lambda slots: loop.call_soon_threadsafe(resize, slots))
+        _attach(tether, worker)
     try:
         await _check(opened.clients)
         collect_seldom()
         address = (chosen.health_port, chosen.health_socket)
-        async with serving_health(opened.worker, *address):
-            with obeying_signals(opened.worker):
+        async with serving_health(worker, *address):
+            with obeying_signals(worker):
+                if early.wanted:
+                    worker.pause()
                 async with opened.beside(), running_schedule(current.application(), entries):
-                    reason = await opened.worker.run()
+                    reason = await worker.run()
+        heed_no_more()
         return reason, opened.runner.busy_threads
     finally:
         await opened.aclose()
+
+
+def _attach(tether: Tether, worker: Worker) -> None:
+    """Have `worker` do what its parent says."""
+    loop = asyncio.get_running_loop()
+
+    def pause(paused: bool) -> None:  # noqa: FBT001 - see `Tether.attach`
+        loop.call_soon_threadsafe(worker.pause if paused else worker.resume)
+
+    tether.attach(lambda slots: loop.call_soon_threadsafe(worker.running.resize, slots), pause)
 
 
 def _end_stuck(job: HeldJob) -> NoReturn:

@@ -9,11 +9,14 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from broadcaster.cli.heeding import PAUSES, STOPS, heed_no_more
+from broadcaster.supervisor.processes import refused, say, send_signal
 from broadcaster.supervisor.restarting import HOPELESS, Restarts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from broadcaster.cli.heeding import EarlyPause
     from broadcaster.settings import WorkerSettings
 
 _log = logging.getLogger("broadcaster.worker")
@@ -22,22 +25,28 @@ _log = logging.getLogger("broadcaster.worker")
 RESTARTS = Restarts(longest=10.0)
 # Done as told, or over its memory: what somebody wanted. Any other is an error.
 _LEVELS = {0: logging.INFO, 12: logging.WARNING}
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-_PASSED_ON = (signal.SIGUSR2, signal.SIGCONT)
 
 
-def run_processes(arguments: Sequence[str], said: WorkerSettings) -> int:
+def run_processes(arguments: Sequence[str], said: WorkerSettings, early: EarlyPause) -> int:
     """
     Run the workers until a signal, or until they are done; return the exit code.
 
     Args:
         arguments: the command line of this process, without the program.
         said: its options.
+        early: what was asked for before.
     """
     command = [sys.executable, "-m", "broadcaster", *arguments, "--tethered"]
     ends = said.once or said.stop_when_empty or said.stop_when_empty_for > 0
     health = Health(said.health_port, said.health_socket)
-    return asyncio.run(WorkerProcesses(command, said.processes, health, ends=ends).run())
+    workers = WorkerProcesses(command, said.processes, health, ends=ends)
+    return asyncio.run(_run(workers, early))
+
+
+async def _run(workers: WorkerProcesses, early: EarlyPause) -> int:
+    code = await workers.run(early)
+    heed_no_more()
+    return code
 
 
 class Health(NamedTuple):
@@ -84,28 +93,43 @@ class WorkerProcesses:
         self._health = health
         self._ends = ends
         self._stopping = asyncio.Event()
+        self._asked: set[int] = set()  # signals to stop, as exit codes of who died of them
+        self._paused = False
         self.processes: set[asyncio.subprocess.Process] = set()
         self._codes: list[int] = []
 
-    async def run(self) -> int:
-        """Run until a signal, or until all workers are done; return the exit code."""
+    async def run(self, early: EarlyPause | None = None) -> int:
+        """
+        Run until a signal, or until all workers are done; return the exit code.
+
+        Args:
+            early: what was asked for before.
+        """
         loop = asyncio.get_running_loop()
-        for number in _STOPS:
+        for number in STOPS:
             loop.add_signal_handler(number, self.stop, number)
-        for number in _PASSED_ON:
-            loop.add_signal_handler(number, self._pass_on, number)
+        for number, paused in PAUSES.items():
+            loop.add_signal_handler(number, self.pause, paused)
+        self._paused = early is not None and early.wanted
         await asyncio.gather(*(self._keep(index) for index in range(self._count)))
         return next((code for code in self._codes if code), 0)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Ask every worker to stop, and start none again; a second call is passed on too."""
         self._stopping.set()
-        self._pass_on(number)
-
-    def _pass_on(self, number: signal.Signals) -> None:
+        self._asked.add(-number)
         for process in self.processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(number)
+            send_signal(process, number)
+
+    def pause(self, paused: bool) -> None:  # noqa: FBT001 - called by the event loop
+        """
+        Have every worker take no new jobs, or take them again; those too that start later.
+
+        By a line, which waits for one that is starting; a signal would end that one.
+        """
+        self._paused = paused
+        for process in self.processes:
+            say(process, "pause" if paused else "resume")
 
     async def _keep(self, index: int) -> None:
         """Keep one worker running, with a pause that grows while it dies young."""
@@ -115,7 +139,7 @@ class WorkerProcesses:
             started = loop.time()
             code = await self._run_one(index)
             if self._stopping.is_set() or (code == 0 and self._ends) or code in HOPELESS:
-                self._codes.append(code)
+                self._codes.append(0 if code in self._asked else code)  # had not begun, or was done
                 if code in HOPELESS:
                     self.stop()
                 return
@@ -133,14 +157,19 @@ class WorkerProcesses:
     async def _run_one(self, index: int) -> int:
         command = [*self._command, *self._health.options(index)]
         # The worker stops when this pipe closes, so ours may be killed without leaving it.
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, start_new_session=True
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            return refused(_log, error)
         self.processes.add(process)
         try:
+            if self._paused:
+                say(process, "pause")
             if self._stopping.is_set():
-                with contextlib.suppress(ProcessLookupError):
-                    process.terminate()
+                self._asked.add(-signal.SIGTERM)
+                send_signal(process, signal.SIGTERM)
             return await process.wait()
         finally:
             self.processes.discard(process)

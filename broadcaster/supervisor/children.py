@@ -8,7 +8,6 @@ ended because it was told to, at once.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import math
@@ -17,6 +16,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from broadcaster.supervisor.processes import say, send_signal
 from broadcaster.supervisor.restarting import EXPECTED, Restarts
 
 if TYPE_CHECKING:
@@ -256,14 +256,11 @@ class WorkerProcess:
 
     def signal(self, number: signal.Signals) -> None:
         """See `Process.signal`."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+        send_signal(self._process, number)
 
     def resize(self, slots: int) -> None:
         """See `Process.resize`."""
-        if self._process.stdin is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(b"slots %d\n" % slots)
+        say(self._process, f"slots {slots}")
 
     async def wait(self) -> None:
         """See `Process.wait`."""

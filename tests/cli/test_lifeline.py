@@ -29,6 +29,17 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
+class Told:
+    """A worker that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.slots: list[int] = []
+        self.pauses: list[bool] = []
+
+    def listen(self, tether: Tether) -> None:
+        tether.attach(self.slots.append, self.pauses.append)
+
+
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
     read, write = os.pipe()
@@ -41,16 +52,15 @@ def pipe() -> Iterator[tuple[int, int]]:
 async def test_a_worker_hears_how_many_slots_it_has(
     pipe: tuple[int, int], killed: list[int]
 ) -> None:
-    told: list[int] = []
-    tether = Tether()
-    tether.attach(told.append)
+    told, tether = Told(), Tether()
+    told.listen(tether)
     tether.start(pipe[0])
 
-    for part in (b"slots 5\nsl", b"ots 7\nslots many\nSTOP\n", b"slots 3\n"):
+    for part in (b"slots 5\nsl", b"ots 7\nslots many\nSTOP\npau", b"se\nresume\nslots 3\n"):
         os.write(pipe[1], part)
 
-    await eventually(lambda: told == [5, 7, 3])
-    assert killed == []
+    await eventually(lambda: told.slots == [5, 7, 3])
+    assert (told.pauses, killed) == ([True, False], [])
     os.close(pipe[1])
     await eventually(lambda: killed)
 
@@ -59,15 +69,15 @@ async def test_what_was_said_before_anybody_listened_is_not_lost(
     pipe: tuple[int, int], killed: list[int]
 ) -> None:
     tether = Tether()
-    os.write(pipe[1], b"slots 5\nslots 6\n")
+    os.write(pipe[1], b"slots 5\nresume\nslots 6\npause\n")
     os.close(pipe[1])
     tether.start(pipe[0])
     await eventually(lambda: killed)
 
-    told: list[int] = []
-    tether.attach(told.append)
+    told = Told()
+    told.listen(tether)
 
-    assert told == [6]
+    assert (told.slots, told.pauses) == ([6], [True])
 
 
 @pytest.mark.parametrize(
@@ -89,13 +99,13 @@ async def test_a_process_without_a_parent_stops(
 async def test_a_loop_that_is_closed_already_hears_no_more(
     pipe: tuple[int, int], killed: list[int]
 ) -> None:
-    def closed(slots: int) -> None:
-        raise RuntimeError(f"the loop is closed, {slots} or not")
+    def closed(said: object) -> None:
+        raise RuntimeError(f"the loop is closed, {said} or not")
 
     tether = Tether()
-    tether.attach(closed)
+    tether.attach(closed, closed)
     tether.start(pipe[0])
-    os.write(pipe[1], b"slots 5\n")
+    os.write(pipe[1], b"slots 5\npause\n")
     os.close(pipe[1])
 
     await eventually(lambda: killed == [signal.SIGTERM])

@@ -3,33 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, NoReturn, cast
 
+import pytest
+
+from broadcaster.cli import serve_workers
 from broadcaster.cli.serve_workers import Workers
+from broadcaster.supervisor.restarting import Restarts
+from tests.polling import eventually
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
 
-class FakeProcess:
-    """A worker that is asked to stop."""
-
-    def __init__(self, *, ended: bool = False) -> None:
-        self.ended = ended
-        self.asked = False
-
-    def terminate(self) -> None:
-        if self.ended:
-            raise ProcessLookupError
-        self.asked = True
+WAITING = "import time; time.sleep(600)"
 
 
-async def test_a_worker_that_has_just_ended_keeps_no_other_from_stopping() -> None:
+class Unnoticed:
+    """A worker that has ended, which nobody has heard of yet."""
+
+    returncode = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+
+@pytest.mark.process
+def test_a_worker_that_has_just_ended_keeps_no_other_from_stopping() -> None:
     workers = Workers([], 4)
-    processes = [FakeProcess(ended=number % 2 == 0) for number in range(8)]
-    workers.processes.update(cast("Process", process) for process in processes)
+    gone = [subprocess.Popen(["true"]) for _ in range(4)]
+    for each in gone:
+        each.wait()
+        workers.processes.add(cast("Process", Unnoticed(each.pid)))
+    with subprocess.Popen([sys.executable, "-c", WAITING]) as other:
+        workers.processes.add(cast("Process", Unnoticed(other.pid)))
 
+        workers.stop()
+
+        assert other.wait(30) == -signal.SIGTERM
+
+
+@pytest.mark.process
+async def test_a_system_that_refuses_a_process_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serve_workers, "RESTARTS", Restarts(first=0.01, longest=1.0, endless=True))
+    workers = Workers([sys.executable, "-c", WAITING], 1)
+    with monkeypatch.context() as refusing:
+        refusing.setattr(asyncio, "create_subprocess_exec", refuse)
+        running = asyncio.ensure_future(workers.run())
+        await eventually(lambda: "no process can be started" in caplog.text)
+
+    await eventually(lambda: workers.processes)
     workers.stop()
-    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        assert await running == 0
 
-    assert [process.asked for process in processes] == [False, True] * 4
+
+async def refuse(*_: object, **__: object) -> NoReturn:
+    raise BlockingIOError(11, "Resource temporarily unavailable")

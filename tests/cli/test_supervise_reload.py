@@ -125,16 +125,6 @@ class Signalled:
         os.kill(os.getpid(), signal.SIGHUP)
 
 
-@pytest.fixture
-def handlers() -> Iterator[None]:
-    """Whatever heeds signals does so again afterwards."""
-    numbers = (signal.SIGHUP, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, heed in zip(numbers, before, strict=True):
-        signal.signal(number, heed)
-
-
 @pytest.mark.usefixtures("handlers")
 def test_asking_to_read_again_ends_no_supervisor_that_starts_or_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -210,6 +210,19 @@ def test_what_may_pass_is_worth_another_start_and_only_the_user_s_code_is_traced
     ]
 
 
+def test_what_a_child_starts_cannot_read_what_is_said_to_the_child(tmp_path: Path) -> None:
+    """Programs that look at their standard input would wait for ever, and take our lines."""
+    code = (
+        "import subprocess\n"
+        "read = subprocess.run(['cat'], stdout=subprocess.PIPE, timeout=20).stdout\n"
+        "raise OSError(f'read {read}')\n"
+    )
+
+    _, said = ending(tmp_path, code, "app", "sample:app", "127.0.0.1", "0")
+
+    assert "OSError: read b''" in said[-1]
+
+
 def test_a_worker_whose_module_cannot_be_imported_ends_the_same_way(tmp_path: Path) -> None:
     exit_code, said = ending(tmp_path, "app = (", "work", "sample")
 

@@ -86,6 +86,57 @@ async def test_usr2_pauses_and_cont_resumes_row_42(shop: Shop, queue: RedisQueue
     assert await asyncio.to_thread(process.wait, 20) == 0
 
 
+SLOW_TO_START = """\
+import pathlib, time
+pathlib.Path("starting").touch()
+while not pathlib.Path("go").exists():
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_usr2_pauses_one_that_is_starting_row_42(
+    shop: Shop, queue: RedisQueue, processes: str
+) -> None:
+    """Its answer would be to end."""
+    (shop.folder / "slow_to_start.py").write_text(SLOW_TO_START, encoding="utf-8")
+    process = shop.start("work", "slow_to_start", "shop_jobs", "--processes", processes)
+    await eventually((shop.folder / "starting").exists, within=30)
+
+    process.signal(signal.SIGUSR2)
+    (shop.folder / "go").touch()
+    await started(process, int(processes))
+
+    await eventually(lambda: process.output.count("takes no new jobs") == int(processes))
+    await queue.apush([new_job("greet", name="Ada")])
+    process.signal(signal.SIGCONT)
+    await eventually(lambda: shop.notes == ["hello Ada"], within=20)
+    process.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 20) == 0
+
+
+LATE = """\
+import os, signal
+from broadcaster.wiring.worker import OpenWorker
+aclose = OpenWorker.aclose
+async def signalled(self):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        os.kill(os.getpid(), number)
+    await aclose(self)
+OpenWorker.aclose = signalled
+"""
+
+
+async def test_signals_do_not_change_how_one_ends_that_is_done_row_42(shop: Shop) -> None:
+    """As of somebody impatient, who asks twice."""
+    (shop.folder / "late.py").write_text(LATE, encoding="utf-8")
+
+    process = await asyncio.to_thread(shop.run, "work", "late", "--once")
+
+    assert process.wait() == 0, process.output
+    assert "worker stopped: empty" in process.output
+
+
 async def test_over_its_memory_it_ends_with_12_row_41(shop: Shop) -> None:
     process = await asyncio.to_thread(shop.run, "work", "--memory", "5")
 

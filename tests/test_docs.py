@@ -9,9 +9,10 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
-from broadcaster.cli.main import COMMANDS
+from broadcaster.cli.main import COMMANDS, broadcaster
 from broadcaster.settings import setting_types
 from broadcaster.settings_sources import environment_name
 
@@ -44,6 +45,27 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pages
+def test_links_lead_to_headings_that_are_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)#([^)\s]+)\)", prose(page))
+    targets = [(page.parent / path if path else page, anchor) for path, anchor in links]
+
+    missing = [
+        f"{target.name}#{anchor}"
+        for target, anchor in targets
+        if target.suffix == ".md" and anchor not in anchors(target)
+    ]
+
+    assert missing == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, made as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title).lower() for title in titles]
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in plain}
+
+
+@pages
 def test_settings_that_are_named_exist(page: Path) -> None:
     known = {environment_name(path) for path in setting_types()} | CREDENTIALS
     named = set(re.findall(r"\bBROADCASTER_[A-Z_]+[A-Z]\b", page.read_text()))
@@ -56,6 +78,37 @@ def test_commands_that_are_named_exist(page: Path) -> None:
     named = re.findall(r"(?:^|`|\$ |/)broadcaster ([a-z]+)\b", page.read_text(), re.MULTILINE)
 
     assert set(named) - set(COMMANDS) == set()
+
+
+@pages
+def test_options_of_commands_that_are_named_exist(page: Path) -> None:
+    code = "\n".join([*blocks(page, "sh", "bash", ""), *re.findall(r"`([^`\n]+)`", prose(page))])
+    lines = re.findall(r"(?:^|[\s/])broadcaster ([a-z].*)$", code, re.MULTILINE)
+
+    assert [unknown for line in lines for unknown in unknown_options(line)] == []
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text())
+
+
+def unknown_options(line: str) -> list[str]:
+    """Return the options of a line, which begins with a command, that the command has not."""
+    words = re.split(r"\s+[|#&;]|\s{2,}", line)[0].split()
+    command: click.Command = broadcaster
+    context = click.Context(broadcaster)
+    while isinstance(command, click.Group) and words:
+        found = command.get_command(context, words[0])
+        if found is None:
+            return []
+        command, words = found, words[1:]
+    known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+    known.add("--help")
+    return [
+        f"broadcaster {line}: {name}"
+        for word in words
+        if (name := word.partition("=")[0]).startswith("--") and name not in known
+    ]
 
 
 @pages

@@ -140,20 +140,26 @@ class RedisFailedJobs:
         return (meant[first : first + _PAGE] for first in range(0, len(meant), _PAGE))
 
     def _newest(self, queue: str, where: FailedFilter) -> Iterator[_Entry]:
-        first = 0
+        """Return entries as they were found, each once, whatever fails or is forgotten meanwhile."""
+        first, seen = 0, set[bytes]()
         while True:
             with translated(self._clients.sync):
                 page: Any = self._clients.sync.zrevrange(
                     self._key(queue, "failed"), first, first + _PAGE - 1, withscores=True
                 )
-            for entry in self._load(queue, page):
+            for entry in self._load(queue, [one for one in page if one[0] not in seen]):
                 if where.since is not None and entry.job.failed_at < where.since:
                     return
                 if where.fits(entry.job):
                     yield entry
             if len(page) < _PAGE:
                 return
-            first += _PAGE
+            seen.update(job_id for job_id, _ in page)
+            (rank,) = read(
+                self._clients.sync, [("ZREVRANK", self._key(queue, "failed"), page[-1][0])]
+            )
+            # One that has failed again meanwhile is before all that were looked at.
+            first = first + _PAGE if rank is None or rank < first else rank + 1
 
     def _load(self, queue: str, scored: Sequence[tuple[bytes, float]]) -> list[_Entry]:
         if not scored:

@@ -24,6 +24,7 @@ from broadcaster.protocol.payload import (
 from tests.drivers.redis.queue_world import job_id, numbers
 
 if TYPE_CHECKING:
+    from broadcaster.contracts.stores import FailedJob
     from broadcaster.drivers.redis.client import RedisClients
 
 pytestmark = pytest.mark.redis
@@ -237,6 +238,30 @@ async def test_many_failed_jobs_are_paged(world: FailedWorld, clients: RedisClie
     assert await world.found(limit=1_100) == list(range(1_199, 99, -1))
     assert len(await asyncio.to_thread(world.store.retry_all)) == 1_200
     assert (await world.queue.asizes("q")).ready == 1_200
+
+
+@pytest.mark.parametrize("meanwhile", ["one more fails", "some are forgotten"])
+async def test_each_failed_job_is_found_once_whatever_happens_between_two_pages(
+    world: FailedWorld, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    monkeypatch.setattr(failed, "_PAGE", 2)
+    await world.fail("q", *range(1, 7))
+    load = world.store._load
+    pages: list[list[FailedJob]] = []
+
+    def loading(queue: str, scored: Any) -> Any:
+        entries = load(queue, scored)
+        pages.append([entry.job for entry in entries])
+        if len(pages) == 1 and meanwhile == "one more fails":
+            asyncio.run_coroutine_threadsafe(world.fail("q", 9), loop).result(10)
+        elif len(pages) == 1:
+            world.store.forget([pages[0][0].id])
+        return entries
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(world.store, "_load", loading)
+
+    assert sorted(await world.found()) == [1, 2, 3, 4, 5, 6]
 
 
 async def test_a_queue_means_its_lanes_too(world: FailedWorld) -> None:

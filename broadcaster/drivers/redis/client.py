@@ -39,13 +39,8 @@ from broadcaster.drivers.redis.deadlines import TimedQueue, begin_verb, end_verb
 from broadcaster.drivers.redis.idle import alook_first, look_first
 from broadcaster.drivers.redis.keys import Keys
 from broadcaster.drivers.redis.packing import write_fast
-from broadcaster.drivers.redis.sentinel import (
-    NO_MASTER,
-    SENTINEL_SCHEMES,
-    async_pool,
-    parse_sentinel_url,
-    sync_pool,
-)
+from broadcaster.drivers.redis.sentinel import NO_MASTER, async_pool, sync_pool
+from broadcaster.drivers.redis.sentinel_urls import SENTINEL_SCHEMES, parse_sentinel_url
 from broadcaster.drivers.redis.urls import scheme_of
 from broadcaster.errors import ConfigurationError, DriverRefused, DriverUnavailable, LeaseLost
 

@@ -12,7 +12,8 @@ from redis.connection import parse_url
 from broadcaster.drivers.redis.client import ANSWER_SECONDS, CONNECT_SECONDS
 from broadcaster.drivers.redis.pubsub_link import PING
 from broadcaster.drivers.redis.resp import encode_command
-from broadcaster.drivers.redis.sentinel import SENTINEL_SCHEMES, MasterFinder, parse_sentinel_url
+from broadcaster.drivers.redis.sentinel import MasterFinder
+from broadcaster.drivers.redis.sentinel_urls import SENTINEL_SCHEMES, parse_sentinel_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

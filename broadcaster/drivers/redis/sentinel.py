@@ -5,16 +5,17 @@ Every new connection asks the sentinels, one after the other, so after a failove
 connection goes to the new master. A connection to a master that became a replica ends at
 its first refused write. One that was frozen and wakes up takes itself for the master for
 some seconds yet, and forgets afterwards what it accepts: whoever uses an idle connection
-asks again, once in `FRESH_SECONDS`, and drops those to another server.
+asks again, once in `FRESH_SECONDS`, and drops those to another server. Who comes while that is
+asked waits for the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import redis.asyncio.sentinel
 import redis.sentinel
@@ -24,13 +25,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.retry import Retry
 
-from broadcaster.errors import ConfigurationError
+from broadcaster.drivers.redis.deadlines import granted, time_left
+from broadcaster.drivers.redis.sentinel_urls import MAX_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
-SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
-SENTINEL_PORT = 26_379
+    from broadcaster.drivers.redis.sentinel_urls import SentinelUrl
+
 SENTINEL_SECONDS = 0.5
 """Seconds that one sentinel has to answer."""
 FIND_SECONDS = 1.5
@@ -42,76 +44,9 @@ SILENT_SECONDS = 5.0
 SLOW_SECONDS = 0.1
 """Who waited longer for a connection asks again whether it leads to the master."""
 NO_MASTER = (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
-_OF_TLS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
-_OF_SENTINELS = ("sentinel_username", "sentinel_password", "sentinel_ssl")
 _REPLACED = "the master was replaced meanwhile"
 _NO_ANSWER = (ResponseError, InvalidResponse, ValueError, TypeError, LookupError, AttributeError)
 """What redis-py raises, as it comes, about answers that are no sentinel's."""
-_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-
-
-class SentinelUrl(NamedTuple):
-    """
-    Where the sentinels are, and what they are asked for.
-
-    Attributes:
-        sentinels: host and port of each.
-        service: what they call the master and its replicas.
-        database: number of the database.
-        login: username and password of the servers, as redis-py names them.
-        sentinel_login: the same of the sentinels.
-        secure: the servers speak TLS.
-        sentinel_secure: the sentinels do.
-        tls: options of both, as redis-py names them.
-    """
-
-    sentinels: tuple[tuple[str, int], ...]
-    service: str
-    database: int
-    login: Mapping[str, str]
-    sentinel_login: Mapping[str, str]
-    secure: bool
-    sentinel_secure: bool = False
-    tls: Mapping[str, Any] = MappingProxyType({})
-
-
-def parse_sentinel_url(url: str) -> SentinelUrl:
-    """
-    Return the parts of ``redis+sentinel://[user:password@]host:port,host:port/service/db``.
-
-    ``rediss+sentinel://`` means that the servers speak TLS. Options behind a ``?``:
-    ``sentinel_username``, ``sentinel_password`` and ``sentinel_ssl`` (true: TLS) are for the
-    sentinels themselves; ``ssl_ca_certs``, ``ssl_ca_path``, ``ssl_certfile``, ``ssl_keyfile``,
-    ``ssl_cert_reqs`` and ``ssl_check_hostname`` are for all connections with TLS.
-
-    Raises:
-        ConfigurationError: it has no service, an option that there is not, or a port or
-            database that is no number.
-    """
-    parts = urlsplit(url)
-    login, _, hosts = parts.netloc.rpartition("@")
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service or not hosts:
-        raise ConfigurationError(
-            "the Redis URL must name the sentinels and what they watch: "
-            "redis+sentinel://host:26379,other:26379/mymaster/0"
-        )
-    user, _, password = login.partition(":")
-    said = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    _refuse_unknown(said)
-    tls: dict[str, Any] = {name: said[name] for name in _OF_TLS if name in said}
-    if "ssl_check_hostname" in said:
-        tls["ssl_check_hostname"] = _truth(said["ssl_check_hostname"], "ssl_check_hostname")
-    return SentinelUrl(
-        sentinels=tuple(_address(host) for host in hosts.split(",") if host),
-        service=unquote(service),
-        database=_number(database or "0", "database"),
-        login=_login(unquote(user), unquote(password)),
-        sentinel_login=_login(said.get("sentinel_username", ""), said.get("sentinel_password", "")),
-        secure=parts.scheme.startswith("rediss"),
-        sentinel_secure=_truth(said.get("sentinel_ssl", "false"), "sentinel_ssl"),
-        tls=MappingProxyType(tls),
-    )
 
 
 class SyncPool(redis.sentinel.SentinelConnectionPool):
@@ -126,23 +61,47 @@ class SyncPool(redis.sentinel.SentinelConnectionPool):
         Raises:
             ConnectionError: of redis-py: the master was replaced while we connected to it.
         """
+        self._checkpid()
         began = time.monotonic()
         if began >= self.ask_at and self.master_address is not None:
-            self._ask(began)
+            with self._one_at_a_time():
+                if time.monotonic() >= self.ask_at:
+                    self._ask()
         connection: Any = super().get_connection(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
         if time.monotonic() - began > SLOW_SECONDS:
-            self._ask(time.monotonic())
+            try:
+                self._ask()
+            except BaseException:
+                self.release(connection)
+                raise
             if (connection.host, connection.port) != self.master_address:
                 self.release(connection)
                 raise RedisConnectionError(_REPLACED)
         return connection
 
-    def _ask(self, now: float) -> None:
-        self.ask_at = now + FRESH_SECONDS
+    def reset(self) -> None:
+        """Forget every connection: a child that was forked has none of its own."""
+        super().reset()  # type: ignore[no-untyped-call]  # not annotated
+        self._asking = threading.RLock()  # a handler of signals may ask amid a question
+
+    @contextmanager
+    def _one_at_a_time(self) -> Generator[None]:
+        """Wait while somebody else asks; whoever asks for too long holds up nobody."""
+        taken = self._asking.acquire(timeout=granted(FIND_SECONDS, time_left()) or 0)
+        try:
+            yield
+        finally:
+            if taken:
+                self._asking.release()
+
+    def _ask(self) -> None:
+        began = time.monotonic()
         try:
             self.get_master_address()  # type: ignore[no-untyped-call]  # not annotated
         except (RedisError, OSError):
             self.ask_at = time.monotonic() + SILENT_SECONDS
+        else:
+            self.ask_at = began + FRESH_SECONDS
 
     def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - of redis-py
         """Close connections; all of them, unless only idle ones are meant."""
@@ -157,31 +116,44 @@ class AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
 
     ask_at = 0.0
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
+        self._asking = asyncio.Lock()
+
     async def get_connection(self, *args: Any, **options: Any) -> Any:
         """See `SyncPool.get_connection`."""
         began = time.monotonic()
         if began >= self.ask_at and self.master_address is not None:
-            await self._ask(began)
+            async with self._asking:
+                if time.monotonic() >= self.ask_at:
+                    await self._ask()
         connection: Any = await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
         if time.monotonic() - began > SLOW_SECONDS:
-            await self._ask(time.monotonic())
+            try:
+                await self._ask()
+            except BaseException:
+                await self.release(connection)
+                raise
             if (connection.host, connection.port) != self.master_address:
                 await self.release(connection)
                 raise RedisConnectionError(_REPLACED)
         return connection
 
-    async def _ask(self, now: float) -> None:
-        self.ask_at = now + FRESH_SECONDS  # before asking, so that nobody else asks too
+    async def _ask(self) -> None:
+        began = time.monotonic()
         try:
             async with asyncio.timeout(SENTINEL_SECONDS):
                 await self.get_master_address()  # type: ignore[no-untyped-call]  # not annotated
         except (RedisError, OSError, TimeoutError):
             self.ask_at = time.monotonic() + SILENT_SECONDS
+        else:
+            self.ask_at = began + FRESH_SECONDS
 
     async def release(self, connection: Any) -> None:
         """Take `connection` back; close it first if it goes to a server that was replaced."""
         if (connection.host, connection.port) != self.master_address:
-            await connection.disconnect()
+            # Whoever waited for its end could be cancelled before it is back.
+            await connection.disconnect(nowait=True)
         await super().release(connection)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - of redis-py
@@ -236,7 +208,7 @@ def _is_address(state: Mapping[str, Any]) -> bool:
         name = host.encode("idna") if isinstance(host, str) else b""
     except UnicodeError:
         return False
-    return bool(name) and b"\0" not in name and isinstance(port, int) and 0 < port <= _MAX_NUMBER
+    return bool(name) and b"\0" not in name and isinstance(port, int) and 0 < port <= MAX_PORT
 
 
 class MasterFinder:
@@ -324,47 +296,3 @@ def _of_servers(url: SentinelUrl, options: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in options.items() if name != "max_connections"}
     tls = {"ssl": True, **url.tls} if url.secure else {}
     return {**kept, **url.login, "db": url.database, **tls}
-
-
-def _refuse_unknown(said: Mapping[str, str]) -> None:
-    known = (*_OF_SENTINELS, *_OF_TLS, "ssl_check_hostname")
-    unknown = sorted(said.keys() - set(known))
-    if unknown:
-        raise ConfigurationError(
-            f"the Redis URL has an option {unknown[0][:30]!r}, which sentinels have not; "
-            f"there are {', '.join(known)}"
-        )
-
-
-def _truth(text: str, what: str) -> bool:
-    if text.lower() not in _TRUTHS:
-        raise ConfigurationError(
-            f"{what} in the Redis URL must be true or false, not {text[:20]!r}"
-        )
-    return _TRUTHS[text.lower()]
-
-
-def _login(user: str, password: str) -> dict[str, str]:
-    said = {"username": user, "password": password}
-    return {name: value for name, value in said.items() if value}
-
-
-_MAX_NUMBER = 65_535
-_DIGITS = 5
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
-        return text.strip("[]"), SENTINEL_PORT
-    return host.strip("[]"), _number(port, "port")
-
-
-def _number(text: str, what: str) -> int:
-    # What stands there may be a part of a password with a / in it.
-    if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS or int(text) > _MAX_NUMBER:
-        raise ConfigurationError(
-            f"the {what} in the Redis URL must be a number from 0 to {_MAX_NUMBER}; "
-            "write % codes for / ? # @ : in a password"
-        )
-    return int(text)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import redis
 from redis.exceptions import RedisError
 
-from broadcaster.drivers.redis.sentinel import SENTINEL_SCHEMES
+from broadcaster.drivers.redis.sentinel_urls import SENTINEL_SCHEMES
 from broadcaster.errors import ConfigurationError
 
 SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)

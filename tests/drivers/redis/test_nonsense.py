@@ -8,7 +8,8 @@ import pytest
 
 from broadcaster.drivers.redis.client import RedisClients, translated
 from broadcaster.drivers.redis.scripts_loader import arun, load_script, run
-from broadcaster.drivers.redis.sentinel import MasterFinder, masters_that_are, parse_sentinel_url
+from broadcaster.drivers.redis.sentinel import MasterFinder, masters_that_are
+from broadcaster.drivers.redis.sentinel_urls import parse_sentinel_url
 from broadcaster.errors import DriverUnavailable
 from tests.drivers.redis.slow_server import ANSWERS, SlowServer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock, Mock
@@ -12,15 +13,11 @@ import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from broadcaster.contracts.queue import NewJob, QueueSizes
+from broadcaster.drivers.redis import sentinel
 from broadcaster.drivers.redis.client import RedisClients, address_of, check_server
 from broadcaster.drivers.redis.queue import RedisQueue
-from broadcaster.drivers.redis.sentinel import (
-    FRESH_SECONDS,
-    MasterFinder,
-    SentinelUrl,
-    parse_sentinel_url,
-)
-from broadcaster.errors import ConfigurationError, DriverUnavailable
+from broadcaster.drivers.redis.sentinel import FRESH_SECONDS, MasterFinder
+from broadcaster.errors import DriverUnavailable
 from tests.drivers.redis.test_pubsub import Recorder, listening
 from tests.faults import BareServer
 from tests.polling import eventually
@@ -32,59 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults import FaultyServer
-
-
-@pytest.mark.parametrize(
-    ("url", "parsed"),
-    [
-        (
-            "redis+sentinel://a:1,b/shop",
-            SentinelUrl((("a", 1), ("b", 26_379)), "shop", 0, {}, {}, secure=False),
-        ),
-        (
-            "rediss+sentinel://me:p%40ss@[::1]:5/shop/3?sentinel_password=s",
-            SentinelUrl(
-                (("::1", 5),),
-                "shop",
-                3,
-                {"username": "me", "password": "p@ss"},
-                {"password": "s"},
-                secure=True,
-            ),
-        ),
-        (
-            "rediss+sentinel://a/shop?sentinel_ssl=true&ssl_ca_certs=/ca.pem&ssl_check_hostname=no",
-            SentinelUrl(
-                (("a", 26_379),),
-                "shop",
-                0,
-                {},
-                {},
-                secure=True,
-                sentinel_secure=True,
-                tls={"ssl_ca_certs": "/ca.pem", "ssl_check_hostname": False},
-            ),
-        ),
-    ],
-)
-def test_the_url_names_sentinels_and_service(url: str, parsed: SentinelUrl) -> None:
-    assert parse_sentinel_url(url) == parsed
-
-
-@pytest.mark.parametrize(
-    ("url", "problem"),
-    [
-        ("redis+sentinel://a:1", "must name the sentinels"),
-        ("redis+sentinel:///shop", "must name the sentinels"),
-        ("redis+sentinel://a:x/shop", "the port"),
-        ("redis+sentinel://a/shop/x", "the database"),
-        ("redis+sentinel://a/shop?sentinel_pass=s", "an option 'sentinel_pass'"),
-        ("redis+sentinel://a/shop?sentinel_ssl=maybe", "sentinel_ssl in the Redis URL must be"),
-    ],
-)
-def test_wrong_urls_are_explained(url: str, problem: str) -> None:
-    with pytest.raises(ConfigurationError, match=problem):
-        RedisClients(url)
 
 
 def test_messages_name_the_service_and_no_password() -> None:
@@ -231,6 +175,148 @@ async def test_a_wait_for_hints_is_short_so_that_it_is_not_at_an_old_master_for_
         await clients.aclose()
 
     assert hint is None
+
+
+class Sentinels:
+    """Name one master, and when `moved` another one: after `gate` is opened."""
+
+    def __init__(self, old: BareServer, new: BareServer) -> None:
+        self.old, self.new = ("127.0.0.1", old.port), ("127.0.0.1", new.port)
+        self.moved, self.asked = False, threading.Event()
+        self.gate = threading.Event()
+
+    def discover(self, _service: str) -> tuple[str, int]:
+        if not self.moved:
+            return self.old
+        self.asked.set()
+        assert self.gate.wait(10)
+        return self.new
+
+    async def adiscover(self, service: str) -> tuple[str, int]:
+        if not self.moved:
+            return self.old
+        return await asyncio.to_thread(self.discover, service)
+
+
+@pytest.fixture
+def two_masters(tmp_path: Path) -> Iterator[Sentinels]:
+    servers = [BareServer(tmp_path / name) for name in ("old", "new")]
+    try:
+        for server, name in zip(servers, ("old", "new"), strict=True):
+            server.start()
+            with redis.Redis(port=server.port) as admin:
+                admin.set("name", name)
+        yield Sentinels(*servers)
+    finally:
+        for server in servers:
+            server.kill()
+
+
+@pytest.mark.redis
+async def test_who_comes_while_the_sentinels_are_asked_waits_for_the_answer(
+    two_masters: Sentinels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not so the first of them only: all that comes at once would go to the old master."""
+    monkeypatch.setattr(sentinel, "SENTINEL_SECONDS", 10.0)
+    clients = RedisClients("redis+sentinel://127.0.0.1:1/shop")
+    pools: list[Any] = [clients.aio.connection_pool, clients.sync.connection_pool]
+    pools[0].sentinel_manager.discover_master = two_masters.adiscover
+    pools[1].sentinel_manager.discover_master = two_masters.discover
+
+    async def name() -> object:
+        return await clients.aio.get("name")
+
+    async def plain() -> object:
+        return await asyncio.to_thread(clients.sync.get, "name")
+
+    try:
+        for get in (name, plain):
+            two_masters.moved = False
+            before = [await get(), await get()]
+            two_masters.moved = True
+            for pool in pools:
+                pool.ask_at = 0.0
+            two_masters.asked.clear()
+            two_masters.gate.clear()
+            first = asyncio.create_task(get())
+            await eventually(two_masters.asked.is_set)
+            others = [asyncio.create_task(get()) for _ in range(3)]
+            await asyncio.wait(others, timeout=0.2)  # a moment in which to do it wrong
+            two_masters.gate.set()
+            assert await asyncio.gather(first, *others) == [b"new"] * 4
+            assert before == [b"old", b"old"]
+    finally:
+        two_masters.gate.set()
+        await clients.aclose()
+
+
+async def test_a_question_that_was_given_up_is_asked_by_the_next_one(
+    two_masters: Sentinels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentinel, "SENTINEL_SECONDS", 10.0)
+    clients = RedisClients("redis+sentinel://127.0.0.1:1/shop")
+    pool: Any = clients.aio.connection_pool
+    pool.sentinel_manager.discover_master = two_masters.adiscover
+    try:
+        await clients.aio.ping()
+        two_masters.moved, pool.ask_at = True, 0.0
+        asking = asyncio.ensure_future(clients.aio.get("name"))
+        await eventually(two_masters.asked.is_set)
+        asking.cancel()
+        await asyncio.wait((asking,))
+        two_masters.gate.set()
+        found = await clients.aio.get("name")
+    finally:
+        two_masters.gate.set()
+        await clients.aclose()
+
+    assert found == b"new"
+
+
+async def test_who_gives_up_while_asking_again_leaves_no_connection_behind(
+    two_masters: Sentinels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentinel, "SLOW_SECONDS", -1.0)
+    clients = RedisClients("redis+sentinel://127.0.0.1:1/shop")
+    pool: Any = clients.aio.connection_pool
+    pool.sentinel_manager.discover_master = two_masters.adiscover
+    asked = asyncio.Event()
+
+    async def never() -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(pool, "_ask", never)
+    try:
+        pinging = asyncio.ensure_future(clients.aio.ping())
+        await asked.wait()
+        used = len(pool._in_use_connections)
+        pinging.cancel()
+        await asyncio.wait((pinging,))
+        left = len(pool._in_use_connections)
+    finally:
+        await clients.aclose()
+
+    assert (used, left) == (1, 0)
+
+
+async def test_a_connection_to_a_replaced_master_is_taken_back_at_once(
+    two_masters: Sentinels,
+) -> None:
+    """Without waiting for its end, amid which the caller may be cancelled."""
+    clients = RedisClients("redis+sentinel://127.0.0.1:1/shop")
+    pool: Any = clients.aio.connection_pool
+    pool.sentinel_manager.discover_master = two_masters.adiscover
+    try:
+        connection = await pool.get_connection()
+        pool.master_address = two_masters.new
+        with pytest.raises(StopIteration):
+            pool.release(connection).send(None)
+        left, is_open = len(pool._in_use_connections), connection.is_connected
+    finally:
+        await clients.aclose()
+
+    assert (left, is_open) == (0, False)
 
 
 @pytest.mark.redis

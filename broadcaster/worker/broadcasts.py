@@ -98,11 +98,6 @@ class BroadcastPublisher:
         self._journal = journal or OwnJobsJournal()
         self._away = False
 
-    @property
-    def stopping(self) -> bool:
-        """Whether the worker is to stop."""
-        return self._stopping.is_set()
-
     async def publish(self, queue: str, batch: Sequence[Broadcast]) -> list[Settlement]:
         """
         Publish `batch` in order and return what became of each.

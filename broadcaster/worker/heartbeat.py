@@ -48,7 +48,8 @@ class HeldJob:
         locks: what its middleware has locked, by key; renewed with it.
         until: monotonic time up to which it is surely held; past it, somebody else may have it.
         lost: somebody else holds it now.
-        stopped: the worker has cancelled its task; other cancellations are the job's own.
+        stopped: the worker has cancelled its task, or it is not to begin; other cancellations
+            are the job's own.
         on_lost: called in the heartbeat's thread when that is found out.
     """
 

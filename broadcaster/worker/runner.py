@@ -144,11 +144,11 @@ class JobRunner:
         """
         Run a batch of an ordered lane, one after the other.
 
-        Broadcasts that follow each other are published in one call. Once the worker stops, no
-        other job is begun; nor is anything whose lease may be over, for this process may have
-        been stopped, or when the job before it has ignored that it was cancelled. The list ends
-        with the first job that is to run again; what was held behind it returns with it. `holds`
-        say how far it came if it is interrupted.
+        Broadcasts that follow each other are published in one call. Nothing is begun that is
+        not to begin any more, for the worker rests, or whose lease may be over, for this
+        process may have been stopped. The list ends with the first job that is to run again;
+        what was held behind it returns with it. `holds` say how far it came if it is
+        interrupted.
         """
         settlements: list[Settlement] = []
         broadcasts: list[Broadcast] = []
@@ -168,16 +168,15 @@ class JobRunner:
             broadcasts = []
             _note_outcomes(settlements, holds)
             if not _ended(settlements):
-                hold.outcome = await self._run_next(queue, reserved, hold)
+                hold.outcome = (
+                    Release(reserved.id, reserved.token)
+                    if hold.stopped  # while broadcasts in front of it were published
+                    else await self.run(queue, reserved, hold)
+                )
                 settlements.append(hold.outcome)
             if _ended(settlements):
                 return settlements
         return settlements + await self._broadcasts.publish(queue, broadcasts)
-
-    async def _run_next(self, queue: str, reserved: Reserved, hold: HeldJob) -> Settlement:
-        if self._broadcasts.stopping:  # here it might be cut off; another worker begins it
-            return Release(reserved.id, reserved.token)
-        return await self.run(queue, reserved, hold)
 
     def after_crash(self, queue: str, owed: Owed) -> tuple[Owed, Telling | None]:
         """

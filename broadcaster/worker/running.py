@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from broadcaster.contracts.fleet import MAX_CURRENT, CurrentJob
 from broadcaster.contracts.queue import Done, Fail, Release, Retry
-from broadcaster.jobs.outcome import GiveUp, described
-from broadcaster.jobs.sequels import sequels_of_body
+from broadcaster.worker.broken import broken
 from broadcaster.worker.containment import new_task
 from broadcaster.worker.failed_hooks import FailedHooks
 from broadcaster.worker.heartbeat import HeldJob
@@ -143,13 +142,13 @@ class Running:
         self._fill()
 
     def start_batch(self, line: Line, batch: Sequence[Reserved]) -> None:
-        """Run a batch of a lane."""
+        """Run a batch of a lane, which hands it back if the worker has begun to rest."""
         holds = [self._hold(line, reserved) for reserved in batch]
-        now = time.monotonic()
+        now, rests = time.monotonic(), self._rests()
         self.started += len(batch)
         task = asyncio.ensure_future(self._runner.run_in_order(line.name, batch, holds))
         for hold in holds:
-            hold.started = now
+            hold.started, hold.stopped = now, rests
         self._renew(task, *holds)
         self.lanes[task] = (line, holds)
         line.busy = True
@@ -166,9 +165,8 @@ class Running:
             settlements = task.result()
         else:
             settlements = _finished(holds)
-            unfinished = [hold for hold in holds if hold.outcome is None]
-            if unfinished and (settlement := self._broken(task, unfinished)) is not None:
-                settlements.append(settlement)
+            if unfinished := _unfinished(holds):
+                settlements += self._broken(task, unfinished)
         # What goes back with the one in front of it has not begun.
         self.started -= len(holds) - sum(not isinstance(each, Release) for each in settlements)
         self._ended(line, holds, settlements)
@@ -191,6 +189,13 @@ class Running:
                 if hold.settled is not None and settlement.id not in refused:
                     self.hooks.call(hold.settled())
         self._forget(*gone)
+
+    def rest(self) -> None:
+        """Begin nothing any more of what is held; it goes back, and uses up no try."""
+        self.hand_back()
+        for _, holds in self.lanes.values():
+            for hold in _unfinished(holds)[1:]:
+                hold.stopped = True
 
     def hand_back(self) -> None:
         """Give back what was reserved ahead; it uses up no try."""
@@ -254,8 +259,7 @@ class Running:
         hold.deadline = None
         self.ahead.ran(time.monotonic() - hold.started)
         if task.cancelled() or task.exception() is not None:
-            settlement = self._broken(task, [hold])
-            self._ended(line, [hold], [settlement] if settlement else [])
+            self._ended(line, [hold], self._broken(task, [hold]))
         else:
             hold.started = 0.0
             self._settles(line, task.result())
@@ -361,29 +365,10 @@ class Running:
             if self._holds.get(hold.key) is hold:
                 del self._holds[hold.key]
 
-    def _broken(self, task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> Settlement | None:
-        """Return what becomes of the first of `holds`, whose task was cancelled or has a bug."""
-        first = holds[0]
-        fields = {"job_id": first.id, "queue": first.queue}
-        if not task.cancelled():
-            fields["event"] = "job_failed"
-            error = task.exception()
-            logger.error("job %s could not be run", first.id, exc_info=error, extra=fields)
-            bug = GiveUp("internal", "" if error is None else described(error))
-            effects = sequels_of_body(first.body, bug, job_id=first.id, now=time.time())
-            return Fail(first.id, first.token, *bug, effects=effects)
-        if any(hold.lost for hold in holds):
-            self.lost += 1
-            fields["event"] = "job_lost"
-            text = "job %s was stopped: its lease ran out and another worker has it"
-            logger.warning(text, first.id, extra=fields)
-            return None
-        if first.stopped:
-            return Release(first.id, first.token)
-        fields["event"] = "job_cancelled"
-        text = "job %s was cancelled by code of a job; that uses up a try"
-        logger.warning(text, first.id, extra=fields)
-        return Retry(first.id, first.token, CANCEL_SECONDS, exception=True)
+    def _broken(self, task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> list[Settlement]:
+        settlement = broken(task, holds)
+        self.lost += settlement is None
+        return [] if settlement is None else [settlement]
 
 
 def _stop_soon(
@@ -397,3 +382,7 @@ def _stop_soon(
 def _finished(holds: Sequence[HeldJob]) -> list[Settlement]:
     """Return what became of those jobs of an interrupted batch that had ended."""
     return [hold.outcome for hold in holds if hold.outcome is not None]
+
+
+def _unfinished(holds: Sequence[HeldJob]) -> list[HeldJob]:
+    return [hold for hold in holds if hold.outcome is None]

@@ -143,14 +143,14 @@ class Worker:
         self._forced = self._stopping.is_set()
         if not self._forced and self.running.any:
             self._reports.stopping()
-        self.running.hand_back()
+        self.running.rest()
         self._stopping.set()
         self._wake.set()
 
     def pause(self) -> None:
         """Take no new jobs; what runs goes on."""
         self.paused = True
-        self.running.hand_back()
+        self.running.rest()
         self._reports.paused(paused=True)
         self._wake.set()
 
@@ -164,7 +164,7 @@ class Worker:
     def restart(self) -> None:
         """Finish what runs and stop, because all workers were asked to."""
         self.restarting = True
-        self.running.hand_back()
+        self.running.rest()
         self._wake.set()
 
     async def run(self) -> ExitReason:
@@ -200,7 +200,7 @@ class Worker:
             self.running.check(now)
             self._vetoed = self._reports.vetoed()
             if self.paused or self._vetoed:
-                self.running.hand_back()
+                self.running.rest()
             if now >= self._outages.retry_at:
                 await self._round()
             if (reason := self._reason_to_stop()) is not None:
@@ -316,7 +316,7 @@ class Worker:
 
     async def _finish(self, reason: ExitReason) -> ExitReason:
         self._stopping.set()
-        self.running.hand_back()
+        self.running.rest()
         deadline = time.monotonic() + self.options.grace
         while self.running.any and not self._forced and time.monotonic() < deadline:
             self._wake.clear()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broadcaster.contracts.queue import QueueSizes, Reserved
-from broadcaster.protocol.lanes import ordered_queue
 from broadcaster.worker.heartbeat import HeldJob
 from broadcaster.worker.line import Line
 from broadcaster.worker.options import ExitReason
@@ -148,61 +147,3 @@ async def test_what_was_reserved_ahead_uses_no_try_at_a_stop(
     assert (sizes.ready, sizes.held) == (1, 0)
     assert "after" not in seen
     assert QueueSizes(ready=1).ready == sizes.ready
-
-
-@pytest.mark.redis
-@pytest.mark.parametrize("verb", ["stop", "pause", "restart"])
-async def test_what_is_brought_after_the_worker_rests_goes_back_and_does_not_begin(
-    world: WorkerWorld, seen: list[str], verb: str
-) -> None:
-    await world.push(Note("late"))
-    worker = world.worker(concurrency=1, stop_when_empty=False)
-    brought, step = asyncio.Event(), world.queue.step
-
-    async def stopping(request):  # type: ignore[no-untyped-def]
-        reply = await step(request)
-        if reply.reserved:
-            getattr(worker, verb)()
-            brought.set()
-        return reply
-
-    world.queue.step = stopping  # type: ignore[method-assign]
-    running = asyncio.create_task(worker.run())
-    async with asyncio.timeout(30):
-        await brought.wait()
-    await eventually_async(lambda: _all_ready(world))
-    worker.stop()
-    async with asyncio.timeout(30):
-        await running
-
-    assert seen == []
-    world.queue.step = step  # type: ignore[method-assign]
-    assert await world.drain(tries=1) is ExitReason.EMPTY
-    assert seen == ["late"]
-
-
-async def _all_ready(world: WorkerWorld) -> bool:
-    sizes = await world.sizes()
-    return (sizes.ready, sizes.held) == (1, 0)
-
-
-@pytest.mark.redis
-async def test_ordered_jobs_behind_the_one_that_runs_go_back_at_a_stop(
-    world: WorkerWorld, seen: list[str]
-) -> None:
-    sample_jobs.gates["a"] = asyncio.Event()
-    lane = ordered_queue("default", "account 7")
-    await world.push(Note("0"), Waiting("a"), Note("1"), Note("2"), queue=lane)
-    worker = world.worker(stop_when_empty=False)
-    running = asyncio.create_task(worker.run())
-    await eventually(lambda: "begins a" in seen)
-
-    worker.stop()
-    sample_jobs.gates["a"].set()
-    async with asyncio.timeout(30):
-        await running
-
-    assert seen == ["0", "begins a", "ends a"]
-    assert await world.sizes(lane) == QueueSizes(ready=2)
-    assert await world.drain(tries=1) is ExitReason.EMPTY
-    assert seen[3:] == ["1", "2"]

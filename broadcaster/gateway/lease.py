@@ -56,6 +56,8 @@ class LeaseKeeper:
         self._confirmed_at = 0.0  # the same, once everything was registered under it
         self._unregistered: list[Lease] = []
         self._data_lost = False
+        self._asking = asyncio.Lock()
+        self._retired = False
 
     def attach(self, registrar: Registrar) -> None:
         """Name who registers everything again under a new epoch."""
@@ -118,14 +120,24 @@ class LeaseKeeper:
             await asyncio.sleep(max(delay, 0.01))
 
     async def retire(self) -> None:
-        """Give the lease up at a graceful stop."""
-        if self._lease is not None:
-            await self._presence.retire(self._lease)
+        """Give the lease up at a graceful stop; no other begins after that."""
+        async with self._asking:
+            self._retired = True
+            held = [*self._unregistered, self._lease]
+            for lease in {lease.epoch: lease for lease in held if lease is not None}.values():
+                await self._presence.retire(lease)
+
+    async def _ask(self, epoch: int) -> Renewal:
+        """Renew or begin a lease, unless it was given up: `retire` has the last word."""
+        async with self._asking:
+            if self._retired:
+                raise LeaseLost("the lease was given up")
+            return await self._presence.renew(self._node, epoch)
 
     async def _renew(self) -> None:
         epoch = self._lease.epoch if self._lease else 1
         started = self._now()
-        renewal = await self._presence.renew(self._node, epoch)
+        renewal = await self._ask(epoch)
         last, slept = self._last, started - self._renewed_at > self._seconds
         self._last, self._renewed_at = renewal, started
         if last is None or self._lease is None:
@@ -145,7 +157,7 @@ class LeaseKeeper:
 
     async def _begin_epoch(self, old: Lease) -> None:
         self._unregistered.append(old)
-        renewal = await self._presence.renew(self._node, old.epoch + 1)
+        renewal = await self._ask(old.epoch + 1)
         self._lease, self._last = renewal.lease, renewal
         _log.warning(
             "presence registered again as epoch %d%s",

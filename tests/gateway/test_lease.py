@@ -28,15 +28,19 @@ class Store:
         self.fail: list[Exception] = []
         self.calls: list[tuple[Any, ...]] = []
         self.sweeps: list[float | Exception] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def renew(self, node: str, epoch: int) -> Renewal:
         self._say("renew", node, epoch)
         existed = epoch in self.known
         self.known.add(epoch)
+        await self.answers.wait()
         return Renewal(Lease(node, epoch, 1_000), existed, self.incarnation, self.run_id)
 
     async def retire(self, lease: Lease) -> None:
         self._say("retire", lease.epoch)
+        self.known.discard(lease.epoch)
 
     async def sweep(self) -> float:
         self.calls.append(("sweep",))
@@ -224,9 +228,45 @@ async def test_a_refused_registration_is_made_again_and_said_once(
 
 
 async def test_a_lease_is_given_up_at_a_stop(world: World) -> None:
-    await world.keeper.retire()
-    assert world.store.said("retire") == []
     await world.renew()
     await world.keeper.retire()
 
     assert world.store.said("retire") == [(1,)]
+
+
+async def test_a_stop_before_the_first_lease_gives_nothing_up(world: World) -> None:
+    await world.keeper.retire()
+
+    assert world.store.calls == []
+
+
+async def test_a_renewal_that_crosses_the_end_begins_no_other_lease(world: World) -> None:
+    """Its node would live on for the others, with what it had counted, until that lease ends."""
+    await world.renew()
+    world.store.known.clear()  # it was swept: whoever is told so begins a new epoch
+    world.store.answers.clear()
+    async with running(world):
+        await eventually(lambda: len(world.store.said("renew")) == 2)
+        retiring = asyncio.create_task(world.keeper.retire())
+        await asyncio.sleep(0)
+        world.store.answers.set()
+        await retiring
+        world.keeper.wake()
+        await asyncio.sleep(0)
+        with pytest.raises(LeaseLost):
+            await world.renew()
+
+    assert world.store.said("renew") == [("node", 1), ("node", 1)]
+    assert world.store.said("retire") == [(1,)]
+
+
+async def test_leases_that_were_not_given_up_yet_are_given_up_at_a_stop(world: World) -> None:
+    await world.renew()
+    world.store.run_id = "run-2"
+    world.fail = [DriverUnavailable("away")]
+    with pytest.raises(DriverUnavailable):
+        await world.renew()
+
+    await world.keeper.retire()
+
+    assert world.store.said("retire") == [(1,), (2,)]

@@ -129,7 +129,7 @@ class Display:
         """See `Listener`."""
         if self._is_outrun(reason):
             return
-        if child == "app" and self.early is not None:
+        if child == "app" and self.early is not None and not self.stop.is_set():
             self.refusal = reason
             self.stop.set()
             return
@@ -142,9 +142,11 @@ class Display:
         self.heard(child, {"ts": stamp, "level": level, "event": event, "msg": message})
 
     def open(self, panel: Panel) -> None:
-        """Show the panel, then what was said before it."""
+        """Show the panel, then what was said before it; once."""
+        if self.early is None:
+            return
         text = json.dumps(panel.fields()) if self.as_json else panel.text(colour=self.colour)
-        early, self.early = self.early or (), None
+        early, self.early = self.early, None
         for line in (text, *early):
             self._show(line)
 
@@ -152,8 +154,7 @@ class Display:
         """Say that everything stops; not after a refusal, or to start elsewhere."""
         if self.refusal or self.outrun:
             return
-        if self.early is not None:
-            self.open(plan.panel(scheduled=self.scheduled))
+        self.open(plan.panel(scheduled=self.scheduled))
         self.say("stopping", "stopping; Ctrl-C again does not wait")
 
     def _is_new(self, text: str) -> bool:
@@ -162,8 +163,8 @@ class Display:
         return len(self.told) > before
 
     def _is_outrun(self, reason: str) -> bool:
-        """Whether nothing was promised yet, and other ports may be taken."""
-        if self.early is not None and IN_USE.search(reason):
+        """Whether nothing was promised yet, nobody stops it, and other ports may be taken."""
+        if self.early is not None and not self.stop.is_set() and IN_USE.search(reason):
             self.outrun = True
             self.stop.set()
         return self.outrun

@@ -13,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import signal
 import sys
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
+from broadcaster.supervisor.processes import send_signal
 from broadcaster.supervisor.restarting import HOPELESS, Restarts
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ KILL_SECONDS = 1.0
 LONGEST_LINE = 1_048_576
 # Lines that are no log record: what a dying process says last.
 LAST_WORDS = 20
+LAST_WORDS_SECONDS = 1.0
+# From one look to the next whether a child has ended whose output others keep open.
+LOOK_SECONDS = 0.5
 
 
 class Listener(Protocol):
@@ -71,6 +76,8 @@ class Child:
         self.process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._again = asyncio.Event()
+        self._over = asyncio.Event()  # nothing runs, and all that it said was heard
+        self._over.set()
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
 
     @property
@@ -107,41 +114,47 @@ class Child:
         finally:
             self.kill()
             if self.process is not None:
-                await self.process.wait()
+                await _ends(self.process)
+                _let_go(self.process)
 
     async def stop(self) -> None:
-        """Ask the child to end, insist after `grace`, and return when it is gone."""
+        """Ask the child to end, insist after `grace`, and return when all is heard and over."""
         self._stopping = True
         self._again.set()
-        process = self.process
-        if process is None or process.returncode is not None:
-            return
+        if self.process is not None:
+            await self._end(self.process)
+        await self._over.wait()
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
         for wait in (self.grace, KILL_SECONDS):
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await process.wait()
+            send_signal(process, signal.SIGTERM)
+            if await _ends(process, within=wait):
                 return
-        self.kill()
-        await process.wait()
+        send_signal(process, signal.SIGKILL)
 
     async def restart(self) -> None:
         """End the child; `run` starts it again at once, out of its pause if need be."""
         self._again.set()
         process = self.process
-        if process is not None and process.returncode is None:
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.grace):
-                    await process.wait()
-            self.kill()
+        if process is not None:
+            send_signal(process, signal.SIGTERM)
+            if not await _ends(process, within=self.grace):
+                send_signal(process, signal.SIGKILL)
 
     def kill(self) -> None:
         """End the child now."""
-        self._signal(signal.SIGKILL)
+        if self.process is not None:
+            send_signal(self.process, signal.SIGKILL)
 
     async def _live(self, listener: Listener) -> int:
         self._last_words.clear()
+        self._over.clear()
+        try:
+            return await self._lived(listener)
+        finally:
+            self._over.set()
+
+    async def _lived(self, listener: Listener) -> int:
         # stdin is the tether: the child ends when this process does.
         process = await asyncio.create_subprocess_exec(
             *self.command,
@@ -152,14 +165,21 @@ class Child:
             start_new_session=True,
         )
         self.process = process
-        if self._stopping:
+        if self._stopping or self._again.is_set():  # it may have read code that has changed since
             self.kill()
-        if process.stdout is not None:
-            await self._listen(process.stdout, listener)
-        return await process.wait()
+        listening = asyncio.create_task(self._listen(process.stdout, listener))
+        try:
+            await _ends(process)
+            # What it has started may go on, and write where it wrote; its own words are there.
+            await asyncio.wait([listening], timeout=LAST_WORDS_SECONDS)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+        _let_go(process)
+        return process.returncode or 0
 
-    async def _listen(self, stdout: asyncio.StreamReader, listener: Listener) -> None:
-        while True:
+    async def _listen(self, stdout: asyncio.StreamReader | None, listener: Listener) -> None:
+        while stdout is not None:
             try:
                 line = await stdout.readline()
             except ValueError:  # a line over the limit; the reader dropped it
@@ -171,10 +191,27 @@ class Child:
                 self._last_words.append(str(fields["msg"]))
             listener.heard(self.name, fields)
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self.process is not None and self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(number)
+
+async def _ends(process: asyncio.subprocess.Process, *, within: float = math.inf) -> bool:
+    """
+    Wait until `process` has ended; False if it has not `within` so many seconds.
+
+    `Process.wait` may wait for longer: until all that it has started have closed its output.
+    """
+    deadline = asyncio.get_running_loop().time() + within
+    while process.returncode is None:
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(left, LOOK_SECONDS)):
+                await process.wait()
+    return True
+
+
+def _let_go(process: asyncio.subprocess.Process) -> None:
+    """Close the pipes of a process that has ended, whoever else has them."""
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way
 
 
 def parse_line(line: bytes) -> dict[str, object]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -139,6 +141,73 @@ async def test_a_restart_ends_the_pause_of_a_dead_child(
     await child.restart()
 
     await until(lambda: len(ear.deaths) == 2)
+
+
+LEAVES = """
+import subprocess, sys
+left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(left.pid, flush=True)
+"""
+
+
+@pytest.mark.parametrize("end", ["sys.exit('no database')", FOREVER])
+async def test_what_a_child_has_started_and_left_behind_is_not_waited_for(
+    start: Callable[[str], Program], ear: Ear, end: str
+) -> None:
+    """It writes where the child wrote, so the output of the child does not end."""
+    child = start(LEAVES + end)
+    try:
+        if end == FOREVER:
+            await until(lambda: len(ear.lines) == 2)
+            await child.restart()
+            await until(lambda: len(ear.lines) == 4)
+        else:
+            await until(lambda: len(ear.deaths) == 2)
+            assert ear.deaths[0] == "sample ended with exit code 1: no database 0.01"
+
+        async with asyncio.timeout(20):
+            await child.stop()
+    finally:
+        for line in ear.lines:
+            if str(line["msg"]).isdigit():
+                os.kill(int(str(line["msg"])), signal.SIGKILL)
+
+
+async def test_what_a_child_says_last_is_heard_before_it_is_over(
+    start: Callable[[str], Program], ear: Ear
+) -> None:
+    last = "signal.signal(15, lambda *_: sys.exit('\\n'.join(map(str, range(2_000)))));"
+    child = start("import signal, sys;" + last + FOREVER)
+    await until(lambda: ear.lines)
+
+    await child.stop()
+
+    assert [line["msg"] for line in ear.lines] == ["up", *map(str, range(2_000))]
+
+
+async def test_a_child_that_is_starting_starts_again_when_code_changes(
+    start: Callable[[str], Program], ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have read the code of before."""
+    started: list[asyncio.subprocess.Process] = []
+    known = asyncio.Event()
+    create = asyncio.create_subprocess_exec
+
+    async def slow(*args: Any, **options: Any) -> asyncio.subprocess.Process:
+        started.append(await create(*args, **options))
+        await known.wait()
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+    child = start(FOREVER)
+    await until(lambda: started)
+
+    await child.restart()
+    known.set()
+    await until(lambda: len(started) == 2)
+
+    assert started[0].returncode == -9
+    assert ear.deaths == []
 
 
 REFUSES = "import sys; print('broadcaster: no such module'); sys.exit(78)"

@@ -212,15 +212,15 @@ def _handle(job: Job) -> None:
         _check_result(job, job.handle(**injection.enter(job, stack)))
 
 
-def _check_result(job: Job, result: object) -> None:
-    """Raise `InvalidJob` if `handle` has only returned what it should have run."""
+def _check_result(job: Job, result: object, of: str = "handle()") -> None:
+    """Raise `InvalidJob` if `handle`, or `of`, has only returned what it should have run."""
     if result is None or not isinstance(result, Coroutine | Generator | AsyncGenerator):
         return
     if not isinstance(result, AsyncGenerator):
         result.close()  # or it warns that nobody awaited it
     kind = type(result).__name__
     raise InvalidJob(
-        f"{job.options.name}.handle() returned a {kind} that nobody runs: write async def, "
+        f"{job.options.name}.{of} returned a {kind} that nobody runs: write async def, "
         "and await it there"
     )
 
@@ -234,7 +234,8 @@ def _wrapped(middleware: AsyncMiddleware, job: Job, inner: Next) -> Next:
 
 def _sync_wrapped(middleware: SyncMiddleware, job: Job, inner: SyncNext) -> SyncNext:
     def run() -> None:
-        middleware(job, inner)
+        called: Callable[[Job, SyncNext], object] = middleware  # whatever it says
+        _check_result(job, called(job, inner), f"middleware {type(middleware).__name__}")
 
     return run
 

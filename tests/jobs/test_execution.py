@@ -214,6 +214,22 @@ async def test_sync_middleware_around_an_async_job_is_refused() -> None:
         await acall(Pay())
 
 
+def test_sync_middleware_that_only_returns_what_it_should_have_run_is_an_error() -> None:
+    """As one does that is wrapped in a function that is not async."""
+
+    def wrapped(job: Job, next: Next) -> Any:  # noqa: A002
+        return Around("inner")(job, next)
+
+    class Pay(Job, name="execution.Wrapped", middleware=[wrapped]):
+        def handle(self) -> None:
+            log.append("handle")
+
+    with pytest.raises(InvalidJob, match="middleware function returned a coroutine that nobody"):
+        call(Pay())
+
+    assert log == []
+
+
 def test_functions_are_middleware_too() -> None:
     async def outer(job: Job, next: Next) -> None: ...  # noqa: A002
 

@@ -59,6 +59,8 @@ class ThrottlesExceptions:
         self._key = f"exceptions:{key}"
         self._after = after
         self._every = as_seconds(every, "every")
+        if self._every <= 0:
+            raise ValueError(f"every must be more than 0 seconds, not {every!r}")
         self._when = when
 
     def __repr__(self) -> str:

@@ -82,3 +82,5 @@ async def test_what_gives_a_job_up_says_nothing_about_the_service(
 def test_a_throttle_allows_one_at_least() -> None:
     with pytest.raises(ValueError, match="after must be 1 or more"):
         ThrottlesExceptions("api", after=0)
+    with pytest.raises(ValueError, match="every must be more than 0 seconds"):
+        ThrottlesExceptions("api", every=0)

@@ -108,8 +108,7 @@ class Node:
         self._verification = Verification(
             verifier, apps, self._revocations, stores.public_keys, debug=options.debug
         )
-        self.verify = self._verification.verify
-        self.hold = self._verification.hold
+        self.verify, self.hold = self._verification.verify, self._verification.hold
         self._keepalive = Keepalive(self)
         self._lease.attach(self)
         apps.follow(self._app_changed, self._subscriptions.want)
@@ -124,6 +123,7 @@ class Node:
             self.census,
             presence,
             sockets=lambda: len(self.connections) + len(self.sniffers),
+            settled=self._occupancy.settled,
             ceiling=self.options.max_connections,
         )
         entered = self._occupancy.entered

@@ -25,7 +25,7 @@ from tests.polling import eventually, eventually_async
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from broadcaster.contracts.presence import PresenceStore
     from broadcaster.gateway.connection import Connection
@@ -50,13 +50,16 @@ class Everywhere:
         self.total: dict[str, int] = {}
         self.asked: list[str] = []
         self.away = False
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
         assert list(channels) == [CONNECTIONS]
         self.asked.append(app_id)
         if self.away:
             raise DriverUnavailable("away")
-        return [self.total.get(app_id, 0)]
+        total = self.total.get(app_id, 0)
+        self.meanwhile()
+        return [total]
 
 
 class World:
@@ -66,15 +69,23 @@ class World:
         self.store = Everywhere()
         self.census = Census(lambda _: None)
         self.sockets = 0
+        self.writes: Callable[[], None] = lambda: None
         self.capacity = Capacity(
             self.census,
             cast("PresenceStore", self.store),
             sockets=lambda: self.sockets,
+            settled=self.settled,
             ceiling=ceiling,
         )
 
-    def comes(self, app: App) -> None:
-        self.census.came(cast("Connection", Someone(app)))
+    async def settled(self) -> None:
+        """Every change here is written: nobody is elsewhere, if the test says so."""
+        self.writes()
+
+    def comes(self, app: App) -> Connection:
+        someone = cast("Connection", Someone(app))
+        self.census.came(someone)
+        return someone
 
 
 @asynccontextmanager
@@ -140,6 +151,46 @@ async def test_those_of_other_nodes_count_after_the_first_question(
         world.store.away = True
         asked = len(world.store.asked)
         await eventually(lambda: world.capacity.is_full(TWO) and len(world.store.asked) > asked + 3)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_who_has_just_left_here_is_not_taken_for_somebody_elsewhere(when: str) -> None:
+    """The store is told a moment later, and a node alone counts exactly."""
+    world = World()
+    world.comes(TWO)
+    leaving = world.comes(TWO)
+    world.capacity.is_full(TWO)
+    world.store.total = {TWO.id: 2}
+    await world.capacity._look()
+    full = world.capacity.is_full(TWO)
+
+    if when == "before":
+        world.census.left(leaving)
+        world.writes = lambda: world.store.total.update({TWO.id: 1})
+    else:
+        world.store.meanwhile = lambda: world.census.left(leaving)
+    await world.capacity._look()
+
+    assert full
+    assert not world.capacity.is_full(TWO)
+
+
+async def test_who_comes_and_goes_while_it_looks_is_not_taken_for_somebody_elsewhere() -> None:
+    world = World()
+    world.capacity.is_full(TWO)
+    await world.capacity._look()
+
+    def come_and_go() -> None:
+        assert not world.capacity.is_full(TWO)
+        someone = world.comes(TWO)
+        world.store.total = {TWO.id: 1}
+        world.census.left(someone)
+
+    world.writes = come_and_go
+    await world.capacity._look()
+    world.comes(TWO)
+
+    assert not world.capacity.is_full(TWO)
 
 
 async def test_only_apps_that_somebody_connects_to_are_looked_at() -> None:

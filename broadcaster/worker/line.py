@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from broadcaster.jobs.backoff import growing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broadcaster.contracts.queue import Settlement, StepReply
 
 
@@ -29,6 +31,8 @@ class Line:
         paused: nothing may be taken now.
         last_token: the highest token seen.
         uncertain: the answer of the last step never came.
+        unsure: ids of jobs whose settlement was sent, and the answer never came: a refusal may
+            mean that it was carried out.
         due_at: monotonic time of the next look, come what may.
         refusals: of the store, in a row: something is wrong with this queue only.
         retry_at: monotonic time before which there is no step after that.
@@ -53,6 +57,7 @@ class Line:
         "retry_at",
         "settlements",
         "uncertain",
+        "unsure",
     )
 
     def __init__(
@@ -71,6 +76,7 @@ class Line:
         self.paused = False
         self.last_token = 0
         self.uncertain = False
+        self.unsure: set[str] = set()
         self.due_at = 0.0
         self.refusals = 0
         self.retry_at = 0.0
@@ -87,6 +93,18 @@ class Line:
         """Return what is to be settled and forget it."""
         taken, self.settlements = self.settlements, []
         return taken
+
+    def take_unsure(self) -> set[str]:
+        """Return the jobs whose settlement was sent before, and forget that."""
+        taken, self.unsure = self.unsure, set()
+        return taken
+
+    def unanswered(self, settlements: Sequence[Settlement], *, hinted: bool) -> None:
+        """Take back what a step was to settle, and its hint: nobody knows if it was carried out."""
+        self.settlements[:0] = settlements
+        self.unsure.update(each.id for each in settlements)
+        self.hinted = self.hinted or hinted
+        self.uncertain = True
 
     def look_again(self) -> None:
         """Note that something may have come."""

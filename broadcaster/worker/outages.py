@@ -32,15 +32,12 @@ class Outages:
     Attributes:
         failures: in a row; 0 while the queue can be reached.
         retry_at: monotonic time before which no step is tried.
-        uncertain: a step failed that may have been carried out, and what it was to settle is
-            not settled yet: a refusal then means that it was.
     """
 
     def __init__(self, lease: float) -> None:
         self._longest = min(LONGEST_PAUSE, lease / TRIES_IN_A_LEASE)
         self.failures = 0
         self.retry_at = 0.0
-        self.uncertain = False
         self._since = 0.0
 
     def seconds(self, now: float) -> float:
@@ -54,7 +51,6 @@ class Outages:
             self._since = now
             logger.warning("queue away, trying on: %s", error, extra={"event": "queue_away"})
         self.failures += 1
-        self.uncertain = True
         self.retry_at = now + growing(self.failures, longest=self._longest)
 
     def back(self) -> None:

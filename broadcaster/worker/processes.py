@@ -106,6 +106,9 @@ class JobProcesses:
         if self._closed:
             raise JobError("its worker has ended")
         process = await start_process(self._modules)
+        if self._closed:  # meanwhile, and this one was not among those that were ended
+            await process.kill()
+            raise JobError("its worker has ended")
         self._all.add(process)
         return process
 

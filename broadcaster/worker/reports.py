@@ -9,6 +9,8 @@ from broadcaster.jobs.announcing import announce, wanted
 from broadcaster.jobs.lifecycle import JobPopping, Looping, WorkerStarting, WorkerStopping
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from broadcaster.contracts.queue import StepReply
     from broadcaster.worker.options import ExitReason, WorkerOptions
 
@@ -84,15 +86,16 @@ class Reports:
         logger.log(self._options.level, text, value, extra=fields)
 
 
-def log_answer(queue: str, reply: StepReply, *, quiet: bool) -> None:
+def log_answer(queue: str, reply: StepReply, unsure: Collection[str]) -> None:
     """
     Log what a step says about jobs that did not go as they should.
 
     Args:
-        quiet: after a call without an answer, a refusal means that the call was carried out.
+        unsure: jobs whose settlement was sent before, and the answer never came. That they are
+            refused now mostly means that they were settled then.
     """
-    level = logging.DEBUG if quiet else logging.WARNING
     for job_id in reply.refused:
+        level = logging.DEBUG if job_id in unsure else logging.WARNING
         fields = {"event": "job_stale", "job_id": job_id, "queue": queue}
         text = "job %s was settled too late: its lease had run out, or Redis has lost it"
         logger.log(level, text, job_id, extra=fields)

@@ -228,9 +228,9 @@ class JobRunner:
             error = cancelled  # user code did that by itself
         except BaseException as raised:  # noqa: BLE001 - user code must not take the worker down
             error = raised
+        hold.deadline = hold.overdue = None
         if asked_to_cancel():
             await take_back_cancels()
-        hold.deadline = hold.overdue = None
         return self._settle(task, hold, error, started)
 
     async def _before(self, task: Try, hold: HeldJob) -> Settlement | None:

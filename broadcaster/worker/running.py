@@ -281,6 +281,7 @@ class Running:
 
     def _rested(self) -> None:
         self._resting -= 1
+        self._fill()
         self._wake()
 
     def _fill(self) -> None:

@@ -118,19 +118,16 @@ class Steps:
         try:
             reply = await self._queue.step(request)
         except (DriverUnavailable, DriverRefused) as error:  # jobs are not thrown away here
-            line.settlements[:0] = settlements
-            line.hinted = line.hinted or hinted
-            line.uncertain = True
+            line.unanswered(settlements, hinted=hinted)
             self._losses.unanswered(line.name, settlements)
             self._failed(line, error)
             return None
         self._outages.back()
-        uncertain = self._outages.uncertain or line.uncertain
         line.stepped(reply, wanted, time.monotonic(), self._until_next_look(source, line, reply))
-        # After a call without an answer, a refusal means that the call was carried out.
-        refused = () if uncertain else reply.refused
+        unsure = line.take_unsure()
+        refused = [each for each in reply.refused if each not in unsure]
         self._running.settled(line, settlements, refused)
-        log_answer(line.name, reply, quiet=uncertain)
+        log_answer(line.name, reply, unsure)
         self._take(line, reply)
         if reply.owed:
             await self._effects.take(line.name, reply.owed)

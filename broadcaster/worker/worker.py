@@ -242,8 +242,6 @@ class Worker:
         reply = await self._steps.step(source, line, wanted=wanted, idle=idle)
         if reply is None:
             return line.refusals > 0
-        if not any(each.settlements for each in self._lines()):
-            self._outages.uncertain = False
         self._room.taken(line, len(reply.reserved))
         return True
 

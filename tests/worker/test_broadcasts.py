@@ -304,14 +304,18 @@ async def test_an_outage_in_the_middle_costs_neither_broadcasts_nor_their_order(
     listener = RedisClients(redis_server.url)
     world = WorkerWorld(clients)
     world.publisher = RedisPublisher(clients)  # type: ignore[assignment]  # the real one
+    timers: list[threading.Timer] = []
     try:
         async with world.running(lease=60, batch=10):
             for number in range(300):
                 if number == 150:
-                    await asyncio.to_thread(_disturb, redis_server, fault)
+                    await asyncio.to_thread(_disturb, redis_server, fault, timers)
                 await _push_when_back(world, broadcast_job(str(number)))
             names = await _history(listener, 300)
     finally:
+        for timer in timers:  # it would thaw a server that is no more
+            timer.cancel()
+            await asyncio.to_thread(timer.join)
         redis_server.thaw()
         await clients.aclose()
         await listener.aclose()
@@ -319,12 +323,14 @@ async def test_an_outage_in_the_middle_costs_neither_broadcasts_nor_their_order(
     assert names == [str(number) for number in range(300)]
 
 
-def _disturb(server: FaultyServer, fault: str) -> None:
+def _disturb(server: FaultyServer, fault: str, timers: list[threading.Timer]) -> None:
     if fault == "restart":
         server.restart(keep_data=True)
         return
     server.freeze()
-    threading.Timer(2.5, server.thaw).start()
+    timer = threading.Timer(2.5, server.thaw)
+    timer.start()
+    timers.append(timer)
 
 
 async def _push_when_back(world: WorkerWorld, job: NewJob) -> None:

@@ -22,9 +22,10 @@ from tests.worker.leaving_jobs import Found, Leaves, read_found
 from tests.worker.pids import is_alive, living
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from broadcaster.worker.process import JobProcess
     from tests.worker.worker_world import WorkerWorld
 
 MODULES = ("tests.worker.leaving_jobs",)
@@ -230,6 +231,24 @@ async def test_at_the_end_of_their_worker_all_end(pool: Pool) -> None:
     with pytest.raises(JobError, match="its worker has ended"):
         await pool.run()
     assert not any(map(is_alive, {found.pid for found in read_found(pool.path)} | {idle.pid, pid}))
+
+
+async def test_a_process_that_was_starting_when_its_worker_ended_runs_nothing(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[JobProcess] = []
+
+    async def start_late(modules: Sequence[str]) -> JobProcess:
+        begun.append(await start_process(modules))
+        await pool.processes.aclose()
+        return begun[0]
+
+    monkeypatch.setattr(processes, "start_process", start_late)
+
+    with pytest.raises(JobError, match="its worker has ended"):
+        await pool.run()
+
+    assert [process.alive for process in begun] == [False]
 
 
 async def test_a_process_that_waits_ends_when_its_worker_is_killed(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from tests.polling import eventually
 from tests.worker import sample_jobs
-from tests.worker.sample_jobs import Waiting
+from tests.worker.sample_jobs import Note, Waiting
 
 if TYPE_CHECKING:
+    from broadcaster.contracts.queue import StepReply, StepRequest
     from tests.worker.worker_world import WorkerWorld
 
 
@@ -38,3 +39,24 @@ async def test_slots_are_added_and_taken_away_while_it_runs(world: WorkerWorld) 
 
     assert not begun
     assert worker.running.slots == 1
+
+
+@pytest.mark.redis
+async def test_what_waits_for_a_slot_that_rests_begins_when_it_has_rested(
+    world: WorkerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is less room than there was when it was asked for."""
+    step = world.queue.step
+
+    async def resizing(request: StepRequest) -> StepReply:
+        reply = await step(request)
+        if len(reply.reserved) > 1:
+            worker.running.resize(1)
+        return reply
+
+    monkeypatch.setattr(world.queue, "step", resizing)
+    # So long between two looks that nothing else wakes the worker.
+    options = {"rest": 0.01, "sleep": 60.0, "lease": 600.0, "queues": ("default",)}
+    await world.push(Note("a"), Note("b"), Note("c"))
+    async with world.running(**options) as worker:
+        await eventually(lambda: sample_jobs.seen == ["a", "b", "c"])

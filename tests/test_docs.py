@@ -141,6 +141,20 @@ def is_there(module: str, name: str) -> bool:
 
 
 @pages
+def test_no_worker_beside_broadcaster_dev_shares_a_queue_with_one_that_knows_no_job(
+    page: Path,
+) -> None:
+    """The worker of ``broadcaster dev`` serves ``default``: it would fail the jobs of others."""
+    shown = "\n".join(blocks(page, "", "sh"))
+    own = re.findall(r"^broadcaster work .*--queue (\S+)", shown, re.MULTILINE)
+    beside = re.search(r"^broadcaster dev(?! \w+:)", shown, re.MULTILINE)
+    config = page.parent / "broadcaster.toml"
+    knows = config.exists() and "imports =" in config.read_text()
+
+    assert not (beside and not knows and any("default" in queues.split(",") for queues in own))
+
+
+@pages
 def test_shell_that_is_shown_can_be_pasted(page: Path) -> None:
     for code in blocks(page, "sh", "bash"):
         for line in code.splitlines():

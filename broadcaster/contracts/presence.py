@@ -280,8 +280,13 @@ class PresenceStore(Protocol):
         """Return connections per occupied channel over all live nodes."""
         ...
 
-    async def counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
-        """Return connections of each given channel over all live nodes."""
+    async def counts(self, app_id: str, channels: Sequence[str], *, without: str = "") -> list[int]:
+        """
+        Return connections of each given channel over all live nodes.
+
+        Args:
+            without: name of a node whose connections do not count.
+        """
         ...
 
     async def member_counts(self, app_id: str, channels: Sequence[str]) -> list[int]:

@@ -23,7 +23,7 @@ from broadcaster.errors import DriverError
 from broadcaster.gateway.census import CONNECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from broadcaster.contracts.apps import App
     from broadcaster.contracts.presence import PresenceStore
@@ -50,7 +50,7 @@ class Capacity:
         census: the connections of this node.
         presence: knows those of all nodes.
         sockets: returns how many sockets this process holds.
-        settled: returns when the store knows how many we have.
+        node: our name; what the store knows of us is older than what we know.
         ceiling: how many it may; 0 is no limit.
     """
 
@@ -60,17 +60,15 @@ class Capacity:
         presence: PresenceStore,
         *,
         sockets: Callable[[], int],
-        settled: Callable[[], Awaitable[None]],
+        node: str,
         ceiling: int = 0,
     ) -> None:
         self._census = census
         self._presence = presence
         self._sockets = sockets
-        self._settled = settled
+        self._node = node
         self._ceiling = ceiling
         self._elsewhere: dict[str, int] = {}
-        # While we look: the most that we have had since the number that the store knows of us.
-        self._most: dict[str, int] = {}
         self._asked: set[str] = set()
         self._new = asyncio.Event()
 
@@ -86,12 +84,7 @@ class Capacity:
         if elsewhere is None:
             self._new.set()
             elsewhere = limit - min(max(limit // UNKNOWN_SHARE, UNKNOWN_LEAST), limit)
-        here = self._census.count(app.id)
-        if here + elsewhere >= limit:
-            return True
-        if app.id in self._most:
-            self._most[app.id] = max(self._most[app.id], here + 1)
-        return False
+        return self._census.count(app.id) + elsewhere >= limit
 
     async def run(self) -> None:
         """Look at what other nodes hold, until cancelled."""
@@ -110,15 +103,11 @@ class Capacity:
                 del self._elsewhere[app_id]
             else:
                 asked.add(app_id)
-        self._most = {app_id: self._census.count(app_id) for app_id in asked}
-        if asked & self._elsewhere.keys():  # at first there is nothing of ours yet
-            await self._settled()
         for app_id in asked:
             try:
-                [total] = await self._presence.counts(app_id, [CONNECTIONS])
+                [total] = await self._presence.counts(app_id, [CONNECTIONS], without=self._node)
             except DriverError as error:
                 self._elsewhere.setdefault(app_id, 0)
                 _log.debug("connections of %s not counted: %s", app_id, error)
             else:
-                self._elsewhere[app_id] = max(total - self._most[app_id], 0)
-        self._most.clear()
+                self._elsewhere[app_id] = total

@@ -123,7 +123,7 @@ class Node:
             self.census,
             presence,
             sockets=lambda: len(self.connections) + len(self.sniffers),
-            settled=self._occupancy.settled,
+            node=self.options.name,
             ceiling=self.options.max_connections,
         )
         entered = self._occupancy.entered

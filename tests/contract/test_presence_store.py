@@ -701,6 +701,16 @@ async def test_two_epochs_of_one_node_count_its_connections_once(world: World) -
     assert await world.store.occupied(APP) == {"orders": 2, "news": 1}
 
 
+async def test_a_node_may_be_left_out_of_the_count_under_all_its_epochs(world: World) -> None:
+    old, new, other = [await world.lease(*name) for name in (("a", 1), ("a", 2), ("ab", 1))]
+
+    for lease in (old, new, other):
+        await world.store.occupy(lease, APP, {"orders": 2})
+
+    assert await world.store.counts(APP, ["orders"], without="a") == [2]
+    assert await world.store.counts(APP, ["orders", "news"], without="ab") == [2, 0]
+
+
 async def test_apps_do_not_see_each_others_occupancy(world: World) -> None:
     node = await world.lease("a")
 

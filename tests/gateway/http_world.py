@@ -95,7 +95,7 @@ class FixedPresence:
         self._check(app_id)
         return {name: n for name, n in self.connections.items() if name.startswith(prefix)}
 
-    async def counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
+    async def counts(self, app_id: str, channels: Sequence[str], *, without: str = "") -> list[int]:
         self._check(app_id)
         return [self.connections.get(name, 0) for name in channels]
 

@@ -25,7 +25,7 @@ from tests.polling import eventually, eventually_async
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from broadcaster.contracts.presence import PresenceStore
     from broadcaster.gateway.connection import Connection
@@ -47,19 +47,18 @@ class Everywhere:
     """What a store says of an app's connections over all nodes."""
 
     def __init__(self) -> None:
-        self.total: dict[str, int] = {}
+        self.elsewhere: dict[str, int] = {}
+        self.here: dict[str, int] = {}
         self.asked: list[str] = []
         self.away = False
-        self.meanwhile: Callable[[], None] = lambda: None
 
-    async def counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
+    async def counts(self, app_id: str, channels: Sequence[str], *, without: str) -> list[int]:
         assert list(channels) == [CONNECTIONS]
         self.asked.append(app_id)
         if self.away:
             raise DriverUnavailable("away")
-        total = self.total.get(app_id, 0)
-        self.meanwhile()
-        return [total]
+        here = 0 if without == "node" else self.here.get(app_id, 0)
+        return [self.elsewhere.get(app_id, 0) + here]
 
 
 class World:
@@ -69,18 +68,13 @@ class World:
         self.store = Everywhere()
         self.census = Census(lambda _: None)
         self.sockets = 0
-        self.writes: Callable[[], None] = lambda: None
         self.capacity = Capacity(
             self.census,
             cast("PresenceStore", self.store),
             sockets=lambda: self.sockets,
-            settled=self.settled,
+            node="node",
             ceiling=ceiling,
         )
-
-    async def settled(self) -> None:
-        """Every change here is written: nobody is elsewhere, if the test says so."""
-        self.writes()
 
     def comes(self, app: App) -> Connection:
         someone = cast("Connection", Someone(app))
@@ -115,7 +109,7 @@ async def test_a_fresh_node_lets_in_a_share_before_it_knows_of_the_others(
     while not world.capacity.is_full(app):
         world.comes(app)
     before = world.census.count(app.id)
-    world.store.total = {app.id: before}
+    world.store.here = {app.id: before}
     await world.capacity._look()
     while not world.capacity.is_full(app):
         world.comes(app)
@@ -139,57 +133,32 @@ async def test_those_of_other_nodes_count_after_the_first_question(
 ) -> None:
     monkeypatch.setattr("broadcaster.gateway.capacity.LOOK_SECONDS", 0.02)
     world = World()
-    world.store.total = {"1": 5}
+    world.store.elsewhere = {"1": 5}
 
     async with running(world):
         assert not world.capacity.is_full(TWO)
         await eventually(lambda: world.capacity.is_full(TWO))
-        world.store.total = {"1": 1}
+        world.store.elsewhere = {"1": 1}
         await eventually(lambda: not world.capacity.is_full(TWO))
-        world.store.total = {"1": 2}
+        world.store.elsewhere = {"1": 2}
         await eventually(lambda: world.capacity.is_full(TWO))
         world.store.away = True
         asked = len(world.store.asked)
         await eventually(lambda: world.capacity.is_full(TWO) and len(world.store.asked) > asked + 3)
 
 
-@pytest.mark.parametrize("when", ["before", "meanwhile"])
-async def test_who_has_just_left_here_is_not_taken_for_somebody_elsewhere(when: str) -> None:
-    """The store is told a moment later, and a node alone counts exactly."""
+async def test_who_has_just_left_here_is_not_taken_for_somebody_elsewhere() -> None:
+    """The store is told a moment later; what it knows of this node is not asked for."""
     world = World()
     world.comes(TWO)
     leaving = world.comes(TWO)
-    world.capacity.is_full(TWO)
-    world.store.total = {TWO.id: 2}
-    await world.capacity._look()
+    world.store.here = {TWO.id: 2}
     full = world.capacity.is_full(TWO)
 
-    if when == "before":
-        world.census.left(leaving)
-        world.writes = lambda: world.store.total.update({TWO.id: 1})
-    else:
-        world.store.meanwhile = lambda: world.census.left(leaving)
+    world.census.left(leaving)
     await world.capacity._look()
 
     assert full
-    assert not world.capacity.is_full(TWO)
-
-
-async def test_who_comes_and_goes_while_it_looks_is_not_taken_for_somebody_elsewhere() -> None:
-    world = World()
-    world.capacity.is_full(TWO)
-    await world.capacity._look()
-
-    def come_and_go() -> None:
-        assert not world.capacity.is_full(TWO)
-        someone = world.comes(TWO)
-        world.store.total = {TWO.id: 1}
-        world.census.left(someone)
-
-    world.writes = come_and_go
-    await world.capacity._look()
-    world.comes(TWO)
-
     assert not world.capacity.is_full(TWO)
 
 

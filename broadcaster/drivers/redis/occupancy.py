@@ -73,10 +73,11 @@ class Occupancy:
             total.update(node)
         return dict(total)
 
-    async def counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
+    async def counts(self, app_id: str, channels: Sequence[str], *, without: str) -> list[int]:
         """See `PresenceStore.counts`."""
         garbage: list[bytes] = []
-        names = await self._live(garbage) if channels else []
+        live = await self._live(garbage) if channels else []
+        names = [name for name in live if _node(name) != without]
         fields = [entry(app_id, channel) for channel in channels]
         pipeline = self._pipeline()
         for name in names:

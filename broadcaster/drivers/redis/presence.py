@@ -152,9 +152,9 @@ class RedisPresence:
         """See `PresenceStore.occupied`."""
         return await self._occupancy.occupied(app_id, prefix)
 
-    async def counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
+    async def counts(self, app_id: str, channels: Sequence[str], *, without: str = "") -> list[int]:
         """See `PresenceStore.counts`."""
-        return await self._occupancy.counts(app_id, channels)
+        return await self._occupancy.counts(app_id, channels, without=without)
 
     async def member_counts(self, app_id: str, channels: Sequence[str]) -> list[int]:
         """See `PresenceStore.member_counts`."""

@@ -100,18 +100,24 @@ class after_commit:  # noqa: N801 - reads as a statement: with after_commit():
     Implements `Transaction`.
     """
 
-    __slots__ = ("_actions", "_lock", "_outer", "is_open")
+    __slots__ = ("_actions", "_kept", "_lock", "_outer", "is_open")
 
     def __init__(self) -> None:
         self._actions: list[Action] = []
         self._outer: after_commit | None = None
+        self._kept = True
         self.is_open = False
         self._lock = threading.Lock()
 
     def on_commit(self, action: Action) -> None:
         """See `Transaction.on_commit`."""
-        if not self.take([action]):
-            action.run()  # another thread of the block, which has ended meanwhile
+        if self.take([action]) or not self._kept:
+            return
+        # From another thread of the block, which has ended meanwhile.
+        if self._outer is None:
+            action.run()
+        else:
+            self._outer.on_commit(action)
 
     def __enter__(self) -> Self:
         blocks = _open_blocks()
@@ -143,7 +149,7 @@ class after_commit:  # noqa: N801 - reads as a statement: with after_commit():
     def _close(self, *, kept: bool) -> list[Action]:
         """Return what is to be done now."""
         with self._lock:
-            self.is_open = False
+            self.is_open, self._kept = False, kept
             actions, self._actions = self._actions, []
         _blocks.set(_open_blocks())
         if not kept or (self._outer is not None and self._outer.take(actions)):

@@ -67,6 +67,7 @@ class CompletedJobLog:
         self._store = store
         self._held: deque[CompletedJob] = deque(maxlen=BUFFER)
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._failed = False
@@ -101,8 +102,8 @@ class CompletedJobLog:
         del event
         with self._lock:
             thread, self._thread = self._thread, None
+            self._stopping.set()  # that of this thread: the next one gets its own
         if thread is not None:
-            self._stopping.set()
             thread.join(STOP_SECONDS)
 
     def latest(self, limit: int = 100) -> Sequence[CompletedJob]:
@@ -132,8 +133,10 @@ class CompletedJobLog:
 
     def _write_on(self, stopping: threading.Event) -> None:
         while not stopping.wait(WRITE_SECONDS):
+            with self._writing:  # one that was stopped may be slower than the next one
+                self._write()
+        with self._writing:
             self._write()
-        self._write()
 
     def _write(self) -> None:
         """Write what is held; what cannot be written is held on, as far as there is room."""

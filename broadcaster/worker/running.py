@@ -332,6 +332,9 @@ class Running:
     def _hold(self, line: Line, reserved: Reserved) -> HeldJob:
         until = line.held_until
         hold = HeldJob(line.name, reserved.id, reserved.token, until, reserved.body)
+        if (before := self._holds.get(hold.key)) is not None:  # its lease ran out, and it came back
+            before.lost = True
+            before.on_lost()
         self._holds[hold.key] = hold
         return hold
 

@@ -208,3 +208,19 @@ def test_what_comes_after_the_end_of_a_block_is_done_at_once(done: list[str]) ->
     block.on_commit(Noted(done))
 
     assert done == ["sent"]
+
+
+def test_what_comes_from_a_thread_after_the_end_of_a_block_shares_its_fate(
+    done: list[str],
+) -> None:
+    """It had found the block open, which another thread has ended before it was heard."""
+    with after_commit():
+        with after_commit() as kept:
+            pass
+        with suppress(ZeroDivisionError), after_commit() as dropped:
+            raise ZeroDivisionError
+        kept.on_commit(Noted(done, "kept"))
+        dropped.on_commit(Noted(done, "dropped"))
+        assert done == []
+
+    assert done == ["kept"]

@@ -100,3 +100,21 @@ async def test_a_job_behind_broadcasts_goes_back_when_the_worker_rests_meanwhile
         await eventually_async(lambda: _all_ready(world, 1))
 
     assert (seen, world.publisher.names) == ([], ["0"])
+
+
+async def test_a_job_that_its_own_worker_was_given_again_runs_once_at_a_time(
+    world: WorkerWorld, seen: list[str]
+) -> None:
+    """After a freeze a worker that trusts its jobs may be the first to find its lease lapsed."""
+    gate("a")
+    (new,) = await world.push(Waiting("a"))
+    async with world.running(trusted=True):
+        await eventually(lambda: seen == ["begins a"])
+        reserved = world.clients.keys.queue("default", "reserved")
+        await world.clients.aio.zadd(reserved, {new.id: 1})
+        await eventually(lambda: seen.count("begins a") == 2)
+        await eventually(lambda: "cancelled a" in seen)
+        gate("a").set()
+
+    assert sorted(seen) == ["begins a", "begins a", "cancelled a", "ends a"]
+    assert await world.sizes() == QueueSizes()

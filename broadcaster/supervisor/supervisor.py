@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from broadcaster.contracts.supervision import GroupStatus, PoolStatus, SupervisorStatus
 from broadcaster.errors import BroadcasterError, DriverError
+from broadcaster.supervisor.aside import Aside
 from broadcaster.supervisor.backlog import mean_runtime
 from broadcaster.supervisor.balance import ALL, Load, Rules, balanced, groups
 from broadcaster.supervisor.children import Group
 from broadcaster.supervisor.reloading import Made, actions, in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from broadcaster.supervisor.backlog import Backlog
     from broadcaster.supervisor.children import Child, Process
@@ -34,6 +35,8 @@ _log = logging.getLogger("broadcaster.supervisor")
 TICK_SECONDS = 1.0
 LOOK_SECONDS = 5.0
 """Longest time that one look at the queues, or telling the status, may take."""
+KILLED_SECONDS = 2.0
+"""For which those that had to be killed are waited for."""
 MAX_REFUSED = 500
 """Characters that are told of what is wrong with the settings."""
 
@@ -155,8 +158,8 @@ class Pool:
                 queue=group.name,
                 wanted=group.wanted,
                 slots=group.slots,
-                pids=tuple(child.process.pid for child in group.active),
-                stopping=tuple(c.process.pid for c in group.children if c.stopping),
+                pids=_living(group.active),
+                stopping=_living(child for child in group.children if child.stopping),
                 deaths=group.deaths,
                 last_code=group.last_code,
                 ready=self._loads.get(group.name, Load()).ready,
@@ -170,6 +173,11 @@ class Pool:
             groups=tuple(found),
             draining=self.draining,
         )
+
+
+def _living(children: Iterable[Child]) -> tuple[int, ...]:
+    """Return the numbers of those that have not ended; those of others may be anybody's."""
+    return tuple(child.process.pid for child in children if child.process.code is None)
 
 
 def loads(names: Sequence[str], backlogs: Sequence[Backlog]) -> dict[str, Load]:
@@ -219,6 +227,7 @@ class Supervisor:
         self._started = self._read_at = time.time()
         self._state: Literal["running", "stopping", "stopped"] = "running"
         self._complained: set[str] = set()
+        self._calls = Aside()
 
     def stop(self) -> None:
         """Let all workers finish, and end; the second call has them hand back what runs."""
@@ -255,7 +264,7 @@ class Supervisor:
             if not self._stopping.is_set():
                 await pool.tend(time.monotonic())
         self._pools = [pool for pool in self._pools if not pool.gone]
-        await self._aside("the status", lambda: self._tell(self.status()))
+        await self._tell_status()
 
     def status(self) -> SupervisorStatus:
         """Return how everything is."""
@@ -274,8 +283,7 @@ class Supervisor:
         if renew is None or self._stopping.is_set():
             return
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                plans = await asyncio.to_thread(self._read) if self._read else self._plans()
+            plans = await self._read_again()
         except Exception as error:  # noqa: BLE001 - workers end with this process
             late = isinstance(error, TimeoutError) and not str(error)
             said = f"reading them took longer than {LOOK_SECONDS:g} s" if late else str(error)
@@ -304,7 +312,9 @@ class Supervisor:
             elif action != "keep":
                 present[name].change(wanted[name], renew=action == "renew")
 
-    def _plans(self) -> list[PoolPlan]:
+    async def _read_again(self) -> Sequence[PoolPlan]:
+        if self._read is not None:
+            return await self._calls.call("the settings", self._read, LOOK_SECONDS)
         return [pool.plan for pool in self._pools if not pool.draining]
 
     async def _decide(self, pool: Pool) -> None:
@@ -316,6 +326,10 @@ class Supervisor:
         if (looked or not begun) and not self._stopping.is_set():
             pool.decide(found, time.monotonic())
 
+    async def _tell_status(self) -> None:
+        status = self.status()
+        await self._aside("the status", lambda: self._tell(status))
+
     async def _aside(self, what: str, call: Callable[[], object]) -> bool:
         """
         Make a blocking call in a thread; False if it fails, whyever: the workers stay.
@@ -324,8 +338,7 @@ class Supervisor:
             what: it is about, for a complaint: once, until it succeeds again.
         """
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await asyncio.to_thread(call)
+            await self._calls.call(what, call, LOOK_SECONDS)
         except Exception as error:  # noqa: BLE001 - workers end with this process
             if what not in self._complained:
                 known = isinstance(error, DriverError | TimeoutError)
@@ -342,15 +355,19 @@ class Supervisor:
         """Wait for the workers, as long as they may take; then end them."""
         for group in self._all():
             group.stop_rest()
-        running = self._running()
-        patience = max((child.patience for child in running), default=0.0)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await asyncio.gather(*(child.process.wait() for child in running))
+        patience = max((child.patience for child in self._running()), default=0.0)
+        await self._ended(patience)
         for group in self._all():
             group.kill()
+        await self._ended(KILLED_SECONDS)
         self._state = "stopped"
-        await self._aside("the status", lambda: self._tell(self.status()))
+        await self._tell_status()
+
+    async def _ended(self, within: float) -> None:
+        """Wait until all workers have ended, at most so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await asyncio.gather(*(child.process.wait() for child in self._running()))
 
     def _running(self) -> list[Child]:
         return [

@@ -236,6 +236,32 @@ async def test_settings_that_take_long_to_read_are_not_waited_for(
     assert (len(world.started), world.signalled) == (2, [])
 
 
+async def test_tables_are_not_read_twice_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both readings would open what the tables need, and keep what the other one closes."""
+    over, reading = threading.Event(), list[bool]()
+
+    def read() -> Sequence[PoolPlan]:
+        reading.append(over.is_set())
+        assert over.wait(30)
+        return world.plans
+
+    monkeypatch.setattr(world.supervisor, "_read", read)
+    monkeypatch.setattr("broadcaster.supervisor.supervisor.LOOK_SECONDS", 0.1)
+    for _ in range(2):
+        world.supervisor.reload()
+        await world.supervisor.turn()
+    assert reading == [False]
+    over.set()
+
+    monkeypatch.setattr("broadcaster.supervisor.supervisor.LOOK_SECONDS", 30.0)
+    world.supervisor.reload()
+    await world.supervisor.turn()
+    assert reading == [False, True]
+    assert world.told[-1].refused == ""
+
+
 async def test_tables_are_read_once_however_often_it_was_asked(world: World) -> None:
     for renew in (False, True, False):
         world.supervisor.reload(renew=renew)

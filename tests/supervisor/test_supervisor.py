@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,6 @@ from tests.polling import eventually
 from tests.supervisor.test_children import FakeProcess
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Sequence
 
     from broadcaster.drivers.redis.client import RedisClients
@@ -136,6 +137,76 @@ async def test_it_stops_when_all_its_workers_have() -> None:
 
     assert all(process.code == 0 for _, process in world.started)
     assert world.told[-1].state == "stopped"
+
+
+class DeafProcess(FakeProcess):
+    """Ends when it is killed, a moment later."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(pid)
+        self.ended = asyncio.Event()
+
+    def signal(self, number: signal.Signals) -> None:
+        super().signal(number)
+        if number == signal.SIGKILL:
+            asyncio.get_running_loop().call_later(0.05, self.end)
+
+    def end(self) -> None:
+        self.code = -signal.SIGKILL
+        self.ended.set()
+
+    async def wait(self) -> None:
+        await self.ended.wait()
+
+
+async def test_workers_that_had_to_be_killed_are_gone_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("broadcaster.supervisor.supervisor.LOOK_SECONDS", 0.2)
+    deaf = DeafProcess(7)
+    told: list[SupervisorStatus] = []
+
+    async def start(queues: tuple[str, ...], number: int, slots: int) -> DeafProcess:
+        del queues, number, slots
+        return deaf
+
+    plan = PoolPlan("main", ("a",), Rules(balance="off", max_processes=1), 0.0, start, list)
+    supervisor = Supervisor([Pool(plan)], "box:1", told.append)
+    await supervisor.turn()
+    assert told[-1].pools[0].groups[0].pids == (7,)
+    supervisor.stop()
+
+    async with asyncio.timeout(20):
+        await supervisor.run()
+
+    assert deaf.signals == [signal.SIGTERM, signal.SIGKILL]
+    assert deaf.code == -signal.SIGKILL
+    (group,) = told[-1].pools[0].groups
+    assert (group.pids, group.stopping) == ((), ())
+
+
+async def test_what_it_tells_late_is_never_told_after_what_it_tells_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A store that hangs had the last word said by the call that hung."""
+    monkeypatch.setattr("broadcaster.supervisor.supervisor.LOOK_SECONDS", 0.05)
+    world, over, told = World(Rules()), threading.Event(), list[str]()
+
+    def tell(status: SupervisorStatus) -> None:
+        if not told:
+            assert over.wait(30)
+        told.append(status.state)
+
+    supervisor = Supervisor([world.pool], "box:1", tell, tick=0.01)
+    await supervisor.turn()
+    supervisor.stop()
+    monkeypatch.setattr("broadcaster.supervisor.supervisor.LOOK_SECONDS", 30.0)
+    ending = asyncio.ensure_future(supervisor.run())
+    await eventually(lambda: supervisor.status().state == "stopped")
+    over.set()
+    await ending
+
+    assert told == ["running", "stopped"]
 
 
 def test_a_paused_queue_needs_no_more_processes() -> None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from broadcaster.scheduling.timetable import Entry
 
 _STAMP = "%Y-%m-%d %H:%M:%S"
+_NOTHING = (
+    "nothing is scheduled: name the modules that have @schedule (broadcaster schedule list "
+    "shop.jobs), or list them as `imports` in broadcaster.toml"
+)
 _modules = click.argument("modules", nargs=-1)
 
 
@@ -50,6 +54,8 @@ def run(modules: tuple[str, ...], *, once: bool) -> None:
     settings.require_redis()
     logs.configure(settings.gateway.log_format, logs.level_of(settings).upper())
     application, entries = _open(modules)
+    if not entries:
+        click.echo(f"note: {_NOTHING}", err=True)
     asyncio.run(_run(application, entries, once=once))
 
 
@@ -90,10 +96,7 @@ def list_entries(modules: tuple[str, ...], count: int, *, as_json: bool) -> None
     elif entries:
         click.echo("\n".join(table(_columns(entries, now, count), style_of_output())))
     else:
-        click.echo(
-            "nothing is scheduled: name the modules that have @schedule (broadcaster schedule "
-            "list shop.jobs), or list them as `imports` in broadcaster.toml"
-        )
+        click.echo(_NOTHING)
 
 
 def _entry_json(

@@ -38,6 +38,7 @@ LEASE_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 SHORTEST_WAIT = 0.05
 """Seconds from one look at a lock that another one has to the next."""
+_WAITS = "another runner queues what is due; this one takes over when that one ends"
 _QUEUED = "queued %s, due at %s"
 _LEFT_OUT = "left out %s, due at %s: it was queued before, or an earlier one waits or runs"
 
@@ -104,6 +105,7 @@ class ScheduleRunner:
         self._handled: dict[str, float] = {}
         self._complained: set[str] = set()
         self._stopping = asyncio.Event()
+        self._noted: bool | None = None
         self.leads = False
 
     def stop(self) -> None:
@@ -160,7 +162,7 @@ class ScheduleRunner:
             fields = {"event": "clock", "ahead": round(ahead, 1)}
             _log.error(text, what, ahead, CLOCK_SECONDS, extra=fields)
         self._complained.add(what)
-        self.leads = False
+        self.leads, self._noted = False, None
         return True
 
     async def _queue(self, each: Due) -> bool:
@@ -190,7 +192,7 @@ class ScheduleRunner:
         self._complained.add(what)
 
     def _note(self, *, leads: bool) -> None:
-        if leads != self.leads:
-            text = "this runner queues what is due" if leads else "another runner has the lock"
+        if leads != self._noted:
+            text = "this runner queues what is due" if leads else _WAITS
             _log.info(text, extra={"event": "schedule_leader", "leads": leads})
-        self.leads = leads
+        self.leads = self._noted = leads

@@ -90,7 +90,8 @@ def test_a_name_is_short_where_no_other_is_meant_by_it() -> None:
 
 
 def test_without_modules_nothing_is_scheduled() -> None:
-    assert "nothing is scheduled" in invoke("list")
+    assert "nothing is scheduled: name the modules" in invoke("list")
+    assert "note: nothing is scheduled: name the modules" in invoke("run", "--once")
 
 
 def test_one_is_queued_to_try_it(redis_url: str, prefix: str) -> None:

@@ -92,7 +92,10 @@ def test_a_scheduled_job_is_the_same_whoever_makes_it() -> None:
 
 
 @pytest.mark.redis
-async def test_of_two_runners_one_works_and_the_other_takes_over(clients: RedisClients) -> None:
+async def test_of_two_runners_one_works_and_the_other_takes_over(
+    clients: RedisClients, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     clock, locks = Clock(), RedisLocks(clients)
     queued, send = pushing(clients, clock)
     one, two = (
@@ -102,6 +105,7 @@ async def test_of_two_runners_one_works_and_the_other_takes_over(clients: RedisC
     await one.turn()
     assert await two.turn() <= 5
     assert (one.leads, two.leads, queued) == (True, False, [1_200.0])
+    assert caplog.messages[-1].startswith("another runner queues what is due; this one takes over")
 
     one.stop()
     await one.run()

@@ -32,6 +32,16 @@ def alook_first(pool: Any) -> None:
     pool.connection_class = anoticing(pool.connection_class)
 
 
+def distrust(pool: Any) -> None:
+    """
+    Let the idle connections of `pool`, of redis-py's asyncio, be renewed before they are used.
+
+    They are not closed here: that takes a moment, in which somebody may begin to use one.
+    """
+    for connection in pool._available_connections:  # noqa: SLF001 - redis-py has no other way
+        connection.is_distrusted = True
+
+
 @cache
 def noticing(connection: type[Any]) -> type[Any]:
     """Return a subclass of `connection`, a plain one of redis-py, that is tried when idle."""
@@ -53,16 +63,19 @@ def anoticing(connection: type[Any]) -> type[Any]:
 
     class Noticing(connection):  # type: ignore[misc]  # found out at run time
         _poll: Any = None
+        is_distrusted = False
 
         async def _connect(self) -> None:
             await super()._connect()
+            self.is_distrusted = False
             self._poll = _watched(self._writer.get_extra_info("socket"))
 
         async def can_read(self) -> bool:
             writer = self._writer
             if writer is None:
                 return True
-            if writer.is_closing() or (self._poll is not None and self._poll.poll(0)):
+            broken = writer.is_closing() or (self._poll is not None and self._poll.poll(0))
+            if broken or self.is_distrusted:
                 writer.transport.abort()  # TLS would say goodbye and wait for an answer
                 return True
             if await super().can_read():

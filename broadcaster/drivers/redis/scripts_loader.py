@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import suppress
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -22,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from broadcaster.drivers.redis.client import VERB_SECONDS, refusal, translated
+from broadcaster.drivers.redis.idle import distrust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +125,7 @@ async def arun_many(
             except RedisConnectionError as error:
                 if not _may_repeat(error, repeat_lost=repeat_lost):
                     raise
-                await _close_idle(client)
+                distrust(client.connection_pool)  # what broke one has mostly broken all
                 replies = await _acall(client, calls, ahead, behind)
         if keep_refused:
             replies = [_refused(reply, client) or reply for reply in replies]
@@ -146,7 +146,7 @@ async def aread(client: redis.asyncio.Redis, commands: Sequence[Command]) -> lis
             except RedisConnectionError as error:
                 if not _may_repeat(error, repeat_lost=True):
                     raise
-                await _close_idle(client)
+                distrust(client.connection_pool)  # what broke one has mostly broken all
                 return _checked(await _asend(client, commands))
 
 
@@ -254,12 +254,6 @@ def _refused(reply: Any, client: redis.asyncio.Redis) -> DriverRefused | None:
 def _may_repeat(error: RedisConnectionError, *, repeat_lost: bool) -> bool:
     """Only after a broken connection: refused credentials do not get better."""
     return repeat_lost and type(error) is RedisConnectionError
-
-
-async def _close_idle(client: redis.asyncio.Redis) -> None:
-    """What broke one connection has mostly broken all: the next one is to be fresh."""
-    with suppress(RedisError):  # one that cannot be closed in time is dropped
-        await client.connection_pool.disconnect(inuse_connections=False)
 
 
 async def _asend(client: redis.asyncio.Redis, commands: Sequence[Command]) -> list[Any]:

@@ -15,6 +15,7 @@ import uvloop
 from broadcaster.contracts.broker import Outgoing
 from broadcaster.contracts.queue import NewJob
 from broadcaster.drivers.redis.client import RedisClients
+from broadcaster.drivers.redis.idle import distrust
 from broadcaster.drivers.redis.publish import RedisBroker
 from broadcaster.drivers.redis.queue import RedisQueue
 from broadcaster.drivers.redis.scripts_loader import Script, arun, run
@@ -41,6 +42,11 @@ def pooled(clients: RedisClients) -> list[Any]:
     """Return the idle connections of this loop."""
     pool: Any = clients.aio.connection_pool
     return list(pool._available_connections)
+
+
+async def connection_id(connection: Any) -> int:
+    await connection.send_command("CLIENT", "ID")
+    return int(await connection.read_response())
 
 
 RUNNERS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(uvloop.run, id="uvloop")]
@@ -114,6 +120,26 @@ async def test_a_connection_that_was_closed_in_the_pool_is_opened_again(
     connection._writer.transport.abort()
 
     assert (found, await count(clients)) == (2, 3)
+    await clients.aclose()
+
+
+async def test_connections_that_may_be_broken_too_are_renewed_and_none_that_is_used(
+    redis_server: FaultyServer,
+) -> None:
+    """Who begins to use one while others are given up keeps it, for what may not be repeated."""
+    clients = RedisClients(redis_server.url)
+    await asyncio.gather(count(clients), count(clients))
+    before = {await connection_id(each) for each in pooled(clients)}
+
+    counting = asyncio.create_task(count(clients))
+    distrust(clients.aio.connection_pool)
+    found = await counting
+    await asyncio.gather(count(clients), count(clients))
+    after = {await connection_id(each) for each in pooled(clients)}
+
+    assert found == 3
+    assert len(before) == len(after) == 2
+    assert not before & after
     await clients.aclose()
 
 

@@ -26,6 +26,7 @@ from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.retry import Retry
 
 from broadcaster.drivers.redis.deadlines import granted, time_left
+from broadcaster.drivers.redis.idle import distrust
 from broadcaster.drivers.redis.sentinel_urls import MAX_PORT
 
 if TYPE_CHECKING:
@@ -157,11 +158,13 @@ class AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
         await super().release(connection)
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - of redis-py
-        """Close connections; all of them, unless only idle ones are meant."""
-        await super().disconnect(inuse_connections)
-        if inuse_connections:
-            for sentinel in self.sentinel_manager.sentinels:
-                await sentinel.aclose()
+        """Close all connections, or see to it that idle ones are renewed before they are used."""
+        if not inuse_connections:
+            distrust(self)
+            return
+        await super().disconnect()
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 class OneSentinel(redis.Redis):

@@ -15,7 +15,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from broadcaster.errors import Denied, DriverError, MalformedMessage
+from broadcaster.errors import Denied, DriverError, DriverUnavailable, MalformedMessage
 from broadcaster.protocol.revocation import RevocationTable, decode_revoked
 from broadcaster.protocol.session import REVOKED
 
@@ -200,7 +200,11 @@ class Revocations:
         if known.generation == generation:  # what was read is what was said until now
             known.fresh = True
             self._on_fresh(app_id)
-        await self._write_back(app_id, known, stored.items)
+        try:
+            await self._write_back(app_id, known, stored.items)
+        except DriverUnavailable:  # it may have come to nothing, and no version tells
+            known.unread = True
+            raise
 
     async def _write_back(self, app_id: str, known: _Known, stored: Sequence[Revocation]) -> None:
         kept = {item.key: item.at for item in stored}

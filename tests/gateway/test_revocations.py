@@ -7,21 +7,26 @@ import json
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import Mock
 
 import pytest
 from broadcaster_auth import tokens
 
+from broadcaster.contracts.apps import StaticApps
+from broadcaster.contracts.revocations import Revocation, Stored
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.revocations import RedisRevocations
-from broadcaster.protocol.revocation import revocation
+from broadcaster.errors import DriverUnavailable
+from broadcaster.gateway.revocations import Revocations
+from broadcaster.protocol.revocation import encode_revoked, revocation
 from broadcaster.protocol.signing import sign_channel, sign_user
 from broadcaster.testing.client import SUCCEEDED
 from tests.gateway.world import APP, running_gateway
-from tests.polling import eventually_async
+from tests.polling import eventually, eventually_async
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from broadcaster.testing.client import PusherClient
     from tests.faults import FaultyServer
@@ -309,6 +314,49 @@ async def test_what_an_emptied_redis_has_lost_is_written_back(redis_server: Faul
         await client.next(ERROR)
 
     assert (item.user, item.channel) == ("42", "")
+
+
+class ForgetfulStore:
+    """Has lost what it knew, and is away again when it is told."""
+
+    def __init__(self) -> None:
+        self.items: list[Revocation] = []
+        self.failures: list[Exception] = []
+
+    async def version(self, _app_id: str) -> bytes | None:
+        return None
+
+    async def read(self, _app_id: str) -> Stored:
+        return Stored(None, list(self.items))
+
+    async def add(self, _app_id: str, items: Sequence[Revocation]) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.items += items
+
+
+async def test_what_could_not_be_written_back_is_written_back_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("broadcaster.gateway.revocations.RETRY_SECONDS", 0.001)
+    lost, store = revocation("42", ORDERS, now=time.time()), ForgetfulStore()
+    known = Revocations(
+        cast("Any", store),
+        topic=str.encode,
+        subscriptions=cast("Any", Mock()),
+        apps=StaticApps(APP),
+        connections=list,
+    )
+    known.open(APP.id)
+    known.received(APP.id.encode(), encode_revoked([lost]))
+    store.failures = [DriverUnavailable("away"), DriverUnavailable("away")]
+    running = asyncio.create_task(known.run())
+    known.acknowledged(APP.id.encode())
+
+    await eventually(lambda: store.items)
+    running.cancel()
+
+    assert [item.key for item in store.items] == [lost.key]
 
 
 async def test_what_is_no_control_message_is_dropped(

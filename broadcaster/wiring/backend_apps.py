@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 KEPT_SECONDS = 5.0
 MAX_KEPT = 1_000
+SENDS_NOTHING = frozenset({"log", "null"})
+"""Broadcast drivers that need no app: a test run, say, without any credentials."""
 
 
 class BackendApps:
@@ -56,12 +58,16 @@ class BackendApps:
         """
         Its id, without asking Redis: an app that is not in the settings is taken for granted.
 
+        Without any app it is ``none`` where a driver sends nothing.
+
         Raises:
             NotConfigured: there is none, or the settings have none of this id and gateways
                 serve no others.
         """
         wanted = context.app_id.get()
         if wanted is None:
+            if not self._settings.apps and self._settings.broadcast.driver in SENDS_NOTHING:
+                return "none"
             return self._settings.require_app().id
         if wanted not in self._static and not self._settings.gateway.dynamic_apps:
             raise self._unknown(wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -14,7 +14,7 @@ from broadcaster.current import credentials
 from broadcaster.drivers.redis.apps import RedisApps
 from broadcaster.errors import ConfigurationError, DriverUnavailable, NotConfigured
 from broadcaster.events.anonymous import on
-from broadcaster.settings import GatewaySettings, Settings
+from broadcaster.settings import BroadcastSettings, GatewaySettings, QueueSettings, Settings
 from broadcaster.wiring.backend import Backend
 from broadcaster.wiring.backend_apps import BackendApps
 from broadcaster.worker.broadcasts import read_publication
@@ -54,6 +54,19 @@ def test_the_app_of_the_settings_is_meant_unless_another_is_chosen() -> None:
 
     assert inside == (BLOG, "blog", BLOG)
     assert outside == (SHOP, "shop", SHOP)
+
+
+@pytest.mark.parametrize("driver", ["log", "null"])
+def test_a_driver_that_sends_nothing_needs_no_credentials(driver: Literal["log", "null"]) -> None:
+    """As in a test run; what would be sent with a broken configuration is still refused."""
+    broadcasts = BroadcastSettings(driver=driver)
+    backend(app=None, listed=(), broadcast=broadcasts, queue=QueueSettings(driver="sync"))
+
+    on("news").as_("Published").send()
+
+    backend(app=None, listed=(), broadcast=BroadcastSettings(driver="redis"))
+    with pytest.raises(NotConfigured, match="no app credentials were found"):
+        on("news").as_("Published").send()
 
 
 def test_blocks_nest_and_end_with_an_error_too() -> None:

@@ -6,7 +6,7 @@
 import { execFile } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,7 +24,8 @@ const FOREIGN = /^(BROADCASTER|PUSHER|REVERB|SOKETI|REDIS|QUEUE|BROADCAST)_/;
 const APPS = {
   closed: { enabled: false },
   foreign: { limits: { allowed_origins: ["shop.example"] } },
-  impatient: { limits: { authorization_timeout: 1 } },
+  // Longer than a slow machine needs between connecting and subscribing.
+  impatient: { limits: { authorization_timeout: 3 } },
   lively: { limits: { activity_timeout: 1 } },
   single: { limits: { max_connections: 1 } },
   strict: { limits: { client_events: false, presence_members: 2, max_channels: 3 } },
@@ -202,13 +203,26 @@ function environment(addresses: Addresses): NodeJS.ProcessEnv {
   };
 }
 
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
+// Above the ports of the Python tests, and below those that systems give to whoever asks for any:
+// between choosing one here and listening on it in a child, no connection can come to lie on it.
+const [FIRST_PORT, LAST_PORT] = [30_800, 32_767];
+const chosen = new Set<number>();
+
+async function freePort(): Promise<number> {
+  for (let turn = 0; turn < LAST_PORT - FIRST_PORT; turn += 1) {
+    const port = randomInt(FIRST_PORT, LAST_PORT + 1);
+    if (!chosen.has(port) && (await isFree(port))) {
+      chosen.add(port);
+      return port;
+    }
+  }
+  throw new Error(`no port from ${FIRST_PORT} to ${LAST_PORT} is free`);
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((done) => {
     const probe = createServer();
-    probe.once("error", fail);
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => done(port));
-    });
+    probe.once("error", () => done(false));
+    probe.listen(port, "127.0.0.1", () => probe.close(() => done(true)));
   });
 }

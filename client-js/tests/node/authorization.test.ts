@@ -43,7 +43,7 @@ test("a subscription outlives its authorization: the client comes back with a fr
 });
 
 test("an authorization that is too short for that ends, and the client comes back after it", async () => {
-  const { pusher, asked } = signedFor(2);
+  const { pusher, asked } = signedFor(4);
   const channel = await subscribed(pusher.subscribe(`private-${fresh("orders")}`));
 
   const refusal = await next(channel, "pusher:subscription_error");

@@ -43,9 +43,9 @@ test("a job runs in a worker, which broadcasts by itself", async () => {
 
   await ship(fetch, "ada", 7002);
 
-  await eventually(() => heard.length > 0);
-  expect(heard[0]).toMatchObject({ order_id: 7002 });
-  expect(heard[0]?.pid).not.toBe(process.pid);
+  // Orders of the test before are still being packed, perhaps.
+  const packed = await eventually(() => heard.find(({ order_id }) => order_id === 7002));
+  expect(packed?.pid).not.toBe(process.pid);
 });
 
 test("socketIdFetch makes to_others leave out this connection and no other", async () => {
@@ -54,7 +54,11 @@ test("socketIdFetch makes to_others leave out this connection and no other", asy
   for (const [name, echo] of [["sender", sender], ["other", other]] as const) {
     const channel = echo.private("orders.ada");
     await ready(channel);
-    channel.listen("OrderShipped", ({ order_id }: { order_id: number }) => heard.push(`${name} ${order_id}`));
+    channel.listen("OrderShipped", ({ order_id }: { order_id: number }) => {
+      if (order_id > 7002) {
+        heard.push(`${name} ${order_id}`); // those of the tests before may still be on their way
+      }
+    });
   }
   await connected(sender.connector.pusher);
   const send = socketIdFetch(sender, { origins: [stack.demo] });

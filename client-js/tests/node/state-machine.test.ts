@@ -80,9 +80,10 @@ test("unsubscribing twice is harmless, and from a channel never entered too", as
   pusher.unsubscribe(name);
   pusher.unsubscribe(fresh("never"));
   pusher.send_event("pusher:unsubscribe", { channel: name });
-  const pong = next(pusher.connection, "message");
+  const frames: string[] = [];
+  pusher.connection.bind("message", ({ event }: { event: string }) => frames.push(event));
   pusher.send_event("pusher:ping", {});
-  await pong;
+  await eventually(() => frames.includes("pusher:pong"));
 
   expect(pusher.connection.state).toBe("connected");
 });

@@ -77,6 +77,7 @@ class Job:
         fields = dataclasses.fields(cast("Any", cls))
         cls.field_names = dict.fromkeys(field.name for field in fields).keys()
         _check_options(cls)
+        _check_hook(cls)
         check_handler(cls)
         registry.register(cls.options.name, cls)
 
@@ -282,6 +283,19 @@ def _check_body(job: type[Job], given: Mapping[str, Any]) -> None:
             f"{job.__name__}.{hiding[0]} hides what every job has under this name: "
             "call the field something else"
         )
+
+
+def _check_hook(job: type[Job]) -> None:
+    failed = job.__dict__.get("failed")
+    if not inspect.isfunction(failed):
+        return
+    try:
+        inspect.signature(failed).bind(None, None)
+    except TypeError as error:
+        raise TypeError(
+            f"{job.__name__}.failed is called with the error: def failed(self, error: "
+            f"BaseException), not failed{inspect.signature(failed)}"
+        ) from error
 
 
 def _check_options(job: type[Job]) -> None:

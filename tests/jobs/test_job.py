@@ -145,6 +145,14 @@ def test_a_method_that_would_make_the_job_itself_is_refused() -> None:
                 super().__init__()
 
 
+def test_a_hook_that_takes_no_error_is_refused() -> None:
+    """It would be found out when the first job has failed for good."""
+    with pytest.raises(TypeError, match=r"Deaf\.failed is called with the error: .*failed\(self\)"):
+
+        class Deaf(Job):
+            def failed(self) -> None: ...  # type: ignore[override]  # that is the mistake
+
+
 def test_a_class_that_is_made_a_dataclass_again_is_refused() -> None:
     """It would be another class, without the options of the class line."""
     with pytest.raises(TypeError, match="Slotted is a dataclass by itself"):

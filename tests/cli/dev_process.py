@@ -112,8 +112,11 @@ def command(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not [
-        process
-        for process in processes
-        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    return not any(is_alive(process) for process in processes)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it has ended in between
+        return False

@@ -59,8 +59,8 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 async def start(ear: Ear) -> AsyncIterator[Callable[..., Program]]:
     tasks: list[asyncio.Task[None]] = []
 
-    def begin(code: str, *, reloaded: bool = False) -> Program:
-        child = Program("sample", [code], grace=0.2, reloaded=reloaded)
+    def begin(code: str, *, reloaded: bool = False, grace: float = 0.2) -> Program:
+        child = Program("sample", [code], grace=grace, reloaded=reloaded)
         tasks.append(asyncio.create_task(child.run(ear)))
         return child
 
@@ -174,10 +174,10 @@ async def test_what_a_child_has_started_and_left_behind_is_not_waited_for(
 
 
 async def test_what_a_child_says_last_is_heard_before_it_is_over(
-    start: Callable[[str], Program], ear: Ear
+    start: Callable[..., Program], ear: Ear
 ) -> None:
     last = "signal.signal(15, lambda *_: sys.exit('\\n'.join(map(str, range(2_000)))));"
-    child = start("import signal, sys;" + last + FOREVER)
+    child = start("import signal, sys;" + last + FOREVER, grace=30.0)
     await until(lambda: ear.lines)
 
     await child.stop()

@@ -145,7 +145,7 @@ async def test_subscriptions_are_signed_and_pings_answered(stub: Stub) -> None:
     assert set(subscribed) == {"orders", "private-a", "presence-b"}
     assert "auth" not in subscribed["orders"]
     assert subscribed["presence-b"]["channel_data"] == '{"user_id": "broadcaster-listen"}'
-    assert {"event": "pusher:pong", "data": {}} in stub.received
+    await eventually(lambda: {"event": "pusher:pong", "data": {}} in stub.received)
     assert stub.paths[0].startswith("/app/app-key?protocol=7&")
 
 

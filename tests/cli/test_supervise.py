@@ -141,17 +141,21 @@ async def test_row_56_workers_are_added_while_jobs_wait_and_taken_away_when_none
     (shop.folder / "broadcaster.toml").write_text(GROWING, encoding="utf-8")
     process = shop.start("supervise", "shop_jobs")
     await eventually_async(lambda: pids(clients), within=30)
-    await RedisQueue(clients).apush([new_job("stuck", seconds=0.3) for _ in range(20)])
+    names = [str(number) for number in range(20)]
+    await RedisQueue(clients).apush([new_job("Gated", name=name) for name in names])
 
     async def are(count: int) -> bool:
         return len(await pids(clients)) == count
 
     await eventually_async(lambda: are(2), within=30)
+    shop.open_gate()
     await eventually_async(lambda: are(1), within=30)
 
     process.signal(signal.SIGTERM)
     assert await asyncio.to_thread(process.wait) == 0, process.output
-    assert shop.notes == ["stuck"] * 20
+    assert sorted(shop.notes) == sorted(
+        f"{what} {name}" for what in ("begins", "ends") for name in names
+    )
     found = await group(clients)
     assert found is not None
     assert found.deaths == 0

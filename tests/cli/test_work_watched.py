@@ -68,13 +68,14 @@ async def test_rows_40_and_44_a_worker_of_a_pool_is_seen_with_its_current_job(
     process = await started(shop, "--pool", "mails")
     await eventually(lambda: shop.notes == ["begins x"], within=20)
 
+    shown: dict[str, Any] = {}
+
     async def tells_of_it() -> bool:
-        (worker,) = (await status(shop))["workers"]
-        return bool(worker["current"])
+        shown.update(await status(shop))
+        return any(worker["current"] for worker in shown["workers"])
 
     await eventually_async(tells_of_it, within=20)
 
-    shown = await status(shop)
     (worker,) = shown["workers"]
     assert (worker["name"], worker["pool"], worker["slots"]) == ("mailer", "mails", 3)
     assert worker["queues"] == ["urgent", "mail"]
@@ -108,8 +109,12 @@ async def test_rows_42_and_45_a_worker_is_paused_resumed_and_restarted_from_the_
     assert "paused by ada" in await run(shop, "status")
     assert shop.notes == []
     await run(shop, "resume", "default")
-    await eventually(lambda: shop.notes == ["hello Ada"], within=10)
+    await eventually(lambda: shop.notes == ["hello Ada"], within=20)
 
+    async def is_known() -> bool:
+        return len((await status(shop))["workers"]) == 1
+
+    await eventually_async(is_known, within=20)
     assert "asked 1 worker " in await run(shop, "restart")
     assert await asyncio.to_thread(process.wait, 20) == 0
     assert "worker stopped: restart_signal" in process.output

@@ -34,6 +34,14 @@ class Slow(Job, tries=1):
         await asyncio.sleep(self.seconds if first else 0)
         note(f"ends {self.name}")
 
+class Gated(Job, tries=1):
+    name: str
+    async def handle(self):
+        note(f"begins {self.name}")
+        while not pathlib.Path("go").exists():
+            await asyncio.sleep(0.01)
+        note(f"ends {self.name}")
+
 class Leaver(Job, tries=1):
     async def handle(self):
         await asyncio.gather(self.leave(), asyncio.sleep(0))
@@ -140,6 +148,10 @@ class Shop:
         process = self.start(*args)
         process.wait()
         return process
+
+    def open_gate(self) -> None:
+        """Let the jobs called ``Gated`` end."""
+        (self.folder / "go").touch()
 
     @property
     def notes(self) -> list[str]:

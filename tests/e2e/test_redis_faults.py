@@ -59,8 +59,8 @@ async def test_a_freeze_is_said_within_two_seconds_and_nothing_accepted_is_lost(
         await client.settle()
         got = [number for number in numbers(client) if number < 900]
 
-    assert got == taken
     # What raised may have reached the queue all the same, but is never delivered twice.
+    assert [number for number in got if number in set(taken)] == taken
     assert len(numbers(client)) == len(set(numbers(client)))
     # The promise is 2 s; the rest is for a machine that is busy with other things.
     assert async_took < 5
@@ -76,12 +76,16 @@ async def test_a_restart_with_its_file_loses_nothing_of_the_queue(
         taken = await accepted_of(20, 0)
         async with work_process(url, prefix):
             redis_server.restart(keep_data=True)
+            number = 20
             while len(taken) < 40:
-                taken += await accepted_of(1, len(taken))
-            await until(client, 40, 30)
+                taken += await accepted_of(1, number)
+                number += 1
+            await eventually(lambda: set(taken) <= set(numbers(client)), within=30)
         await client.settle()
 
-    assert numbers(client) == taken == list(range(40))
+    got = numbers(client)
+    assert [number for number in got if number in set(taken)] == taken
+    assert got == sorted(set(got))
 
 
 async def test_everything_works_again_after_a_restart_empty(redis_server: FaultyServer) -> None:
@@ -93,10 +97,13 @@ async def test_everything_works_again_after_a_restart_empty(redis_server: Faulty
         redis_server.restart(keep_data=False)
 
         resync = await client.next("pusher:resync", within=10)
-        taken: list[int] = []
+        taken, number = list[int](), 3
         while not taken:
-            taken = await accepted_of(1, 3)
-        await until(client, 4, 10)
+            taken = await accepted_of(1, number)
+            number += 1
+        await eventually(lambda: set(taken) <= set(numbers(client)))
 
     assert resync.data == {"reason": "data_lost"}
-    assert numbers(client) == [0, 1, 2, 3]
+    got = numbers(client)
+    assert got[:3] == [0, 1, 2]
+    assert got == sorted(set(got))

@@ -1,9 +1,10 @@
-"""A process that queues `Tidy` every second, with a short lease; it says when it leads."""
+"""A process that queues `Tidy` every second, with a short lease; it says when it led."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
 
 from broadcaster import current
 from broadcaster.scheduling.entries import schedule, the_schedule
@@ -18,8 +19,9 @@ async def main() -> None:
     schedule(Tidy()).every(1).named("tidy").catch_up(30)
     runner = open_schedule(current.configure(load_settings()), the_schedule.entries(), lease=LEASE)
     while True:
+        begun = time.time()
         wait = await runner.turn()
-        sys.stdout.write("leads\n" if runner.leads else "waits\n")
+        sys.stdout.write(f"{'leads' if runner.leads else 'waits'} {begun} {time.time()}\n")
         sys.stdout.flush()
         await asyncio.sleep(wait)
 

@@ -100,8 +100,10 @@ class Worker:
         self._wake = asyncio.Event()
         self._outages = Outages(options.lease)
         self._reports = Reports(name, options)
-        self._started_at = self._empty_since = time.monotonic()
+        self._started_at = time.monotonic()
+        self._empty_since: float | None = None
         self._emptied_at = 0
+        self._empty_at_last = False
         self.running = Running(
             runner, heartbeat, options, self._wake.set, rests=self._idle_by_choice
         )
@@ -169,7 +171,7 @@ class Worker:
 
     async def run(self) -> ExitReason:
         """Work until there is a reason to stop; return it."""
-        self._started_at = self._empty_since = time.monotonic()
+        self._started_at = time.monotonic()
         self._reports.started()
         if not self.options.trusted:
             contain_exits(asyncio.get_running_loop())
@@ -271,6 +273,9 @@ class Worker:
             due.append(now + CHECK_SECONDS)
         if self.options.max_time is not None:
             due.append(self._started_at + self.options.max_time)
+        seconds = self.options.stop_when_empty_for
+        if seconds is not None and self._empty_since is not None and not self._empty_at_last:
+            due.append(self._empty_since + seconds)
         return min(*due, now + self.options.tick)
 
     def _lines(self) -> list[Line]:
@@ -289,17 +294,6 @@ class Worker:
 
     def _reason_to_stop(self) -> ExitReason | None:
         now = time.monotonic()
-        busy = self.running.any or self._effects.busy or self._idle_by_choice()
-        leaves = self.options.stop_when_empty or self.options.stop_when_empty_for is not None
-        if leaves and not busy and self._emptied_at != self.running.started:
-            # What ran may have queued something where nothing was at the last look.
-            self._emptied_at = self.running.started
-            self._look_again()
-        if busy or self._outages.failures or not all(each.empty for each in self._sources):
-            self._empty_since = now
-            empty = None
-        else:
-            empty = now - self._empty_since
         situation = Situation(
             asked=self.stopping,
             hung=self.running.hung,
@@ -307,10 +301,36 @@ class Worker:
             memory=resident_bytes() if self.options.memory is not None else 0,
             restart=self.restarting,
             started=self.running.begun,
-            empty=empty,
+            empty=self._empty(now),
             age=now - self._started_at,
         )
         return reason_to_stop(self.options, situation)
+
+    def _empty(self, now: float) -> float | None:
+        """Return for how long nothing has been ready, as far as it matters; None: something is."""
+        busy = self.running.any or self._effects.busy or self._idle_by_choice()
+        seconds = self.options.stop_when_empty_for
+        leaves = self.options.stop_when_empty or seconds is not None
+        ran = self._emptied_at != self.running.started
+        if leaves and not busy and ran:
+            # What ran may have queued something where nothing was at the last look.
+            self._emptied_at = self.running.started
+            self._look_again()
+        if busy or ran or self._outages.failures:
+            self._empty_since, self._empty_at_last = None, False
+            return None
+        if not all(each.empty for each in self._sources):
+            if not self._empty_at_last:
+                self._empty_since = None
+            return None
+        if self._empty_since is None:
+            self._empty_since = now
+        empty = now - self._empty_since
+        if seconds is not None and empty >= seconds and not self._empty_at_last:
+            self._empty_at_last = True  # unless the last look, a while later, finds something
+            self._look_again()
+            return None
+        return empty
 
     async def _finish(self, reason: ExitReason) -> ExitReason:
         self._stopping.set()

@@ -99,12 +99,37 @@ async def test_it_stops_when_its_process_takes_too_much_memory(world: WorkerWorl
 
 
 @redis
-async def test_it_waits_for_jobs_as_long_as_it_should(world: WorkerWorld, seen: list[str]) -> None:
-    draining = asyncio.create_task(world.drain(stop_when_empty=False, stop_when_empty_for=0.5))
-    await asyncio.sleep(0.1)
-    await world.push(Note("late"))
+@pytest.mark.parametrize("when", ["after the first look", "before the last look"])
+@pytest.mark.parametrize("weights", [None, {"high": 2}])
+async def test_it_waits_for_jobs_as_long_as_it_should(
+    world: WorkerWorld,
+    seen: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+    weights: dict[str, int] | None,
+) -> None:
+    """It looks once more at the end, for a hint may be on its way."""
+    queues, waits = ("high", "low"), {"stop_when_empty": False, "stop_when_empty_for": 0.3}
+    # So long between two looks that only the last one, and hints, can bring the job.
+    worker = world.worker(
+        queues=queues, weights=weights, concurrency=1, sleep=60, lease=600, **waits
+    )
+    step = world.queue.step
+    looks: list[StepReply] = []
 
-    assert await draining is ExitReason.EMPTY
+    async def looking(request: StepRequest) -> StepReply:
+        if request.queue != "low" or not request.reserve:
+            return await step(request)
+        if len(looks) == 1 and when == "before the last look":
+            await world.push(Note("late"), queue="low")
+        looks.append(await step(request))
+        if len(looks) == 1 and when == "after the first look":
+            await world.push(Note("late"), queue="low")
+        return looks[-1]
+
+    monkeypatch.setattr(world.queue, "step", looking)
+
+    assert await worker.run() is ExitReason.EMPTY
     assert seen == ["late"]
 
 

@@ -189,7 +189,7 @@ def schedule(
     without_overlapping: bool = False,
 ) -> Callable[[Callable[..., Any]], Any]: ...
 def schedule(
-    what: Job | PreparedJob | str | None = None,
+    what: Any = None,
     /,
     *,
     every: Duration | None = None,

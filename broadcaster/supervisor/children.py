@@ -225,12 +225,12 @@ class Group:
         return True
 
     def _replace(self, now: float) -> None:
-        """Stop one old process when a new one has settled in for it."""
-        old = [child for child in self.active if child.old]
-        new = [child for child in self.active if not child.old]
-        settled = [child for child in new if now - child.started >= READY_SECONDS]
-        if old and len(settled) == len(new) and len(self.active) > self.wanted:
-            self._stop(old[0], now)
+        """Stop one old process when as many as are wanted have settled in beside it."""
+        old = next((child for child in self.active if child.old), None)
+        others = [child for child in self.active if child is not old]
+        settled = all(now - child.started >= READY_SECONDS for child in others)
+        if old is not None and settled and len(others) >= self.wanted:
+            self._stop(old, now)
 
     def _stop(self, child: Child, now: float | None = None) -> None:
         child.stopping = True

@@ -162,6 +162,28 @@ async def test_a_new_version_that_dies_leaves_the_old_one_running() -> None:
     assert 0 in world.active
 
 
+async def test_who_asks_twice_for_a_rolling_restart_does_not_lose_the_old_one() -> None:
+    """The second request found one more than wanted, and nobody new to wait for."""
+    world = World(1)
+    await world.group.tend(0.0)
+    world.group.renew()
+    await world.group.tend(1.0)
+    world.group.renew()
+
+    for now in (1.5, 2.0, 0.5 + READY_SECONDS):
+        await world.group.tend(now)
+    assert world.started[0].signals == [], "its successor has not settled in"
+    now = 1.0 + READY_SECONDS
+    for _ in range(6):
+        await world.group.tend(now)
+        for process in world.started:
+            process.code = 0 if process.signals else None
+        now += READY_SECONDS
+
+    assert world.active == [2], "the one that began in between is replaced, too"
+    assert [len(process.signals) for process in world.started] == [1, 1, 0]
+
+
 async def test_stopping_asks_all_and_starts_none_again() -> None:
     world = World(2)
     await world.group.tend(0.0)

@@ -43,9 +43,9 @@ def watched(look: Callable[[Style], Sequence[str]], every: float, *, lines: bool
         lines: what it returns is for programs: it is printed as it is.
     """
     drawn = sys.stdout.isatty() and not lines
-    if drawn:
-        click.echo(_ENTER, nl=False)
     try:
+        if drawn:
+            click.echo(_ENTER, nl=False)
         _show_on(look, every, drawn=drawn, quiet=lines)
     except (KeyboardInterrupt, BrokenPipeError):
         pass

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.cli.watching import style_of_output
+from broadcaster.cli.watching import style_of_output, watched
 from tests.cli.worker_process import environment
 from tests.polling import eventually
 
@@ -116,6 +116,24 @@ async def test_row_44_programs_read_one_json_object_per_line(
     assert watched.end() == 0
     assert json.loads(watched.text.splitlines()[0])["queues"] == []
     assert "\x1b" not in watched.text
+
+
+def test_a_terminal_is_left_as_it_was_whenever_ctrl_c_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+
+    def echo(text: str, **_: object) -> None:
+        said.append(text)
+        if len(said) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("broadcaster.cli.watching.click.echo", echo)
+
+    watched(lambda _: pytest.fail("nobody looks any more"), every=1.0)
+
+    assert (said[0].startswith(ENTER), said[-1].endswith(LEAVE)) == (True, True)
 
 
 def test_what_is_no_terminal_gets_no_colours() -> None:

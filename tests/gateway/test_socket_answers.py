@@ -196,9 +196,12 @@ async def expired(world: World) -> None:
 
 
 async def expiring(world: World) -> None:
-    data = json.dumps({"broadcaster": {"exp": time.time() + 0.5}})
+    expires = time.time() + 4  # too soon to be renewed
+    data = json.dumps({"broadcaster": {"exp": expires}})
     await world.subscribe("private-a", world.signed("private-a", data), data)
     await world.client.next("pusher_internal:subscription_succeeded")
+    node = world.gateway.node
+    node._keepalive.look(node.now(), expires + 0.1)
 
 
 async def full_presence(world: World) -> None:

@@ -95,8 +95,9 @@ async def test_a_survey_names_the_lanes_that_have_something(world: LaneWorld) ->
 
 async def test_a_lane_whose_worker_died_is_due_when_its_lease_is_over(world: LaneWorld) -> None:
     await world.push(2, 1, 2)
-    await world.step(2, lease=0.2)
+    held = {job.id: job.token for job in (await world.step(2)).reserved}
     assert (await world.survey()).due == []
+    await asyncio.to_thread(world.queue.extend, "b#2", held, 0.2)
 
     async def is_due() -> bool:
         return list((await world.survey()).due) == [2]

@@ -27,7 +27,7 @@ async def test_row_31_a_window_allows_so_many_from_its_first_hit_on(limiter: Red
     assert [each.allowed for each in said] == [True, True, False]
     assert [each.remaining for each in said] == [1, 0, 0]
     assert said[0].retry_after == 0.0
-    assert 59 < said[2].retry_after <= 60
+    assert 50 < said[2].retry_after <= 60
 
 
 async def test_refused_hits_do_not_make_a_window_longer(limiter: RedisLimiter) -> None:
@@ -53,7 +53,7 @@ async def test_a_look_counts_nothing(limiter: RedisLimiter) -> None:
     refused = await limiter.athrottle("k", 1, 60, cost=0)
 
     assert not refused.allowed
-    assert 59 < refused.retry_after <= 60
+    assert 50 < refused.retry_after <= 60
 
 
 async def test_row_30_a_bucket_lets_a_burst_through_and_then_so_many_a_second(
@@ -62,7 +62,7 @@ async def test_row_30_a_bucket_lets_a_burst_through_and_then_so_many_a_second(
     burst = [await limiter.atake("k", 3, 0.1) for _ in range(4)]
 
     assert [each.allowed for each in burst] == [True, True, True, False]
-    assert 9 < burst[3].retry_after <= 10
+    assert 5 < burst[3].retry_after <= 10
     assert (await limiter.atake("other", 3, 0.1)).allowed
 
 
@@ -74,7 +74,7 @@ async def test_a_look_into_a_bucket_takes_nothing(limiter: RedisLimiter) -> None
     refused = await limiter.atake("k", 1, 0.1, cost=0)
 
     assert not refused.allowed
-    assert 9 < refused.retry_after <= 10
+    assert 5 < refused.retry_after <= 10
 
 
 async def test_a_bucket_fills_again(limiter: RedisLimiter) -> None:
@@ -90,7 +90,7 @@ async def test_row_32_a_counter_begins_again_after_its_time(limiter: RedisLimite
     assert [await limiter.acount("k", 60) for _ in range(2)] == [1, 2]
     assert await limiter.acount("k", 60, by=5) == 7
     assert await limiter.acount("k", 60, by=0) == 7
-    assert 59 < await limiter.aleft("k") <= 60
+    assert 50 < await limiter.aleft("k") <= 60
 
     await limiter.aforget("k")
 
@@ -110,7 +110,7 @@ async def test_limits_of_code_without_a_loop_are_the_same(limiter: RedisLimiter)
     assert (await asyncio.to_thread(limiter.take, "k", 1, 0.1)).allowed
     assert not (await limiter.atake("k", 1, 0.1)).allowed
     assert await asyncio.to_thread(limiter.count, "k", 60) == 1
-    assert await asyncio.to_thread(limiter.left, "k") > 59
+    assert await asyncio.to_thread(limiter.left, "k") > 50
     await asyncio.to_thread(limiter.forget, "k")
     assert (await limiter.athrottle("k", 1, 60)).allowed
 

@@ -272,7 +272,7 @@ async def test_a_frozen_redis_is_found_by_ping_and_rejoined_after_the_thaw(
     redis_server: FaultyServer, recorder: Recorder
 ) -> None:
     clients = RedisClients(redis_server.url)
-    async with listening(clients, recorder, ping_seconds=0.1, pong_seconds=0.3) as subscriptions:
+    async with listening(clients, recorder, ping_seconds=0.1, pong_seconds=1.0) as subscriptions:
         subscriptions.want(b"topic")
         await eventually(lambda: recorder.acknowledged == [b"topic"])
 

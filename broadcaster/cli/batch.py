@@ -103,10 +103,10 @@ def retry(batch_id: str, modules: tuple[str, ...]) -> None:
 
     Exit code 1 if there is no such batch, or some of its failed jobs are kept no longer.
     """
+    from broadcaster.cli.import_errors import import_users
     from broadcaster.settings import load_settings
-    from broadcaster.wiring.worker import import_jobs
 
-    import_jobs(tuple(dict.fromkeys((*load_settings().imports, *modules))))
+    import_users(load_settings(), modules)
     with _application():
         found = _found(batch_id)
         count = found.retry_failed()

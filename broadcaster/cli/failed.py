@@ -126,9 +126,9 @@ def retry(
     Say ids, or which: --all, --queue, --class, --exception, --since, --until, --range,
     --search, --connection. Those that were retried before are left out. Exit code 1 if an id is not found.
     """
+    from broadcaster.cli.import_errors import import_users
     from broadcaster.jobs.failures import retry_failed, retry_found
     from broadcaster.settings import load_settings
-    from broadcaster.wiring.worker import import_jobs
 
     if between is not None:
         said["since"], _, said["until"] = between.partition("..")
@@ -138,7 +138,7 @@ def retry(
     if bool(ids) == (everything or filtered):
         raise click.UsageError("say ids, or --all, or which: --queue, --class, --range, --search")
     where = _where(said, retried=False)
-    import_jobs(tuple(dict.fromkeys((*load_settings().imports, *modules))))
+    import_users(load_settings(), modules)
     with _open() as store:
         search = said["search"] or ""
         count = retry_failed(store, ids) if ids else retry_found(store, where, search)

@@ -6,12 +6,37 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 import broadcaster
+from broadcaster.errors import BroadcasterError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
+    from broadcaster.settings import Settings
+
 _OURS = Path(broadcaster.__file__).parent
+
+
+def import_users(settings: Settings, modules: Sequence[str]) -> None:
+    """
+    Import the modules of the settings and `modules`, for a command that runs no jobs.
+
+    Raises:
+        ConfigurationError: one of them does not exist.
+        click.ClickException: one raised something; the traceback of it was printed.
+    """
+    from broadcaster.wiring.worker import import_jobs
+
+    try:
+        import_jobs(tuple(dict.fromkeys((*settings.imports, *modules))))
+    except BroadcasterError:
+        raise
+    except Exception as error:
+        traceback.print_exception(error.with_traceback(users_part(error.__traceback__)))
+        raise click.ClickException(explain(error)) from error
 
 
 def users_part(trace: TracebackType | None) -> TracebackType | None:

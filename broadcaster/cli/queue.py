@@ -122,17 +122,17 @@ def monitor(
     Meant for cron. Listeners to QueueBusy are told of each; modules of the `imports` setting
     are imported for them.
     """
+    from broadcaster.cli.import_errors import import_users
     from broadcaster.jobs.announcing import announce
     from broadcaster.jobs.lifecycle import QueueBusy
     from broadcaster.settings import load_settings
     from broadcaster.supervisor.backlog import Bounds, problems
     from broadcaster.supervisor.backlog import as_json as queue_json
-    from broadcaster.wiring.worker import import_jobs
 
     wanted = [name for text in names.split(",") if (name := text.strip())]
     if not wanted:
         raise click.UsageError("name at least one queue: mail,default")
-    import_jobs(tuple(dict.fromkeys((*load_settings().imports, *modules))))
+    import_users(load_settings(), modules)
     with _open(connection) as operations:
         _note_unused(operations, wanted)
         found = operations.backlogs(wanted)

@@ -175,10 +175,10 @@ def test(name: str, modules: tuple[str, ...]) -> None:
 
 def _open(modules: tuple[str, ...]) -> tuple[Application, list[Entry]]:
     from broadcaster import current
+    from broadcaster.cli.import_errors import import_users
     from broadcaster.scheduling.entries import the_schedule
     from broadcaster.settings import load_settings
-    from broadcaster.wiring.worker import import_jobs
 
     settings = load_settings()
-    import_jobs(tuple(dict.fromkeys((*settings.imports, *modules))))
+    import_users(settings, modules)
     return current.configure(settings), the_schedule.entries()

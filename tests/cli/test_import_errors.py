@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broadcaster.cli.import_errors import explain, users_part
+from broadcaster.cli.main import main
 from broadcaster.wiring.worker import import_jobs
+from tests.cli.surroundings import surround
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +55,22 @@ def test_what_a_user_of_django_forgets_first_is_named(
     error = raised(tmp_path, monkeypatch, "needs_django", DJANGO)
 
     assert "need broadcaster.integrations.django_setup before them in `imports`" in explain(error)
+
+
+def test_a_command_shows_what_is_wrong_in_a_module_without_its_own_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    surround(tmp_path, monkeypatch)
+    monkeypatch.setenv("BROADCASTER_IMPORTS", "breaks_the_list")
+    (tmp_path / "breaks_the_list.py").write_text("1 / 0")
+
+    with pytest.raises(SystemExit) as ended:
+        main(["schedule", "list"])
+
+    shown = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert f"Error: ZeroDivisionError: division by zero ({tmp_path}" in shown
+    assert "click" not in shown
 
 
 def test_a_traceback_begins_in_the_users_module(

@@ -20,6 +20,7 @@ from broadcaster import current
 from broadcaster.errors import DriverUnavailable, InvalidJob, JobFailed, ModelMissing, UnknownJob
 from broadcaster.jobs.delay import Duration, as_seconds
 from broadcaster.jobs.middleware.limiting import AWAY_SECONDS
+from broadcaster.jobs.middleware.patience import patience
 
 if TYPE_CHECKING:
     from broadcaster.jobs.job import Job
@@ -75,10 +76,10 @@ class ThrottlesExceptions:
             seen = await limiter.acount(self._key, self._every, by=0)
             left = await limiter.aleft(self._key) if seen >= self._after else 0.0
         except DriverUnavailable:  # no fault of the job
-            job.release(AWAY_SECONDS, count=False)
+            job.release(patience(AWAY_SECONDS), count=False)
             return
         if seen >= self._after:
-            job.release(left + _SLACK, count=False)
+            job.release(patience(left + _SLACK, self._every), count=False)
             return
         try:
             await next()

@@ -10,7 +10,8 @@ Limits that all workers share: `RateLimited` and `Throttle`.
     class CallApi(Job, middleware=[Throttle("api", allow=30, every=60)]): ...
 
 A job that is over its limit is put off until there is room. This uses up no try, so a crowd
-does not fail its jobs; ``count=True`` makes it one, as Laravel has it.
+does not fail its jobs (see `broadcaster.jobs.middleware.patience`); ``count=True`` makes it one,
+as Laravel has it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from broadcaster import current
 from broadcaster.errors import DriverUnavailable, InvalidJob
 from broadcaster.jobs.delay import Duration, as_seconds
+from broadcaster.jobs.middleware.patience import patience
 
 if TYPE_CHECKING:
     from broadcaster.contracts.limits import Limiter
@@ -56,7 +58,8 @@ class Limit:
 
     def __post_init__(self) -> None:
         """Refuse at once what could never be kept."""
-        _check(self.allow)
+        if self.allow < 1:
+            raise ValueError(f"allow must be 1 or more, not {self.allow}")
         if as_seconds(self.every, "every") <= 0:
             raise ValueError(f"every must be more than 0 seconds, not {self.every!r}")
 
@@ -185,10 +188,10 @@ class RateLimiter:
     """
 
     def __init__(self, key: str, *, allow: int, every: Duration) -> None:
+        one = Limit(allow=allow, every=every)
         self._key = f"limiter:{key}"
-        _check(allow)
-        self._allow = allow
-        self._every = as_seconds(every, "every")
+        self._allow = one.allow
+        self._every = one.seconds
 
     def __repr__(self) -> str:
         """Say how much of what."""
@@ -212,11 +215,6 @@ class RateLimiter:
         await _limiter().aforget(self._key)
 
 
-def _check(allow: int) -> None:
-    if allow < 1:
-        raise ValueError(f"allow must be 1 or more, not {allow}")
-
-
 def _limiter() -> Limiter:
     return current.application().limiter
 
@@ -237,12 +235,13 @@ async def _may_run(
         else:
             said = await _limiter().athrottle(key, limit.allow, limit.seconds, cost)
     except DriverUnavailable:  # no fault of the job
-        job.release(AWAY_SECONDS, count=False)
+        job.release(patience(AWAY_SECONDS), count=False)
         return False
     if said.allowed:
         return True
     if drop:
         job.delete()
     else:
-        job.release(said.retry_after + _SLACK, count=count)
+        wait, every = said.retry_after + _SLACK, 0.0 if limit.steady else limit.seconds
+        job.release(wait if count else patience(wait, every), count=count)
     return False

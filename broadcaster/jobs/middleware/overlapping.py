@@ -15,6 +15,7 @@ from broadcaster.contracts.limits import LockOwner
 from broadcaster.errors import DriverUnavailable
 from broadcaster.jobs.delay import Duration, as_seconds
 from broadcaster.jobs.middleware.limiting import AWAY_SECONDS
+from broadcaster.jobs.middleware.patience import patience
 from broadcaster.jobs.running import require_current_job
 
 if TYPE_CHECKING:
@@ -76,13 +77,13 @@ class WithoutOverlapping:
         try:
             left = await locks.aacquire(key, owner, running.lease or INLINE_LEASE)
         except DriverUnavailable:  # no fault of the job
-            job.release(AWAY_SECONDS, count=False)
+            job.release(patience(AWAY_SECONDS), count=False)
             return
         if left > 0:
             if self._drop:
                 job.delete()
             else:
-                job.release(_patience(self._wait, left), count=self._count)
+                job.release(self._patience(left), count=self._count)
             return
         running.locks[key] = owner
         try:
@@ -92,7 +93,9 @@ class WithoutOverlapping:
             with contextlib.suppress(DriverUnavailable):  # it lapses with the lease
                 await locks.arelease(key, owner)
 
-
-def _patience(chosen: float | None, left: float) -> float:
-    """Return how long to wait for a lock that lapses in `left` seconds unless it is renewed."""
-    return min(left, 5.0) if chosen is None else chosen
+    def _patience(self, left: float) -> float:
+        """Return how long to wait for a lock that lapses in `left` seconds unless it is renewed."""
+        if self._wait is not None:
+            return self._wait
+        soon = min(left, 5.0)
+        return patience(soon, soon)

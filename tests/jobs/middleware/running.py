@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 ran: list[Job] = []
 
 
-def current(job: Job, *, number: int = 1, lease: float = 30.0) -> CurrentJob:
-    payload = Payload(id=f"{number:032x}", job=job.options.name)
+def current(job: Job, *, number: int = 1, lease: float = 30.0, postponed: int = 0) -> CurrentJob:
+    payload, past = Payload(id=f"{number:032x}", job=job.options.name), Past(postponed=postponed)
     return CurrentJob(
-        payload=payload, queue="q", limits=Limits(), past=Past(), token=number, lease=lease
+        payload=payload, queue="q", limits=Limits(), past=past, token=number, lease=lease
     )
 
 

@@ -201,7 +201,7 @@ def dev_layer(cwd: Path) -> Layer:
     """
     Return what a running ``broadcaster dev`` wrote into ``.broadcaster/dev.json``.
 
-    The file is searched upward from `cwd` and holds ``{"pid": int, "socket": path,
+    The file is searched upward from `cwd` and holds ``{"pid": int, "mark"?: str, "socket": path,
     "redis_url": str, "app": {"id", "key", "secret", "grant_key"?}, "gateway": {"host",
     "port"}, "debug": bool}``. It counts only if it is this user's own, its process lives and its socket exists:
     anything else is a leftover, or somebody else's.
@@ -327,11 +327,24 @@ def _dev_state(path: Path) -> dict[str, object] | None:
         match state:
             case {"pid": int(pid), "socket": str(socket)} if pid > 0 and Path(socket).exists():
                 os.kill(pid, 0)
-                return cast("dict[str, object]", state)
+                found = cast("dict[str, object]", state)
+                if found.get("mark", "") not in ("", process_mark(pid)):
+                    return None  # its number is somebody else's by now
+                return found
             case _:
                 return None
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def process_mark(pid: int) -> str:
+    """Return what tells a process from all that have its number later; empty if nothing does."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no such system, or no such process
+        return ""
+    return f"{boot}/{stat.rpartition(')')[2].split()[19]}"  # when it started, since the boot
 
 
 def _dev_values(state: Mapping[str, object]) -> dict[str, Found]:

@@ -12,7 +12,7 @@ import pytest
 
 from broadcaster.errors import ConfigurationError, NotConfigured
 from broadcaster.settings import Settings, load_settings, setting_types
-from broadcaster.settings_sources import ALIASES, VENDORS, environment_name
+from broadcaster.settings_sources import ALIASES, VENDORS, environment_name, process_mark
 from broadcaster.settings_values import RANGES
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def write_dev(folder: Path, **changes: Any) -> dict[str, Any]:
     socket.touch()
     state = {
         "pid": os.getpid(),
+        "mark": process_mark(os.getpid()),
         "socket": str(socket),
         "redis_url": f"unix://{socket}?db=0",
         "app": {"id": "123", "key": "dev-key", "secret": "dev-secret"},
@@ -420,6 +421,7 @@ def test_refusals_explain_themselves_beside_a_running_dev(tmp_path: Path) -> Non
         {"pid": "1"},
         {"socket": "/nowhere/redis.sock"},
         {"socket": 1},
+        {"mark": "of another one that had this number before/1"},
     ],
 )
 def test_what_a_dead_dev_left_behind_is_ignored(tmp_path: Path, change: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from broadcaster.cli.dev_folder import Credentials
 from broadcaster.cli.dev_panel import Panel
 from broadcaster.cli.dev_ports import HOST
 from broadcaster.drivers.redis.embedded import find_server_binary
+from broadcaster.settings_sources import process_mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +89,7 @@ class Plan:
         parts = urlsplit(self.redis_url)
         return {
             "pid": os.getpid(),
+            "mark": process_mark(os.getpid()),
             # Proof of life: the server's socket, or our lock when the server is remote.
             "socket": parts.path if parts.scheme == "unix" else str(folder.lock.resolve()),
             "redis_url": self.redis_url,

@@ -95,7 +95,7 @@ class Slow(Job, name="process.Slow", timeout=0.3, tries=2, backoff=0.3):
 
     def handle(self) -> None:
         with Path(self.path).open("a", encoding="utf-8") as file:
-            file.write(f"{self.attempts} {time.time()}\n")
+            file.write(f"{self.attempts} {time.monotonic()}\n")
         time.sleep(60)
 
 

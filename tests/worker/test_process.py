@@ -28,6 +28,7 @@ from tests.worker.sample_jobs import (
     hold_the_interpreter_in_process,
     write_in_process,
 )
+from tests.worker.time_limits import limit_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,17 +84,20 @@ async def test_its_prints_do_not_disturb_the_report(
 
 @pytest.mark.parametrize("hang", [hang_in_process, hold_the_interpreter_in_process])
 async def test_at_the_timeout_it_tells_where_it_hangs_and_is_killed_with_what_it_started(
-    tmp_path: Path, hang: Callable[[str], Job]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hang: Callable[[str], Job]
 ) -> None:
-    with pytest.raises(JobTimedOut, match=r"longer than 1 s and was killed") as caught:
-        await run(hang(str(tmp_path / "pids")), limit=1.0)
+    path = tmp_path / "pids"
+    limit_from(monkeypatch, lambda: path.exists() and path.stat().st_size)
+
+    with pytest.raises(JobTimedOut, match=r"longer than 0.5 s and was killed") as caught:
+        await run(hang(str(path)), limit=0.5)
 
     assert re.match(
         r'It hung here .*\n  File ".*sample_jobs.py", line \d+, in \w+_in_process\n    \S+',
         caught.value.__notes__[0],
     )
 
-    pids = [int(pid) for pid in (tmp_path / "pids").read_text(encoding="utf-8").split()]
+    pids = [int(pid) for pid in path.read_text(encoding="utf-8").split()]
     await eventually(lambda: not any(is_alive(pid) for pid in pids))
 
 

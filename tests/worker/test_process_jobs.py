@@ -11,6 +11,7 @@ from broadcaster import ajob_status, current
 from broadcaster.contracts.queue import QueueSizes
 from tests.polling import eventually_async
 from tests.worker.process_jobs import Asks, Ends, Reports, Says, Slow
+from tests.worker.time_limits import limit_from
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -88,10 +89,16 @@ async def test_rows_9_and_10_what_a_job_says_in_its_process_is_done(
 
 
 async def test_row_4_a_job_that_was_killed_at_its_timeout_runs_again_after_its_backoff(
-    world: WorkerWorld, tmp_path: Path
+    world: WorkerWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without waiting for its lease."""
-    path = tmp_path / "tries"
+    path, known = tmp_path / "tries", [""]
+
+    def has_written() -> bool:
+        before, known[0] = known[0], path.read_text(encoding="utf-8") if path.exists() else ""
+        return known[0] != before and known[0].endswith("\n")
+
+    limit_from(monkeypatch, has_written)
     await world.push(Slow(str(path)))
 
     async def it_has_failed() -> bool:
@@ -101,9 +108,7 @@ async def test_row_4_a_job_that_was_killed_at_its_timeout_runs_again_after_its_b
         await eventually_async(it_has_failed, within=60.0)
 
     (failed,) = await world.failed()
-    (first, at), (second, later) = (
-        line.split() for line in path.read_text(encoding="utf-8").splitlines()
-    )
+    (first, at), (second, later) = (line.split() for line in known[0].splitlines())
     assert (first, second) == ("1", "2")
     assert float(later) - float(at) >= 0.6  # the timeout and the backoff
     assert (failed.reason, failed.attempts) == ("timeout", 2)

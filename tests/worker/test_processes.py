@@ -20,6 +20,7 @@ from broadcaster.worker.processes import JobProcesses
 from tests.polling import eventually
 from tests.worker.leaving_jobs import Found, Leaves, read_found
 from tests.worker.pids import is_alive, living
+from tests.worker.time_limits import limit_from
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -157,10 +158,11 @@ async def test_a_process_ends_after_an_exception_and_the_next_is_fresh(pool: Poo
 
 
 async def test_a_process_that_is_killed_at_its_timeout_takes_no_other_job_along(
-    pool: Pool,
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await pool.run()
     busy, other = await pool.start("a sleep")
+    limit_from(monkeypatch, lambda: len(read_found(pool.path)) >= 3)
 
     with pytest.raises(JobTimedOut):
         await pool.run("a sleep", limit=0.3)

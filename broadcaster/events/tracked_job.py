@@ -65,6 +65,9 @@ EVENT = "job.status"
 
 DAY = 86_400.0
 
+SLACK = 0.001
+"""Seconds by which the time of a job may have begun before we look at the clock."""
+
 MAX_TEXT = 2_000
 """Bytes of a message or an error; the rest is cut off."""
 
@@ -221,15 +224,15 @@ class _Tracking:
         if running is None or not isinstance(job, TrackedJob):
             await next()
             return
+        started = time.monotonic()  # the time of the job runs while this is written
         with _watching(job):
             begun = {**job._pending(), "status": "processing", "message": "", "error": ""}  # noqa: SLF001 - of this module
             await _awrite(job, running.id, begun)
-        started = time.monotonic()
         try:
             await next()
         except asyncio.CancelledError:
             limit = running.limits.timeout
-            if limit is not None and time.monotonic() - started >= limit:
+            if limit is not None and time.monotonic() - started >= limit - SLACK:
                 await _awrite(job, running.id, _ended(running, JobTimedOut("it took too long")))
             raise  # else whoever cancelled it knows what becomes of it
         except BaseException as error:

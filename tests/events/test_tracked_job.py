@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -22,6 +24,7 @@ from broadcaster.errors import (
     JobFailed,
     NotRunning,
 )
+from broadcaster.events import tracked_job
 from broadcaster.events.tracked_job import TrackedJob, ajob_status, job_status
 from broadcaster.integrations.starlette import accepted, status_endpoint
 from broadcaster.jobs.bus import Skipped
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from broadcaster.contracts.job_status import JobStatus
     from tests.events.recording import RecordingApplication
 
 seen: list[tuple[str, int, str]] = []
@@ -185,20 +189,31 @@ def test_an_error_in_a_process_of_its_own_is_told_by_its_type(taken: RecordingAp
     assert (status.status, status.error) == ("pending", "ConnectionError")
 
 
-async def test_an_async_job_that_takes_too_long_says_so(taken: RecordingApplication) -> None:
-    job = AsyncExport()
-    payload = Payload(id="b" * 32, job=job.options.name)
-    limits = Limits(tries=1, timeout=0.01)
-    current_run = CurrentJob(payload=payload, queue="q", limits=limits, past=Past())
-    (tracking,) = job.options.middleware
-    never = asyncio.Event()
+@pytest.mark.parametrize("write_seconds", [0.0, 4.0])
+async def test_an_async_job_that_takes_too_long_says_so(
+    taken: RecordingApplication, monkeypatch: pytest.MonkeyPatch, write_seconds: float
+) -> None:
+    """Its time runs while it is written down that it has begun."""
+    job, write, now = AsyncExport(), taken.job_statuses.awrite, [100.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
+    monkeypatch.setattr(tracked_job, "time", clock)
+
+    async def taking_time(*args: Any, **options: Any) -> JobStatus:
+        now[0] += write_seconds
+        return await write(*args, **options)
 
     async def innermost() -> None:
-        await never.wait()
+        now[0] = 105.0
+        raise asyncio.CancelledError  # by who runs it, whose timer began as it did
 
-    with suppress(TimeoutError), running(current_run):
-        async with asyncio.timeout(0.01):
-            await tracking(job, innermost)  # type: ignore[arg-type, call-arg, misc, operator]
+    monkeypatch.setattr(taken.job_statuses, "awrite", taking_time)
+    payload = Payload(id="b" * 32, job=job.options.name)
+    limits = Limits(tries=1, timeout=5.0)
+    current_run = CurrentJob(payload=payload, queue="q", limits=limits, past=Past())
+    (tracking,) = job.options.middleware
+
+    with suppress(asyncio.CancelledError), running(current_run):
+        await tracking(job, innermost)  # type: ignore[arg-type, call-arg, misc, operator]
 
     status = job_status("b" * 32)
     assert status is not None

@@ -32,13 +32,11 @@ async def send_away(
     """
     total = len(connections)
     _log.info("draining %d connections over %g s", total, seconds, extra={"event": "draining"})
-    slices = max(int(seconds / PAUSE_SECONDS), 1)
-    share = max(-(-total // slices), 1)
-    deadline = now() + seconds
-    while connections and now() < deadline + PAUSE_SECONDS:
-        open_ones = [c for c in connections if c.closing_at is None]
-        for connection in open_ones[:share]:
+    began = now()
+    while open_ones := [c for c in connections if c.closing_at is None]:
+        # As many as are due by now: a pause may last longer than it was meant to.
+        passed = (now() - began + PAUSE_SECONDS) / max(seconds, PAUSE_SECONDS)
+        left = int(total * max(1 - passed, 0.0))
+        for connection in open_ones[: max(len(open_ones) - left, 0)]:
             connection.close(close_codes.RECONNECT)
-        if not open_ones:
-            break
         await asyncio.sleep(PAUSE_SECONDS)

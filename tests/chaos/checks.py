@@ -136,7 +136,8 @@ def _settlements_count(case: Case) -> Iterator[Finding]:
     done += sum(_skipped_in(case, one) for op in case.plan.ops for one in batches_of(op))
     done += sum(len(begun(op)) for op in case.plan.ops if isinstance(op, Chain))
     failed = len(case.state.failed)
-    if not _between(case.state.settled, (done, failed), case.spare):
+    joint = sum(_joint_in(case, one) for op in case.plan.ops for one in batches_of(op))
+    if not _between(case.state.settled, (done - joint, failed), case.spare + joint):
         text = f"{done} jobs were done and {failed} failed; the queues have settled "
         text += f"{case.state.settled[0]} and {case.state.settled[1]}"
         if again := [key for key in case.by_key if _ran_after_it_was_done(case, key)]:
@@ -159,6 +160,27 @@ def _between(settled: tuple[int, int], least: tuple[int, int], spare: int) -> bo
 def _skipped_in(case: Case, batch: Batch) -> int:
     """Jobs of a batch that were done without running; of a chain only the first is queued."""
     return sum(any(_is_skipped(case, task) for task in links_of(one)) for one in batch.jobs)
+
+
+def _joint_in(case: Case, batch: Batch) -> int:
+    """
+    Chains of a batch of which one link may have been skipped together with those behind it.
+
+    Its run was done, and its worker hit or asked to stop before that was settled: it came again
+    when the batch was cancelled, and was settled as skipped.
+    """
+    return sum(_is_joint(case, links_of(one)) for one in batch.jobs)
+
+
+def _is_joint(case: Case, links: Sequence[Task]) -> bool:
+    done = [run for task in links for run in case.by_key.get(task.key, ()) if run.ending == "done"]
+    if not done or not any(_is_skipped(case, task) for task in links):
+        return False
+    last = max(done, key=lambda run: run.token)
+    hit = case.ends.get(last.worker)
+    if hit is None or last.ended_at is None:
+        return False
+    return abs(case.history[hit].at - last.ended_at) <= case.lease
 
 
 def _is_skipped(case: Case, task: Task) -> bool:

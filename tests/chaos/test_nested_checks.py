@@ -63,6 +63,9 @@ PLAN = Plan(
             chain("k.0", Task(key="k.0.0"), bad("k.0.1"), Task(key="k.0.2")),
             Task(key="k.1"),
         ),
+        batch(
+            "q", "cancelled", Task(key="q.0"), chain("q.1", Task(key="q.1.0"), Task(key="q.1.1"))
+        ),
         Task(key="x1", kind="contained"),
         Task(key="x2", kind="contained"),
         Task(key="x3", kind="contained", end="timeout"),
@@ -191,6 +194,21 @@ def test_a_job_may_run_in_another_process_of_the_next_worker(scene: Scene) -> No
     scene.history[-2:] = [event._replace(pid=PARENT) for event in scene.history[-2:]]
 
     assert scene.findings == []
+
+
+@pytest.mark.parametrize(("later", "found"), [(0.1, False), (LEASE + 0.1, True)])
+def test_a_link_whose_worker_was_hit_may_be_skipped_with_those_behind_it(
+    scene: Scene, later: float, *, found: bool
+) -> None:
+    scene.forget("q.1.1")
+    assert scene.findings == []
+    done = scene.history[scene.place("done", "q.1.0")]
+    hit = Event(done.at + later, "hit", worker=done.worker)
+    scene.history.insert(scene.history.index(done) + 1, hit)
+
+    settle_one_less(scene)
+
+    assert any(finding.startswith("settlements: all: ") for finding in scene.findings) is found
 
 
 def test_what_was_dispatched_twice_may_have_two_batches(scene: Scene) -> None:

@@ -28,6 +28,7 @@ from broadcaster.protocol.ids import derived_id, may_be_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import TracebackType
 
     from broadcaster.contracts.batches import Batches, BatchRecord, NewBatch
     from broadcaster.contracts.connections import QueueConnection
@@ -174,7 +175,8 @@ class Batch:
         adding = self._adding(jobs)
         if adding.count:
             store = current.application().batches
-            adding.begin(store.add(self.id, adding.request_id, adding.count)).send()
+            with adding:
+                adding.begin(store.add(self.id, adding.request_id, adding.count)).send()
             self._additions += 1
         return adding.count
 
@@ -183,8 +185,9 @@ class Batch:
         adding = self._adding(jobs)
         if adding.count:
             store = current.application().batches
-            index = await store.aadd(self.id, adding.request_id, adding.count)
-            await adding.begin(index).asend()
+            with adding:
+                index = await store.aadd(self.id, adding.request_id, adding.count)
+                await adding.begin(index).asend()
             self._additions += 1
         return adding.count
 
@@ -232,14 +235,28 @@ class _Adding:
         self._connection = current.application().connection(record.options.get(CONNECTION))
         self.count = size(members)
         running, drafts = current_job(), self._sending(0, now=0.0).jobs
-        self._repeatable = running is not None
+        self._running = running
+        parts = [part for job in drafts for part in (job.queue, job.body.decode())]
+        # Tasks of a job may add in any order, and in another one when it runs again.
+        self._same = derived_id("same", record.id, *parts)
         if running is not None:
-            running.additions += 1
+            times = running.additions[self._same] = running.additions.get(self._same, 0) + 1
             past = running.past
             released = past.attempts - past.exceptions + past.postponed
-            by = f"{running.id}:{released}:{running.additions}"
-        parts = [part for job in drafts for part in (job.queue, job.body.decode())]
+            by = f"{running.id}:{released}:{times}"
         self.request_id = derived_id("add", by, *parts)
+
+    def __enter__(self) -> None:
+        """Begin; who tries again after an exception means the same."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None and self._running is not None:
+            self._running.additions[self._same] -= 1
 
     def begin(self, first: int | None) -> Sending:
         """Return the jobs on their way, the first with the index `first`."""
@@ -249,7 +266,7 @@ class _Adding:
                 "full or gone"
             )
         made = self._sending(first, now=time.time())
-        if self._repeatable:  # what has run before who added it runs again is not new
+        if self._running is not None:  # what has run before who added it runs again is not new
             made.jobs = [
                 job if job.link else dataclasses.replace(job, link=Link(job.id, 0))
                 for job in made.jobs

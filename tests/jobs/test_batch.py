@@ -152,6 +152,44 @@ def test_a_job_that_runs_again_adds_the_same_jobs_once(
     assert len({job.id for job in app.recorded.pushed}) == added
 
 
+@pytest.mark.parametrize("again", [[[2], [3], [3]], [[3], [2], [3]], [[3], [3], [2]]])
+def test_a_job_that_runs_again_may_add_in_another_order(
+    app: JobsApplication, again: list[list[int]]
+) -> None:
+    """Its tasks wait for whatever answers first."""
+    made = batch([Part(1)]).dispatch()
+    payload = app.recorded.payloads[0]
+
+    for additions in ([[2], [3], [3]], again):
+        with running(CurrentJob(payload=payload, queue="q", limits=Limits(), past=Past())):
+            for numbers in additions:
+                made.add([Part(number) for number in numbers])
+
+    assert made.fresh().total_jobs == 4
+    assert len({job.id for job in app.recorded.pushed}) == 4
+
+
+async def test_a_job_that_tries_again_to_add_what_was_counted_and_not_queued_adds_it_once(
+    app: JobsApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = batch([Part(1)]).dispatch()
+    payload = app.recorded.payloads[0]
+
+    with running(CurrentJob(payload=payload, queue="q", limits=Limits(), past=Past())):
+        with monkeypatch.context() as away:
+            away.setattr(app.recorded, "push", unreachable)
+            with pytest.raises(DriverUnavailable):
+                made.add([Part(2)])
+            with pytest.raises(DriverUnavailable):
+                await made.aadd([Part(2)])
+        made.add([Part(2)])
+        await made.aadd([Part(2)])  # meant once more
+
+    assert made.fresh().total_jobs == 3
+    indices = [payload.batch.index for payload in app.recorded.payloads if payload.batch]
+    assert indices == [0, 1, 2]
+
+
 def test_what_a_job_adds_is_queued_once_a_day(app: JobsApplication) -> None:
     """By the time the job runs again, what it has added may have run and be forgotten."""
     made = batch([Part(1)]).dispatch()

@@ -2,7 +2,8 @@
 What is to be done in one presence channel of this node, in order.
 
 Bound, however long Redis is away and whatever clients do: for each connection what is under
-way, one leave and one join; one refresh, one finish and one registration that have not begun.
+way, one leave and one join, and a leave for each new lease under which it was registered when
+it was gone; one refresh, one finish and one registration that have not begun.
 Named policy: a leave takes back a join that has not begun, for together they would change
 nothing, and a refresh, finish or registration that has not begun stands for all that are asked
 for until it begins.

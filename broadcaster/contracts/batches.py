@@ -235,7 +235,11 @@ class Batches(Protocol):
         ...
 
     def reopen(self, batch_id: str) -> Sequence[int]:
-        """Take back a cancellation and return the indices that failed, to run them again."""
+        """
+        Return the indices that failed, to run them again, and take back a cancellation.
+
+        One of a batch in which nothing failed stays.
+        """
         ...
 
     async def areopen(self, batch_id: str) -> Sequence[int]:

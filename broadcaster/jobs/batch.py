@@ -195,6 +195,7 @@ class Batch:
         """
         Take back its cancellation and run its failed jobs again; return how many.
 
+        Without failed jobs nothing changes: what a cancelled batch has passed over is done.
         `JobRetryRequested` is told before.
         """
         return self._retry(current.application().batches.reopen(self.id))

@@ -40,6 +40,9 @@ KEEP_FINISHED = 7 * 86_400.0
 MAX_LISTED = 100_000
 """Batches that are listed; older ones can still be found by their ids."""
 
+YOUNG_SECONDS = 60
+"""For so long what is listed and does not exist is not taken for expired: it may be being made."""
+
 _SUFFIXES = ("meta", "done", "failed", "callbacks", "adds")
 _PAGE = 200
 _MOMENTS: dict[bytes, Moment] = {moment.encode(): moment for moment in get_args(Moment)}
@@ -177,13 +180,21 @@ class RedisBatches:
         top = "+inf" if before is None else f"({int(before * 1000)}"
         skip = 0
         while len(found) < limit:
-            page = ("ZREVRANGEBYSCORE", self._index, top, "-inf", "LIMIT", skip, _PAGE)
-            (ids,) = read(self._clients.sync, [page])
-            if not ids:
+            limits = ("LIMIT", skip, _PAGE, "WITHSCORES")
+            page = ("ZREVRANGEBYSCORE", self._index, top, "-inf", *limits)
+            listed, (seconds, _) = read(self._clients.sync, [page, ("TIME",)])
+            if not listed:
                 break
-            records = self._records([job_id.decode("ascii", "replace") for job_id in ids])
+            ids = [batch_id.decode("ascii", "replace") for batch_id in listed[::2]]
+            made = dict(zip(ids, map(float, listed[1::2]), strict=True))
+            records = self._records(ids)
             found += [record for record in records.values() if record is not None]
-            gone = [batch_id for batch_id, record in records.items() if record is None]
+            young = (int(seconds) - YOUNG_SECONDS) * 1000
+            gone = [
+                batch_id
+                for batch_id, record in records.items()
+                if record is None and made[batch_id] < young
+            ]
             if gone:
                 read(self._clients.sync, [("ZREM", self._index, *gone)])
             skip += len(ids) - len(gone)

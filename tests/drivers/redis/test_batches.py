@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,7 +30,7 @@ def batches(clients: RedisClients) -> RedisBatches:
 
 
 def batch_id(number: int = 1) -> str:
-    return uuid7(1_800_000_000 + number, bytes(10))
+    return uuid7(1_700_000_000 + number, bytes(10))
 
 
 def new_batch(
@@ -330,7 +331,7 @@ async def test_batches_are_listed_newest_first(batches: RedisBatches) -> None:
     names = [each.name for each in await asyncio.to_thread(batches.newest, 3)]
 
     assert names == ["import 4", "import 3", "import 2"]
-    before = await asyncio.to_thread(batches.newest, 9, 1_800_000_002)
+    before = await asyncio.to_thread(batches.newest, 9, 1_700_000_002)
     assert [each.name for each in before] == ["import 1", "import 0"]
 
 
@@ -363,6 +364,30 @@ async def test_batches_that_expired_are_forgotten(clients: RedisClients) -> None
     assert clients.sync.zcard(clients.keys.batches("created")) == 1
     keys = [key async for key in clients.aio.scan_iter(f"{clients.prefix}:{{b:{batch_id()}}}*")]
     assert keys == []
+
+
+async def test_a_batch_that_is_being_made_stays_listed(
+    clients: RedisClients, batches: RedisBatches
+) -> None:
+    """It is listed before it exists."""
+    made = uuid7(time.time(), bytes(10))
+    listed = clients.keys.batches("created")
+    await clients.aio.zadd(listed, {made: int(time.time() * 1000)})
+
+    assert await asyncio.to_thread(batches.newest) == []
+    await batches.acreate(NewBatch(id=made, total=1))
+
+    assert [each.id for each in await asyncio.to_thread(batches.newest)] == [made]
+
+
+async def test_nothing_changes_when_what_is_retried_has_not_failed(batches: RedisBatches) -> None:
+    await batches.acreate(new_batch(2))
+    await batches.amark(batch_id(), 0, failed=True)
+    await batches.amark(batch_id(), 0)
+    await batches.acancel(batch_id())
+
+    assert await batches.areopen(batch_id()) == []
+    assert (await found(batches)).cancelled
 
 
 async def test_old_batches_are_pruned(batches: RedisBatches) -> None:

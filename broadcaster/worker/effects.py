@@ -88,21 +88,30 @@ class Effects:
     async def _apply(self, queue: str, owed: Sequence[Owed]) -> None:
         try:
             known = [self._known(queue, one) for one in owed]
-            await self._queue.apply(queue, [one for one, _ in known], self._push)
-            for _, tell in known:
-                if tell is not None:
+            await self._do(queue, [one for one, tell in known if tell is None])
+            for one, tell in known:
+                # Alone: of several, nobody says which of them were refused.
+                if tell is not None and await self._do(queue, [one]):
                     self._hooks.call(tell())
         except DriverUnavailable as error:
             logger.debug("effects wait: %s", error, extra={"event": "effects_wait", "queue": queue})
-        except DriverRefused as error:
-            text = "what follows from jobs of %s is refused, and will be tried again: %s"
-            fields = {"event": "effects_refused", "queue": queue}
-            logger.warning(text, queue, error, extra=fields)
-            self._done()  # the rest of it was done
         except Exception:
             logger.exception("effects failed", extra={"event": "bug", "queue": queue})
         else:
             self._done()
+
+    async def _do(self, queue: str, owed: Sequence[Owed]) -> bool:
+        """Do what is owed; False if some of it was refused, which is owed again."""
+        if not owed:
+            return True
+        try:
+            await self._queue.apply(queue, owed, self._push)
+        except DriverRefused as error:
+            text = "what follows from jobs of %s is refused, and will be tried again: %s"
+            fields = {"event": "effects_refused", "queue": queue}
+            logger.warning(text, queue, error, extra=fields)
+            return False
+        return True
 
     async def _push(self, jobs: Sequence[NewJob]) -> Pushed:
         """Queue links and callbacks, and tell of those that nobody had queued before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from broadcaster.contracts.queue import Pushing, Queue
     from broadcaster.drivers.redis.client import RedisClients
+    from broadcaster.worker.effects import Telling
 
 OWED = Owed("a:1", (), "a")
 
@@ -46,6 +48,27 @@ class SlowQueue:
 def made(queue: SlowQueue, told: list[str]) -> Effects:
     double: Queue = queue  # type: ignore[assignment]  # the one method that is called
     return Effects(double, lambda: told.append("look again"))
+
+
+class RefusingQueue:
+    """Does one after the other, and raises when it was to do `refused`."""
+
+    def __init__(self, refused: str) -> None:
+        self.refused = refused
+
+    async def apply(self, queue: str, owed: Sequence[Owed], push: Pushing | None = None) -> None:
+        del queue, push
+        if self.refused in [one.key for one in owed]:
+            raise DriverRefused("WRONGTYPE")
+
+
+def telling(told: list[str], queue: str, owed: Owed) -> tuple[Owed, Telling]:
+    del queue
+
+    async def tell() -> None:
+        told.append(owed.id)
+
+    return owed, tell
 
 
 @pytest.fixture
@@ -106,6 +129,20 @@ async def test_what_is_refused_is_told_and_the_rest_was_done(
 
     assert "what follows from jobs of q is refused" in caplog.text
     assert told == ["look again"]
+
+
+async def test_of_jobs_that_were_given_up_those_are_told_of_whose_sequels_are_done() -> None:
+    """The others are owed again, and told of then; what is done is never owed again."""
+    told: list[str] = []
+    crashed = [Owed(f"{job_id}:1", (), job_id, b"", 1, "crashed") for job_id in "abc"]
+    queue: Queue = RefusingQueue("b:1")  # type: ignore[assignment]  # the one method that is called
+    effects = Effects(queue, lambda: told.append("look again"), partial(telling, told))
+
+    await effects.take("q", [*crashed, Owed("d:1", (), "d")])
+    await effects.finish(5)
+    await eventually(lambda: len(told) == 3)
+
+    assert sorted(told) == ["a", "c", "look again"]
 
 
 async def test_a_bug_takes_nobody_down(

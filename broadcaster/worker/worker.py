@@ -95,7 +95,7 @@ class Worker:
             for rank, each in enumerate(options.queues)
         ]
         self._stopping = stopping
-        self._forced = False
+        self._asked = self._forced = False
         self._vetoed = False
         self._wake = asyncio.Event()
         self._outages = Outages(options.lease)
@@ -142,7 +142,7 @@ class Worker:
 
     def stop(self) -> None:
         """Finish what runs and stop; the second call hands it back at once."""
-        self._forced = self._stopping.is_set()
+        self._forced, self._asked = self._asked, True  # it may have begun to stop by itself
         if not self._forced and self.running.any:
             self._reports.stopping()
         self.running.rest()

@@ -236,6 +236,25 @@ async def test_stopping_finishes_what_runs_and_takes_nothing_new(
     assert await world.sizes() == QueueSizes(ready=1)
 
 
+async def test_one_that_ends_by_itself_lets_what_runs_finish_when_it_is_stopped_too(
+    world: WorkerWorld, seen: list[str]
+) -> None:
+    """It is the first signal; only a second one does not wait."""
+    gate("a")
+    await world.push(Waiting("a"))
+    worker = world.worker(max_jobs=1, stop_when_empty=False)
+    running = asyncio.create_task(worker.run())
+    await eventually(lambda: worker.stopping)
+
+    asked_at = time.monotonic()
+    worker.stop()
+    await eventually(lambda: worker.ticked > asked_at)
+    gate("a").set()
+
+    assert await running is ExitReason.MAX_JOBS
+    assert seen == ["begins a", "ends a"]
+
+
 @pytest.mark.parametrize("how", ["second signal", "end of grace"])
 async def test_what_does_not_finish_is_handed_back_uncounted(
     world: WorkerWorld, seen: list[str], how: str

@@ -93,7 +93,6 @@ class WorkerProcesses:
         self._health = health
         self._ends = ends
         self._stopping = asyncio.Event()
-        self._asked: set[int] = set()  # signals to stop, as exit codes of who died of them
         self._paused = False
         self.processes: set[asyncio.subprocess.Process] = set()
         self._codes: list[int] = []
@@ -107,19 +106,22 @@ class WorkerProcesses:
         """
         loop = asyncio.get_running_loop()
         for number in STOPS:
-            loop.add_signal_handler(number, self.stop, number)
+            loop.add_signal_handler(number, self.stop)
         for number, paused in PAUSES.items():
             loop.add_signal_handler(number, self.pause, paused)
         self._paused = early is not None and early.wanted
         await asyncio.gather(*(self._keep(index) for index in range(self._count)))
         return next((code for code in self._codes if code), 0)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ask every worker to stop, and start none again; a second call is passed on too."""
+    def stop(self) -> None:
+        """
+        Ask every worker to stop, and start none again; a second call is passed on too.
+
+        By TERM, whatever came: Ctrl-C would be an error to one that is starting.
+        """
         self._stopping.set()
-        self._asked.add(-number)
         for process in self.processes:
-            send_signal(process, number)
+            send_signal(process, signal.SIGTERM)
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001 - called by the event loop
         """
@@ -139,7 +141,8 @@ class WorkerProcesses:
             started = loop.time()
             code = await self._run_one(index)
             if self._stopping.is_set() or (code == 0 and self._ends) or code in HOPELESS:
-                self._codes.append(0 if code in self._asked else code)  # had not begun, or was done
+                # One that died of the signal had not begun, or was done.
+                self._codes.append(0 if code == -signal.SIGTERM else code)
                 if code in HOPELESS:
                     self.stop()
                 return
@@ -168,7 +171,6 @@ class WorkerProcesses:
             if self._paused:
                 say(process, "pause")
             if self._stopping.is_set():
-                self._asked.add(-signal.SIGTERM)
                 send_signal(process, signal.SIGTERM)
             return await process.wait()
         finally:

@@ -168,6 +168,7 @@ class Child:
         if self._stopping or self._again.is_set():  # it may have read code that has changed since
             self.kill()
         listening = asyncio.create_task(self._listen(process.stdout, listener))
+        listening.add_done_callback(self._end_the_unheard)
         try:
             await _ends(process)
             # What it has started may go on, and write where it wrote; its own words are there.
@@ -176,7 +177,14 @@ class Child:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
         _let_go(process)
+        if not listening.cancelled():
+            listening.result()  # raises what the listener has raised
         return process.returncode or 0
+
+    def _end_the_unheard(self, listening: asyncio.Task[None]) -> None:
+        """End the child if its listener has failed: it would wait until somebody reads on."""
+        if not listening.cancelled() and listening.exception() is not None:
+            self.kill()
 
     async def _listen(self, stdout: asyncio.StreamReader | None, listener: Listener) -> None:
         while stdout is not None:

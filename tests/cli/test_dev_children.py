@@ -210,6 +210,23 @@ async def test_a_child_that_is_starting_starts_again_when_code_changes(
     assert ear.deaths == []
 
 
+class Deaf(Ear):
+    def heard(self, child: str, fields: Mapping[str, object]) -> None:
+        raise ValueError(f"{child} said {fields['msg']}")
+
+
+async def test_a_listener_that_fails_ends_the_child_and_does_not_fail_in_silence() -> None:
+    """Nobody would read what the child writes, and it would stand still."""
+    child = Program("sample", [FOREVER])
+
+    async with asyncio.timeout(20):
+        with pytest.raises(ValueError, match="sample said up"):
+            await child.run(Deaf())
+
+    assert child.process is not None
+    assert child.process.returncode == -9
+
+
 REFUSES = "import sys; print('broadcaster: no such module'); sys.exit(78)"
 
 

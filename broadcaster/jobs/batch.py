@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -236,15 +237,17 @@ class _Adding:
         self._connection = current.application().connection(record.options.get(CONNECTION))
         self.count = size(members)
         running, drafts = current_job(), self._sending(0, now=0.0).jobs
-        self._running = running
+        self._repeatable = running is not None
         parts = [part for job in drafts for part in (job.queue, job.body.decode())]
         # Tasks of a job may add in any order, and in another one when it runs again.
-        self._same = derived_id("same", record.id, *parts)
+        same = derived_id("same", record.id, *parts)
+        self._times = set[int]() if running is None else running.additions.setdefault(same, set())
+        self._time = next(number for number in itertools.count(1) if number not in self._times)
+        self._times.add(self._time)
         if running is not None:
-            times = running.additions[self._same] = running.additions.get(self._same, 0) + 1
             past = running.past
             released = past.attempts - past.exceptions + past.postponed
-            by = f"{running.id}:{released}:{times}"
+            by = f"{running.id}:{released}:{self._time}"
         self.request_id = derived_id("add", by, *parts)
 
     def __enter__(self) -> None:
@@ -256,8 +259,8 @@ class _Adding:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None and self._running is not None:
-            self._running.additions[self._same] -= 1
+        if error is not None:
+            self._times.discard(self._time)
 
     def begin(self, first: int | None) -> Sending:
         """Return the jobs on their way, the first with the index `first`."""
@@ -267,7 +270,7 @@ class _Adding:
                 "full or gone"
             )
         made = self._sending(first, now=time.time())
-        if self._running is not None:  # what has run before who added it runs again is not new
+        if self._repeatable:  # what has run before who added it runs again is not new
             made.jobs = [
                 job if job.link else dataclasses.replace(job, link=Link(job.id, 0))
                 for job in made.jobs

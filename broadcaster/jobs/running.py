@@ -42,7 +42,8 @@ class CurrentJob(msgspec.Struct, kw_only=True):
         lease: seconds for which its worker has it, renewed while it runs; 0.0 without one.
         verdict: what it has said about itself, or None.
         locks: what its middleware has locked, to be renewed together with its lease.
-        additions: how often it has added the same jobs to the same batch in this run.
+        additions: the numbers, from 1, of the times that it has added the same jobs to the same
+            batch in this run.
     """
 
     payload: Payload
@@ -53,7 +54,7 @@ class CurrentJob(msgspec.Struct, kw_only=True):
     lease: float = 0.0
     verdict: Verdict | None = None
     locks: dict[str, LockOwner] = msgspec.field(default_factory=dict)
-    additions: dict[str, int] = msgspec.field(default_factory=dict)
+    additions: dict[str, set[int]] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Say which job it is; what it carries may be secret, and large."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
@@ -188,6 +189,34 @@ async def test_a_job_that_tries_again_to_add_what_was_counted_and_not_queued_add
     assert made.fresh().total_jobs == 3
     indices = [payload.batch.index for payload in app.recorded.payloads if payload.batch]
     assert indices == [0, 1, 2]
+
+
+async def test_a_task_that_tries_again_to_add_takes_nothing_for_what_its_neighbour_has_added(
+    app: JobsApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both add the same; which of them comes first means nothing, how often it was does."""
+    made = batch([Part(1)]).dispatch()
+    payload = app.recorded.payloads[0]
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def unanswered(*_: object) -> NoReturn:
+        asked.set()
+        await answered.wait()
+        unreachable()
+
+    with running(CurrentJob(payload=payload, queue="q", limits=Limits(), past=Past())):
+        with monkeypatch.context() as away:
+            away.setattr(app.batches, "aadd", unanswered)
+            first = asyncio.create_task(made.aadd([Part(2)]))
+            await asked.wait()
+        await made.aadd([Part(2)])
+        answered.set()
+        with pytest.raises(DriverUnavailable):
+            await first
+        await made.aadd([Part(2)])
+
+    assert made.fresh().total_jobs == 3
+    assert len({job.id for job in app.recorded.pushed}) == 3
 
 
 def test_what_a_job_adds_is_queued_once_a_day(app: JobsApplication) -> None:

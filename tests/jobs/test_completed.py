@@ -126,6 +126,60 @@ def test_a_second_log_replaces_the_first(store: Store) -> None:
     assert len(store.jobs) == 1
 
 
+class SlowStore(Store):
+    """Takes nothing before `go`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.within = self.most_within = 0
+
+    def add(self, jobs: Sequence[CompletedJob], *, most: int, seconds: float) -> None:
+        self.within += 1
+        self.most_within = max(self.most_within, self.within)
+        self.go.wait(30)
+        super().add(jobs, most=most, seconds=seconds)
+        self.within -= 1
+
+
+class Turns:
+    """A lock that knows how often it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.asked += 1
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.usefixtures("store")
+async def test_a_thread_that_was_stopped_and_the_next_one_do_not_write_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the pages of both change places, and what cannot be written as well."""
+    monkeypatch.setattr(completed, "STOP_SECONDS", 0.01)
+    slow, turns = SlowStore(), Turns()
+    log = CompletedJobLog(store=slow)
+    log._writing = turns  # type: ignore[assignment]  # that much of a lock is used
+    log.note(processed(1))
+    await eventually(lambda: slow.within == 1)
+
+    log.stop()
+    log.note(processed(2))
+    await eventually(lambda: turns.asked == 2)
+    slow.go.set()
+    await eventually(lambda: len(slow.jobs) == 2)
+    log.stop()
+
+    assert slow.most_within == 1
+    assert [int(job.id, 16) for job in slow.jobs] == [1, 2]
+
+
 @pytest.mark.parametrize("bounds", [{"max": 0}, {"ttl": 0.0}, {"ttl": -1.0}])
 def test_bounds_that_keep_nothing_are_refused(bounds: dict[str, float]) -> None:
     given = {word: int(value) if word == "max" else value for word, value in bounds.items()}

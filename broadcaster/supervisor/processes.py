@@ -48,7 +48,7 @@ def send_signal(process: Numbered, number: signal.Signals) -> None:
 
 
 def _is_ours(pid: int) -> bool:
-    """Whether `pid` is that of a child yet: nobody has been told of its end."""
+    """Whether `pid` is still that of a child: nobody has been told of its end."""
     if sys.platform != "linux":
         return True
     try:

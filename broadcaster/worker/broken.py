@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("broadcaster.worker")
 
-CANCEL_SECONDS = 1.0
-"""Pause before the next try of a job that was cancelled."""
+CANCELLED_PAUSE = 1.0
+"""Seconds before the next try of a job that was cancelled."""
 
 
 def broken(task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> Settlement | None:
@@ -44,4 +44,4 @@ def broken(task: asyncio.Task[Any], holds: Sequence[HeldJob]) -> Settlement | No
     fields["event"] = "job_cancelled"
     text = "job %s was cancelled by code of a job; that uses up a try"
     logger.warning(text, first.id, extra=fields)
-    return Retry(first.id, first.token, CANCEL_SECONDS, exception=True)
+    return Retry(first.id, first.token, CANCELLED_PAUSE, exception=True)

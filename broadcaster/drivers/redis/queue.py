@@ -19,13 +19,14 @@ from broadcaster.drivers.redis.gathering import Gathering
 from broadcaster.drivers.redis.owed import OwedEffects
 from broadcaster.drivers.redis.queue_push import (
     Outcome,
-    check_copied,
+    PushCall,
     copying,
     outcomes,
     push_calls,
     push_rounds,
     pushed,
     unique_key,
+    unless_copied,
 )
 from broadcaster.drivers.redis.queue_state import (
     lane_listing,
@@ -118,7 +119,7 @@ class RedisQueue:
                 behind=self._copying(jobs) if part is rounds[-1] else (),
             )
         self._listed |= dict.fromkeys(names, time.monotonic())
-        return pushed(jobs, outcomes(calls, self._copied(replies, jobs)))
+        return pushed(jobs, self._outcomes(calls, replies))
 
     async def apush(self, jobs: Sequence[NewJob]) -> Pushed:
         """See `Queue.push`. Calls that are made in one tick of a loop share a round trip."""
@@ -141,7 +142,7 @@ class RedisQueue:
                 keep_refused=True,
             )
         self._listed |= dict.fromkeys(names, time.monotonic())
-        return outcomes(calls, self._copied(replies, jobs))
+        return self._outcomes(calls, replies)
 
     async def step(self, request: StepRequest) -> StepReply:
         """See `Queue.step`. At most 1,000 jobs are reserved at once."""
@@ -240,11 +241,13 @@ class RedisQueue:
     def _copying(self, jobs: Sequence[NewJob]) -> list[Command]:
         return copying(self._keys, jobs[-1].queue, self._replicas) if self._replicas else []
 
-    def _copied(self, replies: list[Any], jobs: Sequence[NewJob]) -> list[Any]:
-        """Take what answers `_copying` off `replies`; `NotReplicated` if it were too few."""
-        if self._replicas:
-            check_copied(int(replies[-1]), self._replicas, len(jobs), self._clients.address)
-        return replies[: len(replies) - len(self._copying(jobs))]
+    def _outcomes(self, calls: Sequence[PushCall], replies: Sequence[Any]) -> list[Outcome]:
+        """What answers `_copying` comes behind the replies of `calls`."""
+        found = outcomes(calls, replies[: len(calls)])
+        if not self._replicas:
+            return found
+        where = self._clients.address
+        return unless_copied(found, int(replies[-1]), replicas=self._replicas, where=where)
 
 
 class _ServerClock:

@@ -29,9 +29,9 @@ COPY_SECONDS = 0.5
 """How long a push waits until replicas have it."""
 PUSH_KEYS = ["jobs", "ready", "delayed", "notify", "failed_jobs", "stats"]
 
-Outcome = str | DriverRefused | None
+Outcome = str | DriverRefused | NotReplicated | None
 """What became of a pushed job: None if it is new, the id of the job that has its unique lock,
-"" if it was known, or Redis's refusal."""
+"" if it was known, or why it is an error."""
 
 
 class PushCall(NamedTuple):
@@ -85,7 +85,7 @@ def pushed(jobs: Sequence[NewJob], found: Sequence[Outcome]) -> Pushed:
     """
     Return what became of `jobs`.
 
-    Raises `DriverRefused` if Redis refused one of them.
+    Raises `DriverRefused` if Redis refused one of them, else `NotReplicated` if too few replicas have them.
     """
     if found.count(None) == len(found):
         return Pushed([job.id for job in jobs])
@@ -101,7 +101,7 @@ def pushed(jobs: Sequence[NewJob], found: Sequence[Outcome]) -> Pushed:
             case str():
                 locked[job.id] = outcome
             case _:
-                raise outcome
+                raise next((each for each in found if isinstance(each, DriverRefused)), outcome)
     return Pushed(new, known, locked)
 
 
@@ -116,17 +116,25 @@ def copying(keys: Keys, queue: str, replicas: int) -> list[Command]:
     return [written, ("WAIT", replicas, to_ms(COPY_SECONDS))]
 
 
-def check_copied(found: int, replicas: int, jobs: int, where: str) -> None:
-    """Raise `NotReplicated` if only `found` of `replicas` have `jobs` that were pushed."""
-    if found >= replicas:
-        return
-    raise NotReplicated(
-        f"{jobs} jobs are queued in Redis at {where}, but {found} of {replicas} replicas had them "
-        f"after {COPY_SECONDS:g} s: they run, unless this server is lost before it has copied them; "
-        "do not dispatch them again; see whether the replicas are connected (INFO replication), or "
-        "lower queue.replicas",
-        replicas=found,
+def unless_copied(
+    found: Sequence[Outcome], copies: int, *, replicas: int, where: str
+) -> list[Outcome]:
+    """
+    Return what became of jobs of which `copies` replicas have all that was pushed.
+
+    If these are fewer than `replicas`, that is an error of each job that is queued: not of one
+    that Redis refused, nor of one that a unique lock keeps out.
+    """
+    if copies >= replicas:
+        return [*found]
+    error = NotReplicated(
+        f"what was dispatched is queued in Redis at {where}, but {copies} of {replicas} replicas "
+        f"had it after {COPY_SECONDS:g} s: it runs, unless this server is lost before it has copied "
+        "it; do not dispatch it again; see whether the replicas are connected (INFO replication), "
+        "or lower queue.replicas",
+        replicas=copies,
     )
+    return [error if outcome is None or outcome == "" else outcome for outcome in found]
 
 
 def unique_key(keys: Keys, queue: str, key: str) -> str:

@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broadcaster.contracts.queue import NewJob
+from broadcaster.contracts.queue import NewJob, Pushed, Unique
 from broadcaster.drivers.redis.client import RedisClients
 from broadcaster.drivers.redis.keys import Keys
 from broadcaster.drivers.redis.queue import RedisQueue
-from broadcaster.drivers.redis.queue_push import check_copied, copying
-from broadcaster.errors import DriverUnavailable, NotReplicated
+from broadcaster.drivers.redis.queue_push import copying, pushed, unless_copied
+from broadcaster.errors import DriverRefused, DriverUnavailable, NotReplicated
 from tests.drivers.redis.queue_world import job_id
+from tests.sentinels import Watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     import redis
-    import redis.asyncio
-
-from tests.sentinels import Watched
 
 
 @pytest.fixture
@@ -72,14 +70,26 @@ def test_what_waits_is_a_write_and_the_wait_for_it() -> None:
 
 
 def test_too_few_replicas_are_an_error_that_says_what_is_so_and_what_to_do() -> None:
-    check_copied(2, 2, 5, "host:1")
-    with pytest.raises(NotReplicated) as raised:
-        check_copied(1, 2, 5, "host:1")
+    assert unless_copied([None, ""], 2, replicas=2, where="host:1") == [None, ""]
+    [error] = unless_copied([None], 1, replicas=2, where="host:1")
 
-    assert raised.value.replicas == 1
-    assert "1 of 2 replicas" in raised.value.message
-    assert "do not dispatch them again" in raised.value.message
-    assert not isinstance(raised.value, DriverUnavailable)  # so nothing falls back on another
+    assert isinstance(error, NotReplicated)
+    assert error.replicas == 1
+    assert "1 of 2 replicas" in error.message
+    assert "do not dispatch it again" in error.message
+    assert not isinstance(error, DriverUnavailable)  # so nothing falls back on another
+
+
+def test_what_is_not_queued_is_not_called_so_for_want_of_replicas() -> None:
+    refusal = DriverRefused("WRONGTYPE")
+
+    found = unless_copied([None, "", "its owner", refusal], 0, replicas=1, where="host:1")
+
+    assert [type(each) for each in found] == [NotReplicated, NotReplicated, str, DriverRefused]
+    with pytest.raises(DriverRefused):
+        pushed(jobs(1, 2, 3, 4), found)
+    with pytest.raises(NotReplicated):
+        pushed(jobs(1, 2, 3), found[:3])
 
 
 @pytest.mark.parametrize("verb", ["push", "apush"])
@@ -113,7 +123,7 @@ async def test_what_no_replica_has_is_queued_and_that_is_said_each_time(
     queue = RedisQueue(clients, replicas=1)
     pair.freeze_replica()
 
-    with pytest.raises(NotReplicated, match=r"2 jobs are queued .* 0 of 1 replicas"):
+    with pytest.raises(NotReplicated, match=r"is queued .* 0 of 1 replicas"):
         await push(queue, verb, 1, 2)
 
     again = RedisClients(clients.url, clients.prefix)  # its connections have written nothing
@@ -134,6 +144,28 @@ async def test_each_of_many_callers_is_told(pair: Watched, clients: RedisClients
 
     assert [type(each) for each in found] == [NotReplicated] * 50
     assert queue.sizes("q").ready == 50
+
+
+async def test_who_shares_a_call_is_told_what_became_of_their_own_jobs(
+    pair: Watched, clients: RedisClients
+) -> None:
+    lock = Unique("lock", 60)
+    await RedisQueue(clients).apush([NewJob(job_id(1), "q", b"owner", unique=lock)])
+    clients.sync.set(clients.keys.queue("broken", "jobs"), "a string")
+    queue = RedisQueue(clients, replicas=1)
+    pair.cut_replica()
+
+    found: tuple[object, ...] = await asyncio.gather(
+        queue.apush(jobs(2)),
+        queue.apush(jobs(3, queue="broken")),
+        queue.apush([NewJob(job_id(4), "q", b"kept out", unique=lock)]),
+        return_exceptions=True,
+    )
+
+    assert isinstance(found[0], NotReplicated)
+    assert isinstance(found[1], DriverRefused)
+    assert isinstance(found[2], Pushed)
+    assert found[2].locked == {job_id(4): job_id(1)}
 
 
 async def test_a_push_of_several_rounds_waits_for_the_last_one(

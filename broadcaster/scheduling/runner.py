@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from broadcaster.contracts.limits import LockOwner
 from broadcaster.contracts.settlements import Link, Unique
-from broadcaster.errors import DriverError
+from broadcaster.errors import DriverError, NotReplicated
 from broadcaster.jobs.bus import job_with_id
 from broadcaster.protocol.ids import derived_id
 from broadcaster.protocol.lanes import LANES
@@ -167,15 +167,18 @@ class ScheduleRunner:
 
     async def _queue(self, each: Due) -> bool:
         name = each.entry.name
+        waits, short = f"{name} waits to be queued", f"{name} is queued on too few servers"
         try:
             new = await self._send(each)
+        except NotReplicated as error:  # to queue it again would change nothing
+            self._complain(short, error)
         except DriverError as error:
-            self._complain(f"{name} waits to be queued", error)
+            self._complain(waits, error)
             return False
         except Exception:  # noqa: BLE001 - code of the job (`unique_id`); the others are due too
             _log.exception("%s cannot be queued", name, extra={"event": "schedule_failed"})
         else:
-            self._complained.discard(f"{name} waits to be queued")
+            self._complained -= {waits, short}
             fields = {"event": "scheduled", "name_": name, "moment": each.moment}
             at = datetime.fromtimestamp(each.moment, UTC).isoformat(timespec="seconds")
             _log.info(_QUEUED if new else _LEFT_OUT, name, at, extra=fields)

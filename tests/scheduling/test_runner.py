@@ -9,7 +9,7 @@ from broadcaster.contracts.queue import Done, StepRequest
 from broadcaster.drivers.null import NullLocks
 from broadcaster.drivers.redis.locks import RedisLocks
 from broadcaster.drivers.redis.queue import RedisQueue
-from broadcaster.errors import DriverUnavailable, InvalidJob
+from broadcaster.errors import DriverUnavailable, InvalidJob, NotReplicated
 from broadcaster.jobs.bus import prepared
 from broadcaster.jobs.job import Job
 from broadcaster.protocol.lanes import ordered_queue
@@ -199,6 +199,25 @@ async def test_what_could_not_be_queued_is_tried_again_and_what_never_can_be_is_
     await runner.turn()
 
     assert sent == [1_200.0, 1_200.0]
+
+
+async def test_what_too_few_replicas_have_is_queued_and_not_sent_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sent: list[float] = []
+    clock = Clock()
+
+    async def send(each: Due) -> bool:
+        sent.append(each.moment)
+        raise NotReplicated("0 of 1", replicas=0)
+
+    runner = ScheduleRunner([entry()], send, NullLocks(), "one", clock=clock)
+    for later in (0, 1, 60):
+        clock.now += later
+        await runner.turn()
+
+    assert sent == [1_200.0, 1_260.0]
+    assert caplog.messages == ["tidy is queued on too few servers: 0 of 1"]
 
 
 async def test_a_job_that_cannot_be_made_or_sent_holds_up_no_other(

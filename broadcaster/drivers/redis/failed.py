@@ -141,25 +141,25 @@ class RedisFailedJobs:
 
     def _newest(self, queue: str, where: FailedFilter) -> Iterator[_Entry]:
         """Return entries as they were found, each once, whatever fails or is forgotten meanwhile."""
-        first, seen = 0, set[bytes]()
+        seen = set[bytes]()
+        top: float | str = "+inf"
+        beside = 0  # of those that were looked at, how many failed in the moment `top`
         while True:
+            size = _PAGE + beside
             with translated(self._clients.sync):
-                page: Any = self._clients.sync.zrevrange(
-                    self._key(queue, "failed"), first, first + _PAGE - 1, withscores=True
+                page: Any = self._clients.sync.zrevrangebyscore(
+                    self._key(queue, "failed"), top, "-inf", start=0, num=size, withscores=True
                 )
             for entry in self._load(queue, [one for one in page if one[0] not in seen]):
                 if where.since is not None and entry.job.failed_at < where.since:
                     return
                 if where.fits(entry.job):
                     yield entry
-            if len(page) < _PAGE:
+            if len(page) < size:
                 return
             seen.update(job_id for job_id, _ in page)
-            (rank,) = read(
-                self._clients.sync, [("ZREVRANK", self._key(queue, "failed"), page[-1][0])]
-            )
-            # One that has failed again meanwhile is before all that were looked at.
-            first = first + _PAGE if rank is None or rank < first else rank + 1
+            top = page[-1][1]
+            beside = sum(score == top for _, score in page)
 
     def _load(self, queue: str, scored: Sequence[tuple[bytes, float]]) -> list[_Entry]:
         if not scored:

@@ -240,7 +240,9 @@ async def test_many_failed_jobs_are_paged(world: FailedWorld, clients: RedisClie
     assert (await world.queue.asizes("q")).ready == 1_200
 
 
-@pytest.mark.parametrize("meanwhile", ["one more fails", "some are forgotten"])
+@pytest.mark.parametrize(
+    "meanwhile", ["one more fails", "the first is forgotten", "the last is forgotten"]
+)
 async def test_each_failed_job_is_found_once_whatever_happens_between_two_pages(
     world: FailedWorld, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
@@ -255,13 +257,25 @@ async def test_each_failed_job_is_found_once_whatever_happens_between_two_pages(
         if len(pages) == 1 and meanwhile == "one more fails":
             asyncio.run_coroutine_threadsafe(world.fail("q", 9), loop).result(10)
         elif len(pages) == 1:
-            world.store.forget([pages[0][0].id])
+            world.store.forget([pages[0][0 if "first" in meanwhile else -1].id])
         return entries
 
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(world.store, "_load", loading)
 
     assert sorted(await world.found()) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_jobs_that_failed_in_one_moment_are_found_on_several_pages(
+    world: FailedWorld, clients: RedisClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failed, "_PAGE", 2)
+    await world.fail("q", *range(1, 8))
+    key = clients.keys.queue("q", "failed")
+    together: Any = await clients.aio.zrange(key, 1, 5)
+    await clients.aio.zadd(key, dict.fromkeys(together, 1_800_000_000_000))
+
+    assert sorted(await world.found()) == [1, 2, 3, 4, 5, 6, 7]
 
 
 async def test_a_queue_means_its_lanes_too(world: FailedWorld) -> None:

@@ -6,7 +6,7 @@ connection goes to the new master. A connection to a master that became a replic
 its first refused write. One that was frozen and wakes up takes itself for the master for
 some seconds yet, and forgets afterwards what it accepts: whoever uses an idle connection
 asks again, once in `FRESH_SECONDS`, and drops those to another server. Who comes while that is
-asked waits for the answer.
+asked waits for the answer. A sentinel that is silent is asked last from then on.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from broadcaster.drivers.redis.idle import distrust
 from broadcaster.drivers.redis.sentinel_urls import MAX_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from broadcaster.drivers.redis.sentinel_urls import SentinelUrl
 
@@ -54,6 +54,7 @@ class SyncPool(redis.sentinel.SentinelConnectionPool):
     """Connections for threads, which takes those to its sentinels with it when it closes."""
 
     ask_at = 0.0
+    asked_at = 0.0  # when the last question began that has come to an end
 
     def get_connection(self, *args: Any, **options: Any) -> Any:
         """
@@ -69,9 +70,12 @@ class SyncPool(redis.sentinel.SentinelConnectionPool):
                 if time.monotonic() >= self.ask_at:
                     self._ask()
         connection: Any = super().get_connection(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
-        if time.monotonic() - began > SLOW_SECONDS:
+        late = time.monotonic()
+        if late - began > SLOW_SECONDS:
             try:
-                self._ask()
+                with self._one_at_a_time():
+                    if self.asked_at < late:
+                        self._ask()
             except BaseException:
                 self.release(connection)
                 raise
@@ -103,6 +107,7 @@ class SyncPool(redis.sentinel.SentinelConnectionPool):
             self.ask_at = time.monotonic() + SILENT_SECONDS
         else:
             self.ask_at = began + FRESH_SECONDS
+        self.asked_at = began
 
     def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002 - of redis-py
         """Close connections; all of them, unless only idle ones are meant."""
@@ -116,6 +121,7 @@ class AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
     """Connections for one event loop; see `SyncPool`."""
 
     ask_at = 0.0
+    asked_at = 0.0
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
@@ -129,9 +135,12 @@ class AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
                 if time.monotonic() >= self.ask_at:
                     await self._ask()
         connection: Any = await super().get_connection(*args, **options)  # type: ignore[no-untyped-call]  # not annotated
-        if time.monotonic() - began > SLOW_SECONDS:
+        late = time.monotonic()
+        if late - began > SLOW_SECONDS:
             try:
-                await self._ask()
+                async with self._asking:
+                    if self.asked_at < late:
+                        await self._ask()
             except BaseException:
                 await self.release(connection)
                 raise
@@ -142,13 +151,18 @@ class AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
 
     async def _ask(self) -> None:
         began = time.monotonic()
+        sentinels: Any = self.sentinel_manager.sentinels
+        asked_first = sentinels[:1]
         try:
             async with asyncio.timeout(SENTINEL_SECONDS):
                 await self.get_master_address()  # type: ignore[no-untyped-call]  # not annotated
         except (RedisError, OSError, TimeoutError):
             self.ask_at = time.monotonic() + SILENT_SECONDS
+            for silent in asked_first:  # it may have had all of the time
+                sentinels.postpone(silent)
         else:
             self.ask_at = began + FRESH_SECONDS
+        self.asked_at = began
 
     async def release(self, connection: Any) -> None:
         """Take `connection` back; close it first if it goes to a server that was replaced."""
@@ -165,6 +179,29 @@ class AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool):
         await super().disconnect()
         for sentinel in self.sentinel_manager.sentinels:
             await sentinel.aclose()
+
+
+class Sentinels(list[Any]):
+    """
+    All that the URL names, who answered last before the others.
+
+    redis-py writes who has answered to the first place, and who was there to the place of that
+    one. Two callers that find the first one silent at once would lose one of them for ever.
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self[:])
+
+    def __setitem__(self, place: Any, sentinel: Any) -> None:
+        if place == 0:
+            super().__setitem__(slice(None), [sentinel, *self._but(sentinel)])
+
+    def postpone(self, sentinel: Any) -> None:
+        """Put one behind the others."""
+        super().__setitem__(slice(None), [*self._but(sentinel), sentinel])
+
+    def _but(self, sentinel: Any) -> list[Any]:
+        return [each for each in self if each is not sentinel]
 
 
 class OneSentinel(redis.Redis):
@@ -259,9 +296,9 @@ def sync_pool(url: SentinelUrl, options: Mapping[str, Any]) -> SyncPool:
     """
     kwargs: dict[str, Any] = {**_of_sentinels(url), "retry": Retry(NoBackoff(), 0)}
     manager: Any = redis.sentinel.Sentinel([], sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
-    manager.sentinels = [
+    manager.sentinels = Sentinels(
         OneSentinel(host=host, port=port, **kwargs) for host, port in url.sentinels
-    ]
+    )
     given = {**_of_servers(url, options), "retry": Retry(NoBackoff(), 0)}
     return SyncPool(url.service, manager, **given)  # type: ignore[no-untyped-call]  # not annotated
 
@@ -275,9 +312,9 @@ def async_pool(url: SentinelUrl, options: Mapping[str, Any]) -> AsyncPool:
 def _async_manager(url: SentinelUrl) -> redis.asyncio.sentinel.Sentinel:
     kwargs: dict[str, Any] = {**_of_sentinels(url), "retry": AsyncRetry(NoBackoff(), 0)}
     manager: Any = redis.asyncio.sentinel.Sentinel([], sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]  # not annotated
-    manager.sentinels = [
+    manager.sentinels = Sentinels(
         OneAsyncSentinel(host=host, port=port, **kwargs) for host, port in url.sentinels
-    ]
+    )
     return cast("redis.asyncio.sentinel.Sentinel", manager)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from broadcaster import current
 from broadcaster.context import socket_id as socket_id_of_request
 from broadcaster.contracts.queue import NewJob
-from broadcaster.errors import DriverError
+from broadcaster.errors import DriverError, NotReplicated
 from broadcaster.events.interception import interception
 from broadcaster.events.shaping import draft, finish
 from broadcaster.jobs.after_commit import postpone
@@ -273,9 +273,11 @@ def _rescued(said: Draft) -> Generator[None, None, None]:
     except DriverError as error:
         if not said.rescue:
             raise
+        what = "may be lost" if isinstance(error, NotReplicated) else "was not broadcast"
         _log.exception(
-            "%s was not broadcast: %s",
+            "%s %s: %s",
             said.name,
+            what,
             error.message,
             extra={"event": "broadcast_rescued"},
         )

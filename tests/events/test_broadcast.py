@@ -15,6 +15,7 @@ from broadcaster.errors import (
     DriverRefused,
     DriverUnavailable,
     InvalidSocketId,
+    NotReplicated,
     PayloadTooLarge,
 )
 from broadcaster.events.broadcast import (
@@ -200,6 +201,17 @@ async def test_an_event_that_should_rescue_logs_its_failure(
     assert len(caplog.records) == 2
     assert "Unimportant was not broadcast: no Redis" in caplog.records[0].getMessage()
     assert caplog.records[0].exc_info is not None
+
+
+def test_an_event_that_should_rescue_is_not_called_unsent_for_want_of_replicas(
+    app: RecordingApplication, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.failure = NotReplicated("it is queued", replicas=0)
+
+    broadcast(Unimportant())
+
+    [message] = caplog.messages
+    assert message.endswith("Unimportant may be lost: it is queued")
 
 
 def test_a_rescued_event_still_reports_its_own_mistakes(app: RecordingApplication) -> None:

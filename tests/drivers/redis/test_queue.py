@@ -284,6 +284,20 @@ async def test_an_earlier_delayed_job_wakes_a_waiting_worker(world: QueueWorld) 
     assert await world.queue.wait("q", 1.0)
 
 
+async def test_no_lease_ends_before_its_time(world: QueueWorld) -> None:
+    """Ends are kept in milliseconds; tokens are the microseconds of the reservations."""
+    await world.push(*range(20))
+    for _ in range(20):
+        (job,) = await world.reserve()
+        end_ms = int(float(await world.raw("ZSCORE", world.key("reserved"), job.id)))
+        assert end_ms * 1000 >= job.token + world.lease * 1e6
+
+        before = await world.redis_us()
+        await asyncio.to_thread(world.queue.extend, "q", {job.id: job.token}, world.lease)
+        end_ms = int(float(await world.raw("ZSCORE", world.key("reserved"), job.id)))
+        assert end_ms * 1000 >= before + world.lease * 1e6
+
+
 async def test_renewed_leases_do_not_lapse(brief: QueueWorld) -> None:
     await brief.push(1)
     (job,) = await brief.reserve()

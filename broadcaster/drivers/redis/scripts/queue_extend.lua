@@ -9,6 +9,8 @@ local k_jobs, k_reserved, k_held, k_meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local lease = tonumber(ARGV[1])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+-- Rounded up, as `now` is rounded down, so that no lease ends before its time.
+local lease_end = tonumber(clock[1]) * 1000 + math.ceil(tonumber(clock[2]) / 1000) + lease
 local function text(number) return string.format('%.0f', number) end
 
 local seen = tonumber(redis.call('HGET', k_meta, 'seen'))
@@ -25,7 +27,7 @@ for i = 2, #ARGV, 2 do
   if redis.call('HEXISTS', k_jobs, id) == 0 then
     reply[#reply + 1] = -1
   elseif value and string.match(value, '^%d+') == token then
-    redis.call('ZADD', k_reserved, 'XX', text(now + lease), id)
+    redis.call('ZADD', k_reserved, 'XX', text(lease_end), id)
     reply[#reply + 1] = 1
   else
     reply[#reply + 1] = 0

@@ -419,13 +419,13 @@ local function reserve(ids, alone)
       end
     end
   end
-  local ends, holds = {}, {}
+  local ends, holds, lease_end = {}, {}, text(after(lease))
   last_token = math.max(last_token, now_us - 1)
   for i = 1, #ids do
     if bodies[i] then
       last_token = last_token + 1
       local token = text(last_token)
-      ends[#ends + 1], ends[#ends + 2] = text(now + lease), ids[i]
+      ends[#ends + 1], ends[#ends + 2] = lease_end, ids[i]
       holds[#holds + 1], holds[#holds + 2] = ids[i], token .. (alone and 'a:' or ':') .. worker
       local at = #reserved
       reserved[at + 1], reserved[at + 2], reserved[at + 3] = ids[i], bodies[i], token
@@ -536,7 +536,7 @@ local function at(moment)
 end
 
 if taken < looked and looked >= LOOK_LIMIT then at(now) end
-if taken > 0 then next_lapse = math.min(next_lapse or now + lease, now + lease) end
+if taken > 0 then next_lapse = math.min(next_lapse or after(lease), after(lease)) end
 if next_due then at(next_due) end
 if next_lapse then at(math.max(next_lapse, reap_after)) end
 if ordered and now < lane_wait then at(lane_wait) end

@@ -8,23 +8,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broadcaster import current
-from broadcaster.drivers.sync import SyncQueue
-from broadcaster.jobs.inline import InlineJobs
 from broadcaster.jobs.options import WORDS
 from broadcaster.jobs.outcome import GiveUp
-from broadcaster.jobs.registry import Registry
-from tests.jobs.application import JobsApplication
+from tests.jobs.application import inline_application
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from broadcaster.contracts.application import Application
-    from broadcaster.contracts.queue import Queue
+    from tests.jobs.application import JobsApplication
+
 
 PAGE = (Path(__file__).parents[1] / "docs" / "jobs.md").read_text()
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -32,14 +28,8 @@ FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsApplication]:
-    table = Registry()  # names of the page may be those of other tests
-    monkeypatch.setattr("broadcaster.jobs.job.registry", table)
-    monkeypatch.setattr("broadcaster.jobs.inline.registry", table)
-    made = JobsApplication()
-    made.queue = cast("Queue", SyncQueue(InlineJobs(lambda: made.batches)))
-    current.use(cast("Application", made))
-    yield made
-    current.reset()
+    with inline_application(monkeypatch) as made:
+        yield made
 
 
 def snippet(word: str) -> dict[str, Any]:

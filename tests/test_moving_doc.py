@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import broadcaster
-from broadcaster import Job, PendingBatch, current
+from broadcaster import Job, PendingBatch
 from broadcaster.cli.main import ELSEWHERE
-from broadcaster.drivers.sync import SyncQueue
 from broadcaster.jobs import lifecycle
-from broadcaster.jobs.inline import InlineJobs
 from broadcaster.jobs.options import WORDS
-from broadcaster.jobs.registry import Registry
-from tests.jobs.application import JobsApplication
+from tests.jobs.application import inline_application
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from broadcaster.contracts.application import Application
-    from broadcaster.contracts.queue import Queue
+    from tests.jobs.application import JobsApplication
+
 
 PAGE = (Path(__file__).parents[1] / "docs" / "moving.md").read_text()
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -31,14 +28,8 @@ OURS = "\n".join(re.findall(r"^\|.*(?<!\\)\|(.*)\|$", PAGE, re.MULTILINE))
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsApplication]:
-    table = Registry()
-    monkeypatch.setattr("broadcaster.jobs.job.registry", table)
-    monkeypatch.setattr("broadcaster.jobs.inline.registry", table)
-    made = JobsApplication()
-    made.queue = cast("Queue", SyncQueue(InlineJobs(lambda: made.batches)))
-    current.use(cast("Application", made))
-    yield made
-    current.reset()
+    with inline_application(monkeypatch) as made:
+        yield made
 
 
 @pytest.mark.parametrize("code", SNIPPETS, ids=["laravel", "celery"])

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
+from broadcaster import current
 from broadcaster.contracts.application import BroadcastRules
 from broadcaster.contracts.batches import Marked
 from broadcaster.contracts.connections import QueueConnection, ServedConnection
 from broadcaster.contracts.limits import Allowance
 from broadcaster.contracts.queue import Pushed
 from broadcaster.drivers.null import NullLimiter, NullLocks
+from broadcaster.drivers.sync import SyncQueue
 from broadcaster.drivers.sync_batches import SyncBatches
+from broadcaster.jobs.inline import InlineJobs
+from broadcaster.jobs.registry import Registry
 from broadcaster.protocol.lanes import LANES
 from broadcaster.protocol.payload import Payload, decode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    import pytest
+
+    from broadcaster.contracts.application import Application
     from broadcaster.contracts.limits import LockOwner
     from broadcaster.contracts.queue import NewJob, Queue
     from broadcaster.contracts.queue_admin import QueueAdmin
@@ -176,3 +184,18 @@ class JobsApplication:
         )
 
     def close(self) -> None: ...
+
+
+@contextlib.contextmanager
+def inline_application(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsApplication]:
+    """The current application, which runs jobs where they are dispatched, for pages of docs."""
+    table = Registry()  # names of a page may be those of other tests
+    monkeypatch.setattr("broadcaster.jobs.job.registry", table)
+    monkeypatch.setattr("broadcaster.jobs.inline.registry", table)
+    made = JobsApplication()
+    made.queue = cast("Queue", SyncQueue(InlineJobs(lambda: made.batches)))
+    current.use(cast("Application", made))
+    try:
+        yield made
+    finally:
+        current.reset()
